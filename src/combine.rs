@@ -1,0 +1,91 @@
+//! Scanned inputs into one dataset, or every conflict between them.
+//!
+//! Pure: schemas and a few values in, the combined schema and where each input's box lands out. Invariant: what comes out
+//! follows from values that were compared, never from the first file alone (docs/architecture.md, "Right data").
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::array::Array;
+use crate::cf::Conversion;
+use crate::dataset::Schema;
+use crate::grid::Region;
+
+/// What scanning found in one input, after the steps.
+#[derive(Debug, Clone)]
+pub struct Scanned {
+    /// Number of the input.
+    pub input: usize,
+    /// Schema after the steps (texts joined).
+    pub schema: Schema,
+    /// Raw values, after the steps, of the variables that [`wanted`] asked for.
+    pub values: BTreeMap<String, Array>,
+    /// XXH3-128 of type, shape and raw bytes of the variables too large for `values`.
+    pub digests: BTreeMap<String, String>,
+}
+
+/// Which variables of an input must be read before inputs can be combined.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// Values needed (coordinates along concat dimensions, small variables to compare).
+    pub values: BTreeSet<String>,
+    /// A digest is enough (large variables without a concat dimension).
+    pub digests: BTreeSet<String>,
+}
+
+/// A concat axis with the length of each of its positions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConcatAxis {
+    /// The dimension.
+    pub dimension: String,
+    /// Length of the dimension in the files at each position.
+    pub lengths: Vec<u64>,
+}
+
+/// Where a variable's values come from.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// Already read and joined: coordinates, and small variables that all inputs share.
+    Known(Array),
+    /// Read when tasks run.
+    Pieces(Pieces),
+}
+
+/// The inputs that make up a variable.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pieces {
+    /// For each concat axis the variable has: (axis, dimension of the variable), in the order of the axes.
+    pub axes: Vec<(usize, usize)>,
+    /// Input number at each cell of those axes, row-major; `None` is a hole that the recipe allows, to be filled.
+    pub inputs: Vec<Option<u32>>,
+    /// Distinct conversions.
+    pub conversions: Vec<Conversion>,
+    /// Which conversion each cell needs; empty: all need the first.
+    pub converted: Vec<u16>,
+}
+
+/// The whole.
+#[derive(Debug, Clone)]
+pub struct Combined {
+    /// The result's schema: types and attributes after conversion, lengths of the whole.
+    pub schema: Schema,
+    /// In the order of `combine.concat`.
+    pub axes: Vec<ConcatAxis>,
+    /// One per variable of the schema, in its order.
+    pub contents: Vec<Content>,
+    /// What a person should know (attributes dropped, fills that did not fit, …).
+    pub warnings: Vec<String>,
+}
+
+/// Where one cell's box lands in a variable of the given shape.
+#[must_use]
+pub fn placement(axes: &[ConcatAxis], pieces: &Pieces, shape: &[u64], cell: &[usize]) -> Region {
+    let mut region = Region::whole(shape);
+    for (&(axis, dimension), &position) in pieces.axes.iter().zip(cell) {
+        let lengths = &axes[axis].lengths;
+        region.start[dimension] = lengths[..position].iter().sum();
+        region.shape[dimension] = lengths[position];
+    }
+    region
+}

@@ -1,0 +1,22 @@
+//! Gristmill turns archives of many files into one analysis-ready, cloud-optimised Zarr store.
+//!
+//! ```text
+//! recipe.yaml ─parse→ Recipe ─expand→ Inputs ─scan*→ Schemas ─combine→ Combined ─plan→ Plan ─execute*→ Receipts ─commit*→ Zarr
+//!                                                                                            (* touches the network)
+//! ```
+//! Each arrow's output is the next arrow's only input. Read on in [`run`], then [`plan`], then [`work`].
+
+pub mod array;
+pub mod cf;
+pub mod combine;
+pub mod dataset;
+pub mod event;
+pub mod grid;
+pub mod layout;
+pub mod pattern;
+pub mod receipt;
+pub mod recipe;
+pub mod size;
+pub mod source;
+pub mod store;
+pub mod transform;

@@ -1,0 +1,40 @@
+//! The small object that a finished task leaves: what it wrote, from what.
+//!
+//! Plain data; who writes and reads receipts is `run` and `executor`. Invariant: a receipt is written after every object it
+//! names is safely stored, and holds no time, host or attempt, so that two runs of one task leave equal receipts.
+
+use serde::{Deserialize, Serialize};
+
+/// One stored object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRef {
+    /// Key below the target: `sst/c/0/0/0`.
+    pub key: String,
+    /// Stored bytes.
+    pub bytes: u64,
+    /// XXH3-128 of the stored bytes, hexadecimal.
+    pub checksum: String,
+}
+
+/// What a finished task leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Identity of the plan the task belongs to.
+    pub plan: String,
+    /// Stage of the plan, from 0.
+    pub stage: u32,
+    /// Number of the task within the stage.
+    pub task: u64,
+    /// Every object the task owns, in key order.
+    pub chunks: Vec<ChunkRef>,
+    /// Bytes read from sources.
+    pub read_bytes: u64,
+    /// Bytes of values before encoding.
+    pub raw_bytes: u64,
+}
+
+/// XXH3-128 of some bytes, hexadecimal: the checksum used in receipts.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> String {
+    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(bytes))
+}

@@ -1,0 +1,233 @@
+//! The recipe: YAML text in, resolved intent or every problem at once out.
+//!
+//! `document` is the file as written, `parse` reads it, `resolve` gives the [`Recipe`] that the rest of the tool sees,
+//! `diagnostic` is how problems look, `lint` is advice. No network and no files. Invariant: nothing in a recipe executes.
+
+pub mod diagnostic;
+
+use std::collections::BTreeMap;
+
+use crate::array::DataType;
+use crate::dataset::Codec;
+use crate::pattern::{Axis, Input};
+use crate::size::ByteSize;
+use crate::transform::Step;
+use diagnostic::Span;
+
+/// A recipe, resolved: no option that has a default, names checked, units parsed.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// The text it came from, for diagnostics that only the files can cause.
+    pub text: RecipeText,
+    /// `[a-z0-9-]`.
+    pub id: String,
+    /// What the dataset is, for people.
+    pub about: About,
+    /// Axes of the input matrix, merge axes first, then concat axes in the order of `combine.concat`.
+    pub axes: Vec<Axis>,
+    /// The files, in matrix order.
+    pub inputs: Vec<Input>,
+    /// What a missing file means.
+    pub missing: MissingFile,
+    /// How files become one.
+    pub combine: CombineRules,
+    /// Per input, in order.
+    pub steps: Vec<(Step, Span)>,
+    /// How the result is stored.
+    pub output: Output,
+    /// What must hold of the result: checked after the plan where the plan can tell, else after the run.
+    pub expect: Vec<Expectation>,
+}
+
+/// The text of a recipe and its name.
+#[derive(Debug, Clone, Default)]
+pub struct RecipeText {
+    /// Path or URL, for messages.
+    pub name: String,
+    /// The text.
+    pub text: String,
+}
+
+/// What the dataset is, for people; goes into the attributes of the result.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// One line.
+    pub title: String,
+    /// SPDX id or URL.
+    pub license: String,
+    /// Some paragraphs.
+    pub description: Option<String>,
+    /// Digital object identifier.
+    pub doi: Option<String>,
+    /// How to cite.
+    pub citation: Option<String>,
+    /// For search.
+    pub keywords: Vec<String>,
+    /// Who looks after the recipe.
+    pub maintainers: Vec<String>,
+    /// Who made the data: name, roles (as in STAC), URL.
+    pub providers: Vec<Provider>,
+}
+
+/// Who made, licensed, processed or hosts the data.
+#[derive(Debug, Clone, Default)]
+pub struct Provider {
+    /// Name.
+    pub name: String,
+    /// `producer`, `licensor`, `processor`, `host`.
+    pub roles: Vec<String>,
+    /// Home page.
+    pub url: Option<String>,
+}
+
+/// What a missing file means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MissingFile {
+    /// The run stops.
+    #[default]
+    Fail,
+    /// Its position is left out.
+    Skip,
+    /// Its position is filled, where its length is certain (every other file along that axis has one and the same).
+    Fill,
+}
+
+/// How files become one.
+#[derive(Debug, Clone, Default)]
+pub struct CombineRules {
+    /// Where `combine.concat` names each dimension, for diagnostics; same order as the concat axes.
+    pub concat: Vec<(String, Span)>,
+    /// How far coordinates of different inputs may differ.
+    pub join: Join,
+    /// What to do with attributes (other than contract attributes) that differ.
+    pub attributes: AttributePolicy,
+    /// What to do with a duplicated or non-monotonic concat coordinate.
+    pub order: OrderPolicy,
+    /// What to do with a variable that some files lack.
+    pub absent: AbsentPolicy,
+}
+
+/// How far coordinates of different inputs may differ.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Join {
+    /// Not at all.
+    #[default]
+    Exact,
+    /// By at most this much; the first input's values are kept.
+    Tolerance(f64),
+}
+
+/// What to do with attributes that differ between inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AttributePolicy {
+    /// Leave out those that differ.
+    #[default]
+    DropConflicts,
+    /// Keep the first input's.
+    Override,
+    /// Stop.
+    Fail,
+}
+
+/// What to do with a duplicated or non-monotonic concat coordinate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OrderPolicy {
+    /// Stop.
+    #[default]
+    Strict,
+    /// Keep files and values in the order of the inputs.
+    AsListed,
+}
+
+/// What to do with a variable that some files lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AbsentPolicy {
+    /// Stop.
+    #[default]
+    Fail,
+    /// Fill its part.
+    Fill,
+}
+
+/// How the result is stored.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Chunk lengths.
+    pub chunks: Chunks,
+    /// Where the recipe says so, for diagnostics.
+    pub chunks_span: Span,
+    /// Shard lengths per dimension; `None`: no shards.
+    pub shards: Option<BTreeMap<String, u64>>,
+    /// Encoding per variable name; `*` stands for all others.
+    pub encoding: BTreeMap<String, (EncodingChoice, Span)>,
+    /// Zarr 3 or Zarr 2.
+    pub format: OutputFormat,
+}
+
+/// Chunk lengths.
+#[derive(Debug, Clone)]
+pub enum Chunks {
+    /// By dimension; dimensions not listed are whole. -1 is resolved to "not listed".
+    Sizes(BTreeMap<String, u64>),
+    /// Chosen by the planner.
+    Auto {
+        /// Bytes of one chunk to aim for.
+        size: ByteSize,
+        /// Weights: a dimension with 10 gets chunks ten times as long, relative to its length, as one with 1.
+        favour: BTreeMap<String, f64>,
+    },
+}
+
+/// How one variable is encoded; `None` leaves it to `*` or the default.
+#[derive(Debug, Clone, Default)]
+pub struct EncodingChoice {
+    /// Bytes→bytes codecs in Zarr v3 form.
+    pub codecs: Option<Vec<Codec>>,
+    /// Own chunk lengths by dimension.
+    pub chunks: Option<BTreeMap<String, u64>>,
+    /// Stored type, with `scale_factor` and `add_offset` for packed integers.
+    pub dtype: Option<DataType>,
+    /// Packing of an integer `dtype`.
+    pub packing: Option<(f64, f64)>,
+    /// Fill value of a packed integer.
+    pub fill: Option<i64>,
+}
+
+/// On-disk format of the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputFormat {
+    /// Zarr version 3.
+    #[default]
+    Zarr3,
+    /// Zarr version 2.
+    Zarr2,
+}
+
+/// What must hold of the result.
+#[derive(Debug, Clone)]
+pub struct Expectation {
+    /// Variable or dimension it is about.
+    pub name: String,
+    /// Where the recipe says so.
+    pub span: Span,
+    /// What must hold.
+    pub rule: ExpectRule,
+}
+
+/// One rule of `expect`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExpectRule {
+    /// A time coordinate with this constant step (months and years are calendar steps).
+    Regular(crate::pattern::Period),
+    /// A dimension of this length.
+    Length(u64),
+    /// Every valid value lies between these, unpacked.
+    ValuesBetween(f64, f64),
+    /// At most this share (0 to 1) of the values is missing.
+    MissingAtMost(f64),
+    /// Units attribute.
+    Units(String),
+    /// The first and last value of a coordinate.
+    FirstLast(Option<String>, Option<String>),
+}

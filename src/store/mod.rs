@@ -1,0 +1,122 @@
+//! Bytes at URLs: reading sources by ranges, writing targets by keys.
+//!
+//! Knows nothing of formats or arrays. One scheme per file; `retry`, `limit`, `policy` and `fault` wrap any of them. Calls are
+//! synchronous: network schemes run on one private tokio runtime behind them. Invariant: what a call returns is whole, or it
+//! is an error; a short, long or foreign body is never handed on.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+/// What a server says of a file before its bytes are read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Head {
+    /// Length in bytes, if told.
+    pub size: Option<u64>,
+    /// Validator of the content, if told.
+    pub etag: Option<String>,
+    /// Last modification as told (HTTP date, or nanoseconds of the local clock).
+    pub modified: Option<String>,
+}
+
+/// What can be done about a failed call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// 404, 410, no such file or key.
+    NotFound,
+    /// 401, 403: wrong or missing credentials.
+    Forbidden,
+    /// 408, 429, 5xx, reset, timeout, and retries are exhausted: trying again later helps.
+    Temporary,
+    /// The bytes are not what was announced: truncated, too long, an HTML page, a range spliced.
+    Integrity,
+    /// Refused by policy: a private address, a file path from an untrusted recipe, an unknown scheme.
+    Policy,
+    /// A put that must create found an object, or a conditional one lost.
+    Exists,
+    /// The disk is full or a quota is reached.
+    NoSpace,
+    /// Anything else; permanent.
+    Other,
+}
+
+/// A failed call.
+#[derive(Debug, thiserror::Error)]
+#[error("{url}: {message}")]
+pub struct StoreError {
+    /// What can be done about it.
+    pub kind: ErrorKind,
+    /// The URL or key, without query string or credentials.
+    pub url: String,
+    /// What happened, and what to do.
+    pub message: String,
+    /// Why, where a library said it.
+    #[source]
+    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Reads source files. URLs are absolute; plain paths are local files.
+pub trait SourceStore: Send + Sync {
+    /// Size and validators.
+    ///
+    /// # Errors
+    /// Any [`ErrorKind`] but `Exists`.
+    fn head(&self, url: &str) -> Result<Head, StoreError>;
+
+    /// The bytes of each range, in order, each exactly as long as asked. May merge neighbours and fetch in parallel.
+    ///
+    /// # Errors
+    /// `Integrity` if the file is too short for a range; any [`ErrorKind`] but `Exists`.
+    fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError>;
+
+    /// The whole file, in order, into `sink`; returns its length.
+    ///
+    /// # Errors
+    /// `Integrity` if the length is not the announced one; any [`ErrorKind`] but `Exists`.
+    fn stream(&self, url: &str, sink: &mut dyn std::io::Write) -> Result<u64, StoreError>;
+
+    /// True if ranges are read from a local disk, so that waiting for them in a compute thread costs nothing.
+    fn is_local(&self, url: &str) -> bool;
+}
+
+/// How a put treats an object that is already there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutMode {
+    /// Replaces it.
+    Overwrite,
+    /// Fails with [`ErrorKind::Exists`].
+    Create,
+}
+
+/// Writes and reads the objects below one target URL. Keys are relative, `/`-separated, never empty and never `..`.
+pub trait TargetStore: Send + Sync {
+    /// Size of the object; `None` if there is none.
+    ///
+    /// # Errors
+    /// Any [`ErrorKind`] but `NotFound`.
+    fn head(&self, key: &str) -> Result<Option<u64>, StoreError>;
+
+    /// The object; `None` if there is none.
+    ///
+    /// # Errors
+    /// Any [`ErrorKind`] but `NotFound`.
+    fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
+
+    /// Stores the whole object or nothing: no reader ever sees a part of it under its key.
+    ///
+    /// # Errors
+    /// `Exists` in mode `Create`; any other [`ErrorKind`].
+    fn put(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<(), StoreError>;
+
+    /// Keys below `prefix` (empty: all), sorted, at most `limit`. Never used to decide what a run has done.
+    ///
+    /// # Errors
+    /// Any [`ErrorKind`].
+    fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError>;
+
+    /// Removes the object; fine if there is none.
+    ///
+    /// # Errors
+    /// Any [`ErrorKind`] but `NotFound`.
+    fn delete(&self, key: &str) -> Result<(), StoreError>;
+}
