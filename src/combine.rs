@@ -76,6 +76,8 @@ pub struct Combined {
     pub contents: Vec<Content>,
     /// What a person should know (attributes dropped, fills that did not fit, …).
     pub warnings: Vec<String>,
+    /// Chunk lengths in the first input that has each variable, after the steps, where it is chunked.
+    pub source_chunks: BTreeMap<String, crate::grid::Shape>,
 }
 
 /// Where one cell's box lands in a variable of the given shape.

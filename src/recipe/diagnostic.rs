@@ -45,4 +45,12 @@ pub struct Diagnostic {
 pub enum Code {
     /// A key that no recipe has.
     UnknownKey,
+    /// x
+    ChunkDimensionUnknown,
+    /// x
+    EncodingVariableUnknown,
+    /// x
+    TooManyObjects,
+    /// x
+    MemoryTooSmall,
 }
