@@ -19,4 +19,5 @@ pub mod recipe;
 pub mod size;
 pub mod source;
 pub mod store;
+pub mod target;
 pub mod transform;
