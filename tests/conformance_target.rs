@@ -282,3 +282,181 @@ fn write_says_what_it_stored() {
     assert_eq!(written.checksum, gristmill::receipt::checksum(b"abc"));
     assert_eq!(store.get("g/v/c/2/0").unwrap().unwrap(), "abc");
 }
+
+mod xarray {
+    //! xarray and zarr-python open what we write: run where `GRISTMILL_PYTHON` names a Python that has them.
+
+    use std::process::Command;
+
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use gristmill::array::{Array, Values};
+    use gristmill::dataset::{Attributes, Encoding, Variable};
+    use serde_json::Value;
+
+    use super::*;
+
+    fn described(variable: &Variable, array: &Array) -> Value {
+        let values = match &array.values {
+            Values::Bytes(bytes) => json!(STANDARD.encode(bytes)),
+            Values::Texts(texts) => json!(texts),
+        };
+        let fill = match &variable.encoding.fill {
+            Some(FillValue::Number(number)) if number.dtype().is_float() => json!(number.as_f64().to_string()),
+            Some(FillValue::Number(number)) => json!(number.as_i64()),
+            Some(FillValue::Text(text)) => json!(text),
+            None => Value::Null,
+        };
+        let attributes: serde_json::Map<String, Value> =
+            variable.attributes.iter().map(|(name, value)| (name.to_owned(), plain(value))).collect();
+        let leaf = |name: &str| name.rsplit('/').next().unwrap().to_owned();
+        let dimensions: Vec<String> = variable.dimensions.iter().map(|name| leaf(name)).collect();
+        json!({
+            "name": variable.name, "dtype": array.dtype.name(), "shape": array.shape, "values": values, "fill": fill, "dimensions": dimensions,
+            "coordinate": variable.coordinate || variable.is_index(), "chunks": variable.encoding.chunks, "shards": variable.encoding.shards,
+            "attributes": attributes,
+        })
+    }
+
+    fn plain(value: &Attribute) -> Value {
+        match value {
+            Attribute::Text(text) => json!(text),
+            Attribute::Texts(texts) => json!(texts),
+            Attribute::Numbers(numbers) => {
+                let plain: Vec<Value> = numbers
+                    .iter()
+                    .map(|number| number.as_i64().filter(|_| number.dtype().is_integer()).map_or(json!(number.as_f64()), Value::from))
+                    .collect();
+                if let [single] = plain.as_slice() { single.clone() } else { json!(plain) }
+            }
+        }
+    }
+
+    fn compare(format: OutputFormat, schema: &Schema, filled: &[Filled]) {
+        let Some(python) = std::env::var_os("GRISTMILL_PYTHON") else {
+            eprintln!("not compared with xarray: GRISTMILL_PYTHON is not set");
+            return;
+        };
+        let store = Arc::new(Memory::default());
+        bake(&store, format, schema, filled).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        store.save(&folder.path().join("store"));
+        let entries: Vec<Value> = filled.iter().map(|filled| described(&filled.variable, &filled.array)).collect();
+        std::fs::write(folder.path().join("manifest.json"), json!({"variables": entries}).to_string()).unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oracle/zarr_target.py");
+        let output =
+            Command::new(python).arg(script).arg(folder.path().join("store")).arg(folder.path().join("manifest.json")).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{format:?}\n{}\n{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), format!("{} variables equal", filled.len()));
+    }
+
+    #[test]
+    fn every_type_shape_codec_and_shard() {
+        for format in [Zarr3, Zarr2] {
+            // zarr-python warns of `numcodecs.zlib` in v3 by design, and numcodecs' zstd in v2 has no checksum list here.
+            let known = |filled: &Filled| format == Zarr2 || !filled.variable.name.contains("_4_");
+            let filled: Vec<Filled> = every_kind(format).into_iter().filter(known).collect();
+            compare(format, &schema_of(&filled), &filled);
+        }
+    }
+
+    /// A variable over given dimensions, with attributes.
+    fn over(name: &str, dtype: DataType, dimensions: &[&str], attributes: &[(&str, Attribute)], fill: Option<Scalar>) -> Variable {
+        let attributes = Attributes(attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect());
+        let encoding = Encoding { chunks: Some(vec![2; dimensions.len()]), fill: fill.map(FillValue::Number), ..Encoding::default() };
+        let dimensions = dimensions.iter().map(|&name| name.to_owned()).collect();
+        Variable { name: name.to_owned(), dtype, dimensions, attributes, coordinate: false, encoding }
+    }
+
+    fn scalars(dtype: DataType, shape: &[u64], values: &[f64]) -> Array {
+        let scalars: Vec<Scalar> = values
+            .iter()
+            .map(|&value| match dtype {
+                DataType::Float32 => Scalar::Float32(value as f32),
+                other => Scalar::Float64(value).cast(other).unwrap(),
+            })
+            .collect();
+        Array::from_scalars(dtype, shape.to_vec(), &scalars).unwrap()
+    }
+
+    /// Packed, masked, auxiliary and scalar coordinates, bounds, texts, groups: the things that CF readers look at.
+    fn dataset(group: &str) -> Vec<Filled> {
+        use DataType::{Float32, Float64, Int16, Int64};
+        let f32s = |value: f32| Attribute::Numbers(vec![Scalar::Float32(value)]);
+        let text = |text: &str| Attribute::Text(text.to_owned());
+        let time = [("units", text("days since 2000-01-01")), ("calendar", text("standard"))];
+        let packed = [
+            ("scale_factor", f32s(0.01)),
+            ("add_offset", f32s(273.15)),
+            ("valid_range", Attribute::Numbers(vec![Scalar::Int16(-5), Scalar::Int16(9)])),
+        ];
+        let big = [
+            ("big", Attribute::Numbers(vec![Scalar::Int64(9_007_199_254_740_993)])),
+            ("flag_meanings", text("a b")),
+            ("names", Attribute::Texts(vec!["x".into(), "y".into()])),
+        ];
+        let mut all = vec![
+            (over("time", Int64, &["time"], &time, None), scalars(Int64, &[3], &[0.0, 1.0, 5.0])),
+            (
+                over("lat", Float32, &["y", "x"], &[("units", text("degrees_north"))], None),
+                scalars(Float32, &[2, 2], &[1.0, 2.0, 3.0, 4.0]),
+            ),
+            (over("height", Float64, &[], &[("units", text("m"))], None), scalars(Float64, &[], &[2.0])),
+            (over("time_bnds", Int64, &["time", "bnds"], &[], None), scalars(Int64, &[3, 2], &[0.0, 1.0, 1.0, 2.0, 5.0, 6.0])),
+            (
+                over("t", Int16, &["time", "y", "x"], &packed, Some(Scalar::Int16(-999))),
+                scalars(Int16, &[3, 2, 2], &[0.0, -999.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 0.0, -1.0, -2.0, -999.0]),
+            ),
+            (
+                over("masked", Float32, &["y", "x"], &[], Some(Scalar::Float32(-999.9))),
+                scalars(Float32, &[2, 2], &[1.0, -999.9, 0.5, f64::NAN]),
+            ),
+            (over("plain", Float64, &["y", "x"], &[], None), scalars(Float64, &[2, 2], &[1.0, f64::INFINITY, 0.5, f64::NAN])),
+            (over("counts", Int64, &["y", "x"], &big, None), scalars(Int64, &[2, 2], &[0.0, 1.0, -1.0, 2.0])),
+            (over("zero", Int16, &["y", "x"], &[], Some(Scalar::Int16(0))), scalars(Int16, &[2, 2], &[0.0, 1.0, -1.0, 2.0])),
+            (over("label", DataType::String, &["y"], &[], None), Array::from_texts(vec![2], vec![String::new(), "ø🌊".into()]).unwrap()),
+            (over("orphan", Int16, &["other"], &[], None), scalars(Int16, &[2], &[1.0, 2.0])),
+        ];
+        for (variable, _) in &mut all {
+            variable.coordinate = ["time", "lat", "height", "time_bnds", "label", "orphan"].contains(&variable.name.as_str());
+            if !group.is_empty() {
+                variable.name = format!("{group}/{}", variable.name);
+                variable.dimensions.iter_mut().for_each(|name| *name = format!("{group}/{name}"));
+            }
+        }
+        all.into_iter().map(|(variable, array)| Filled { variable, array }).collect()
+    }
+
+    #[test]
+    fn coordinates_packing_fills_texts_and_groups() {
+        for format in [Zarr3, Zarr2] {
+            let filled: Vec<Filled> = ["", "product", "product/support/deep"].into_iter().flat_map(dataset).collect();
+            let mut schema = schema_of(&filled);
+            schema.groups.insert("product".to_owned(), Attributes(vec![("note".to_owned(), Attribute::Text("here".to_owned()))]));
+            compare(format, &schema, &filled);
+        }
+    }
+
+    #[test]
+    fn coordinates_are_announced_where_xarray_looks() {
+        let filled = dataset("");
+        let store = Arc::new(Memory::default());
+        bake(&store, Zarr3, &schema_of(&filled), &filled).unwrap();
+        let document = |key: &str| serde_json::from_slice::<Value>(&store.get(key).unwrap().unwrap()).unwrap();
+        assert_eq!(document("t/zarr.json")["attributes"]["coordinates"], "lat height label");
+        assert_eq!(document("zarr.json")["attributes"]["coordinates"], "orphan time_bnds");
+        assert_eq!(document("t/zarr.json"), document("zarr.json")["consolidated_metadata"]["metadata"]["t"]);
+        assert_eq!(document("t/zarr.json")["attributes"]["scale_factor"], json!(0.009_999_999_776_482_582));
+        assert_eq!(document("masked/zarr.json")["attributes"]["_FillValue"], STANDARD.encode(f64::from(-999.9_f32).to_le_bytes()));
+        let read = open(&store).schema().clone();
+        let flags = |schema: &Schema| {
+            schema.variables.iter().map(|v| (v.name.clone(), v.coordinate || v.is_index())).collect::<std::collections::BTreeMap<_, _>>()
+        };
+        assert_eq!(flags(&read), flags(&schema_of(&filled)));
+    }
+}
