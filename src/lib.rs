@@ -21,4 +21,5 @@ pub mod recipe;
 pub mod size;
 pub mod source;
 pub mod store;
+pub mod target;
 pub mod transform;
