@@ -124,7 +124,7 @@ fn unknown_names(recipe: &Recipe, schema: &Schema) -> Vec<Diagnostic> {
             let known = schema.variables.iter().map(|variable| format!("`{}`", variable.name)).collect::<Vec<_>>().join(", ");
             let label = Some((*span, format!("no variable `{name}`")));
             problem(
-                Code::EncodingVariableUnknown,
+                Code::VariableUnknown,
                 format!("the dataset has no variable `{name}`"),
                 label,
                 format!("variables after the steps: {known}"),

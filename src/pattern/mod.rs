@@ -2,11 +2,21 @@
 //!
 //! No network and no files. Invariant: the same pattern always lists the same inputs in the same order, in time linear in
 //! their number.
+//!
+//! `period` and `moment` read steps and dates, `template` fills URLs, `expand` walks the matrix.
+
+pub mod expand;
+pub mod moment;
+pub mod period;
+pub mod template;
 
 use std::collections::BTreeMap;
 
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
+
+/// More inputs than this are refused: every one of them is kept in memory.
+pub const MAX_INPUTS: usize = 1_000_000;
 
 /// One value of a key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -54,25 +64,14 @@ pub struct Input {
     pub values: BTreeMap<String, KeyValue>,
 }
 
-/// A step in time. Months and years are calendar steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Period {
-    /// Whole number, at least 1.
-    pub count: u32,
-    /// Of these.
-    pub unit: PeriodUnit,
+impl std::fmt::Display for KeyValue {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Date(date) => write!(formatter, "{date}"),
+            Self::Integer(number) => write!(formatter, "{number}"),
+            Self::Text(text) => formatter.write_str(text),
+        }
+    }
 }
 
-/// Units of a [`Period`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names are the documentation")]
-pub enum PeriodUnit {
-    Second,
-    Minute,
-    Hour,
-    Day,
-    Week,
-    Month,
-    Year,
-}
+pub use period::{Period, PeriodUnit};
