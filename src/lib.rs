@@ -8,6 +8,8 @@
 
 pub mod array;
 pub mod cf;
+pub mod cli;
+pub mod codec;
 pub mod combine;
 pub mod dataset;
 pub mod event;
@@ -18,6 +20,7 @@ pub mod plan;
 pub mod receipt;
 pub mod rechunk;
 pub mod recipe;
+pub mod run;
 pub mod size;
 pub mod source;
 pub mod store;
