@@ -56,7 +56,7 @@ impl StoreError {
 
 /// Foreign text made safe to print: control and direction characters out, one line, at most 120 characters.
 #[must_use]
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     let clean: String = line.chars().filter(|c| !c.is_control() && !is_direction(*c)).take(QUOTED).collect();
     if line.chars().count() > QUOTED { format!("{clean}…") } else { clean }
