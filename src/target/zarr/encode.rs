@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use libdeflater::{CompressionLvl, Compressor};
 use serde_json::{Value, json};
 use zarrs::array::{BytesToBytesCodecTraits, CodecChain, CodecOptions};
 use zarrs::metadata::v3::MetadataV3;
@@ -31,9 +32,15 @@ pub struct Encoder {
 /// One bytes→bytes codec.
 #[derive(Debug, Clone)]
 enum Step {
-    Gzip(libdeflater::CompressionLvl),
-    Zlib(libdeflater::CompressionLvl),
+    /// gzip or zlib: the same compression in different wrappers.
+    Deflate(Wrapper, CompressionLvl),
     Library(Arc<dyn BytesToBytesCodecTraits>),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Wrapper {
+    Gzip,
+    Zlib,
 }
 
 impl Encoder {
@@ -148,28 +155,24 @@ impl Encoder {
 
     fn run<'a>(&self, step: &Step, bytes: Cow<'a, [u8]>) -> Result<Cow<'a, [u8]>, TargetError> {
         match step {
-            Step::Gzip(level) => {
-                self.deflate(*level, &bytes, libdeflater::Compressor::gzip_compress_bound, libdeflater::Compressor::gzip_compress)
-            }
-            Step::Zlib(level) => {
-                self.deflate(*level, &bytes, libdeflater::Compressor::zlib_compress_bound, libdeflater::Compressor::zlib_compress)
-            }
+            Step::Deflate(wrapper, level) => self.deflate(*wrapper, *level, &bytes).map(Cow::Owned),
             Step::Library(codec) => codec.encode(bytes, &CodecOptions::default()).map_err(|cause| self.failure("encoding failed", cause)),
         }
     }
 
-    fn deflate(
-        &self,
-        level: libdeflater::CompressionLvl,
-        bytes: &[u8],
-        bound: fn(&mut libdeflater::Compressor, usize) -> usize,
-        compress: fn(&mut libdeflater::Compressor, &[u8], &mut [u8]) -> Result<usize, libdeflater::CompressionError>,
-    ) -> Result<Cow<'static, [u8]>, TargetError> {
-        let mut compressor = libdeflater::Compressor::new(level);
-        let mut encoded = vec![0; bound(&mut compressor, bytes.len())];
-        let length = compress(&mut compressor, bytes, &mut encoded).map_err(|cause| self.failure("deflate failed", cause))?;
-        encoded.truncate(length);
-        Ok(Cow::Owned(encoded))
+    fn deflate(&self, wrapper: Wrapper, level: CompressionLvl, bytes: &[u8]) -> Result<Vec<u8>, TargetError> {
+        let mut compressor = Compressor::new(level);
+        let bound = match wrapper {
+            Wrapper::Gzip => compressor.gzip_compress_bound(bytes.len()),
+            Wrapper::Zlib => compressor.zlib_compress_bound(bytes.len()),
+        };
+        let mut encoded = vec![0; bound];
+        let length = match wrapper {
+            Wrapper::Gzip => compressor.gzip_compress(bytes, &mut encoded),
+            Wrapper::Zlib => compressor.zlib_compress(bytes, &mut encoded),
+        };
+        encoded.truncate(length.map_err(|cause| self.failure("deflate failed", cause))?);
+        Ok(encoded)
     }
 
     fn refuse(&self, message: String) -> TargetError {
@@ -184,17 +187,17 @@ impl Encoder {
 impl Step {
     fn new(variable: &Variable, codec: &Codec) -> Result<Self, TargetError> {
         match codec.name.as_str() {
-            "gzip" => deflate_level(variable, codec).map(Self::Gzip),
-            "numcodecs.zlib" => deflate_level(variable, codec).map(Self::Zlib),
+            "gzip" => deflate_level(variable, codec).map(|level| Self::Deflate(Wrapper::Gzip, level)),
+            "numcodecs.zlib" => deflate_level(variable, codec).map(|level| Self::Deflate(Wrapper::Zlib, level)),
             _ => library_codec(variable, codec).map(Self::Library),
         }
     }
 }
 
-fn deflate_level(variable: &Variable, codec: &Codec) -> Result<libdeflater::CompressionLvl, TargetError> {
+fn deflate_level(variable: &Variable, codec: &Codec) -> Result<CompressionLvl, TargetError> {
     let level = codec.configuration.get("level").and_then(Value::as_i64).filter(|level| (0..=9).contains(level));
     level
-        .and_then(|level| libdeflater::CompressionLvl::new(level as i32).ok())
+        .and_then(|level| CompressionLvl::new(level as i32).ok())
         .ok_or_else(|| unsupported(&variable.name, format!("codec `{}`: level must be a number from 0 to 9", codec.name)))
 }
 

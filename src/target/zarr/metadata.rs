@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::attributes::{Announced, announce, attributes_json};
+use super::attributes::{Announced, attributes_json};
 use super::keys::{group_of, leaf};
 use super::{metadata2, metadata3};
 use crate::array::DataType;
@@ -53,10 +53,6 @@ pub(super) fn dimension_names(variable: &Variable) -> Vec<String> {
 /// Attributes of a variable as JSON, all but the fill value and the dimension names.
 pub(super) fn variable_attributes(variable: &Variable, announced: &Announced) -> Map<String, Value> {
     attributes_json(&variable.attributes, announced.variables.get(&variable.name).map(String::as_str))
-}
-
-pub(super) fn announced(schema: &Schema) -> Announced {
-    announce(schema)
 }
 
 /// Fails where the format cannot hold the schema.

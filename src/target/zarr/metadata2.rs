@@ -5,12 +5,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::attributes::attributes_from_json;
+use super::attributes::{announce, attributes_from_json};
 use super::codecs::{codecs_of, numcodec};
 use super::encode::object_shape;
 use super::fill::{fill2, number_from_json};
 use super::keys::node_key;
-use super::metadata::{announced, dimension_names, groups, variable_attributes};
+use super::metadata::{dimension_names, groups, variable_attributes};
 use super::parse::{self, StoredArray};
 use crate::array::{DataType, FillValue, NUMERIC};
 use crate::dataset::{Codec, Encoding, Schema, Variable};
@@ -19,7 +19,7 @@ use crate::target::{TargetError, bad_metadata};
 pub(super) const FILE: &str = ".zmetadata";
 
 pub(super) fn documents(schema: &Schema) -> Result<Vec<(String, Value)>, TargetError> {
-    let announced = announced(schema);
+    let announced = announce(schema);
     let mut documents: Vec<(String, Value)> = Vec::new();
     for variable in &schema.variables {
         let mut attributes = variable_attributes(variable, &announced);
@@ -56,7 +56,7 @@ fn array(schema: &Schema, variable: &Variable) -> Result<Value, TargetError> {
     }))
 }
 
-/// NumPy's name of the type, little-endian.
+/// The name in `NumPy` of the type, little-endian.
 fn type_name(dtype: DataType) -> &'static str {
     match dtype {
         DataType::Int8 => "|i1",

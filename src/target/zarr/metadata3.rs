@@ -5,12 +5,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::attributes::attributes_from_json;
+use super::attributes::{announce, attributes_from_json};
 use super::codecs::{codecs_of, named};
 use super::encode::{chunk_shape, object_shape};
 use super::fill::{fill_attribute, fill3};
 use super::keys::node_key;
-use super::metadata::{announced, dimension_names, groups, variable_attributes};
+use super::metadata::{dimension_names, groups, variable_attributes};
 use super::parse::{self, StoredArray};
 use crate::array::{DataType, FillValue, NUMERIC};
 use crate::dataset::{Codec, Encoding, Schema, Variable};
@@ -19,23 +19,26 @@ use crate::target::{TargetError, bad_metadata};
 pub(super) const FILE: &str = "zarr.json";
 
 pub(super) fn documents(schema: &Schema) -> Result<Vec<(String, Value)>, TargetError> {
-    let announced = announced(schema);
+    let announced = announce(schema);
     let mut nodes: Vec<(String, Value)> = Vec::new();
     for variable in &schema.variables {
         nodes.push((variable.name.clone(), array(schema, variable, variable_attributes(variable, &announced))?));
     }
     let mut groups = groups(schema, &announced);
     let root = groups.remove("").unwrap_or_default();
-    nodes.extend(groups.into_iter().rev().map(|(path, attributes)| (path, group(attributes))));
+    nodes.extend(groups.into_iter().rev().map(|(path, attributes)| {
+        let document = group(&attributes);
+        (path, document)
+    }));
     let mut sorted: Vec<_> = nodes.clone();
     sorted.sort_by(|left, right| left.0.cmp(&right.0));
-    let mut top = group(root);
+    let mut top = group(&root);
     top["consolidated_metadata"] = json!({"kind": "inline", "must_understand": false, "metadata": Map::from_iter(sorted)});
     nodes.push((String::new(), top));
     Ok(nodes.into_iter().map(|(path, document)| (node_key(&path, FILE), document)).collect())
 }
 
-fn group(attributes: Map<String, Value>) -> Value {
+fn group(attributes: &Map<String, Value>) -> Value {
     json!({"zarr_format": 3, "node_type": "group", "attributes": attributes})
 }
 

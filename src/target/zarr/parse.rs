@@ -87,14 +87,14 @@ fn dimension(schema: &mut Schema, array: &StoredArray, axis: usize, key: &str) -
 
 /// Index variables, and whatever a `coordinates` attribute of a variable or group names.
 fn mark_coordinates(schema: &mut Schema) {
-    let mut named: Vec<String> = Vec::new();
+    let mut announced: Vec<String> = Vec::new();
     let groups = schema.groups.iter().map(|(path, attributes)| (path.as_str(), attributes)).chain([("", &schema.attributes)]);
     let variables = schema.variables.iter().map(|variable| (group_of(&variable.name), &variable.attributes));
     for (group, attributes) in groups.chain(variables) {
         let names = attributes.text("coordinates").unwrap_or_default().split_whitespace();
-        named.extend(names.map(|name| super::keys::node_key(group, name)));
+        announced.extend(names.map(|name| super::keys::node_key(group, name)));
     }
     for variable in &mut schema.variables {
-        variable.coordinate = variable.is_index() || named.contains(&variable.name);
+        variable.coordinate = variable.is_index() || announced.contains(&variable.name);
     }
 }
