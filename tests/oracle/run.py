@@ -10,6 +10,8 @@ import argparse
 import concurrent.futures
 import contextlib
 import glob
+import logging
+import multiprocessing
 import os
 import pathlib
 import shutil
@@ -21,6 +23,8 @@ import traceback
 
 import boto3
 import yaml
+
+import compare
 
 HERE = pathlib.Path(__file__).resolve().parent
 SHARED = pathlib.Path(os.environ.get("GRISTMILL_SHARED", HERE.parents[2] / "shared")).resolve()
@@ -83,10 +87,16 @@ def run_one(binary, name, recipe, checked, place, folder):
         return seconds, [f"gristmill: exit {baked.returncode}: {baked.stderr.strip()[:600]}"]
     if baked.stdout:
         return seconds, [f"gristmill --quiet wrote to stdout: {baked.stdout[:200]}"]
-    checking = subprocess.run([sys.executable, str(HERE / "compare.py"), str(folder / "case.yaml"), target], capture_output=True, text=True, timeout=300)
-    if checking.returncode == 0:
-        return seconds, []
-    return seconds, (checking.stdout.strip() or checking.stderr.strip()[-1500:]).splitlines()
+    return seconds, compare.compare(checked, target)
+
+
+def work(job):
+    """One row of the table; a run that breaks is a failed run, whatever broke."""
+    title, binary, name, recipe, checked, place, folder = job
+    try:
+        return title, *run_one(binary, name, recipe, checked, place, folder)
+    except Exception:
+        return title, 0.0, traceback.format_exc().splitlines()[-3:]
 
 
 @contextlib.contextmanager
@@ -97,6 +107,7 @@ def s3():
     if not endpoint:
         from moto.server import ThreadedMotoServer
 
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
         endpoint = "http://{}:{}".format(*server.get_host_and_port())
@@ -131,20 +142,15 @@ def main():
                         title = f"{case['name']} {chunking} {format_name} {place}"
                         if all(word in title for word in options.only):
                             recipe, checked = combination(case, chunking, format_name)
-                            jobs.append((title, recipe, checked, place))
+                            number = f"{len(jobs):03d}"
+                            jobs.append((title, binary, f"{number}-{os.getpid()}", recipe, checked, place, scratch / number))
     if not jobs:
         raise SystemExit(f"no case matches {options.only}")
 
-    def work(numbered):
-        number, (title, recipe, checked, place) = numbered
-        try:
-            return title, *run_one(binary, f"{number:03d}-{os.getpid()}", recipe, checked, place, scratch / f"{number:03d}")
-        except Exception:  # a broken run is a failed run, whatever broke
-            return title, 0.0, traceback.format_exc().splitlines()[-3:]
-
     failed = []
-    with s3(), concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for title, seconds, problems in pool.map(work, enumerate(jobs)):
+    context = multiprocessing.get_context("spawn")
+    with s3(), concurrent.futures.ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
+        for title, seconds, problems in pool.map(work, jobs):
             print(f"{'ok  ' if not problems else 'FAIL'} {seconds:6.2f} s  {title}", flush=True)
             for problem in problems[:12]:
                 print(f"        {problem}", flush=True)
