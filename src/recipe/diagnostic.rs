@@ -45,4 +45,28 @@ pub struct Diagnostic {
 pub enum Code {
     /// A key that no recipe has.
     UnknownKey,
+    /// Coordinates of two inputs differ.
+    CoordinateMismatch,
+    /// Units differ and are no time units that could be converted.
+    UnitsMismatch,
+    /// Calendars differ, or one is none of CF's.
+    CalendarMismatch,
+    /// Times cannot be counted together without loss.
+    TimeNotJoinable,
+    /// A concat coordinate does not grow (or fall) from file to file.
+    NotMonotonic,
+    /// A value of a concat coordinate occurs twice.
+    DuplicatedCoordinate,
+    /// Contract attributes differ between inputs.
+    AttributeConflict,
+    /// Types of a variable have no common one that holds every value.
+    TypeMismatch,
+    /// A dimension has different lengths, or a variable different dimensions.
+    DimensionLengthMismatch,
+    /// A variable is in some files only.
+    VariableAbsent,
+    /// A concat dimension is in no file.
+    ConcatDimensionAbsent,
+    /// A variable without concat dimension differs between files.
+    StaticVariableDiffers,
 }
