@@ -8,6 +8,7 @@
 
 pub mod array;
 pub mod cf;
+pub mod cli;
 pub mod combine;
 pub mod dataset;
 pub mod event;
@@ -16,6 +17,7 @@ pub mod layout;
 pub mod pattern;
 pub mod receipt;
 pub mod recipe;
+pub mod run;
 pub mod size;
 pub mod source;
 pub mod store;
