@@ -378,3 +378,10 @@ pub fn json_schema() -> serde_json::Value {
     schema.insert("title".to_owned(), "Gristmill recipe, schema 1".into());
     schema.to_value()
 }
+
+/// [`json_schema`] as the text of `schemas/recipe.v1.json`.
+#[must_use]
+pub fn schema_text() -> String {
+    // The alternate form of a JSON value's Display is indented, and cannot fail.
+    format!("{:#}\n", json_schema())
+}

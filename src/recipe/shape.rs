@@ -146,11 +146,12 @@ impl<'s> Walk<'s> {
 
     fn object(&mut self, entries: &[Entry], schema: &'s Value, key: Span) -> Map<String, Value> {
         let mut map = Map::new();
+        let mut meant = Vec::new();
         for entry in entries {
             let rest = &schema["additionalProperties"];
             let inner = schema["properties"].get(&entry.name).or_else(|| (!matches!(rest, Value::Bool(false))).then_some(rest));
             let Some(inner) = inner else {
-                self.unknown_key(entry, schema);
+                meant.extend(self.unknown_key(entry, schema));
                 continue;
             };
             self.path.push(entry.name.clone());
@@ -160,7 +161,7 @@ impl<'s> Walk<'s> {
             self.path.pop();
         }
         let absent = required(schema).filter_map(Value::as_str).filter(|name| entries.iter().all(|entry| entry.name != *name));
-        let absent: Vec<String> = absent.map(|name| format!("`{name}`")).collect();
+        let absent: Vec<String> = absent.filter(|name| !meant.contains(name)).map(|name| format!("`{name}`")).collect();
         if !absent.is_empty() {
             let (s, is) = if absent.len() == 1 { ("", "is") } else { ("s", "are") };
             let message = format!("the key{s} {} {is} missing in {}", absent.join(", "), self.here());
@@ -170,8 +171,9 @@ impl<'s> Walk<'s> {
         map
     }
 
-    fn unknown_key(&mut self, entry: &Entry, schema: &Value) {
-        let allowed: Vec<&str> = properties(schema).collect();
+    /// Reports it, and returns the key that was probably meant.
+    fn unknown_key(&mut self, entry: &Entry, schema: &'s Value) -> Option<&'s str> {
+        let allowed: Vec<&'s str> = properties(schema).collect();
         let meant = similar(&entry.name, allowed.iter().copied());
         if self.path.is_empty() {
             self.broken.extend(meant.map(str::to_owned));
@@ -183,6 +185,7 @@ impl<'s> Walk<'s> {
         };
         let message = format!("unknown key `{}` in {}", entry.name, self.here());
         self.problem(Diagnostic::error(Code::UnknownKey, message).at(entry.key, label).help(format!("allowed here: {}", allowed.join(", "))));
+        meant
     }
 
     /// The top-level mapping that has a key of this name.
@@ -226,6 +229,9 @@ impl<'s> Walk<'s> {
             Content::Scalar { text, plain: true } if wants("array") && !text.is_empty() => problem.help(format!("write `[{text}]`")),
             Content::Scalar { text, plain: false } if (wants("integer") || wants("number")) && decimal(text).is_some() => {
                 problem.help(format!("write {text} without quotes"))
+            }
+            Content::Scalar { text, .. } if self.path.first().is_some_and(|name| name == "steps") && self.path.len() == 2 => {
+                problem.help(format!("a step is a mapping with one key: `- {text}: [name]`"))
             }
             Content::Map(_) if wants("string") => problem.help("a text that begins with `{` needs quotes: \"{time:%Y}\""),
             _ => problem,

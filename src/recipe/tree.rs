@@ -57,11 +57,17 @@ pub(super) fn read(text: &str) -> (Option<Node>, Vec<Diagnostic>) {
     let mut options = Options::default();
     options.emit_unresolved_aliases = true;
     options.disallow_directives = true;
+    options.flow_nesting_limit = DEEPEST;
+    options.block_nesting_limit = DEEPEST;
     let mut builder = Builder { text, open: Vec::new(), root: None, problems: Vec::new() };
     for event in Parser::new_from_str_with_options(text, options) {
         let next = match event {
             Ok((event, span)) => builder.take(event, place(&span)),
-            Err(error) => Err(Box::new(builder.syntax(&error))),
+            Err(error) => {
+                let fatal = builder.syntax(&error);
+                builder.problems.extend(fatal);
+                return (None, builder.problems);
+            }
         };
         if let Err(fatal) = next {
             builder.problems.push(*fatal);
@@ -125,7 +131,8 @@ impl Builder<'_> {
     fn before(&self, span: Span, sign: char) -> Span {
         let at = self.text.get(..span.offset).and_then(|before| before.rfind(sign));
         let at = at.filter(|at| self.text.get(*at..span.offset).is_some_and(|between| between.len() < 80));
-        let Some(offset) = at else { return span };
+        let Some(last) = at else { return span };
+        let offset = self.text.get(..last).map_or(last, |before| before.trim_end_matches(sign).len());
         let rest = self.text.get(offset..).unwrap_or_default();
         Span { offset, length: rest.find(|letter: char| letter.is_whitespace() || ",]}".contains(letter)).unwrap_or(rest.len()) }
     }
@@ -192,25 +199,39 @@ impl Builder<'_> {
         }
     }
 
-    fn syntax(&self, error: &ScanError) -> Diagnostic {
+    /// What a syntax error means; `None` if its cause is reported already.
+    fn syntax(&self, error: &ScanError) -> Option<Diagnostic> {
         let offset = error.marker().byte_offset().unwrap_or_default();
         let here = Span { offset, length: 1 };
         if let Some(star) = self.star_near(offset) {
-            return unquoted_star(Span { offset: star, length: 1 }, "*");
+            let known = self.problems.iter().any(|problem| problem.code == Code::UnquotedStar);
+            return (!known).then(|| unquoted_star(Span { offset: star, length: 1 }, "*"));
         }
         let reason = error.kind().to_string();
         if reason.contains("nesting") || reason.contains("recursion") {
             let message = format!("lists and mappings are nested more than {DEEPEST} deep");
-            return Diagnostic::error(Code::NestedTooDeep, message).at(here, "").help("look for brackets that are never closed");
+            return Some(Diagnostic::error(Code::NestedTooDeep, message).at(here, "").help("look for brackets that are never closed"));
         }
-        let help = "check indentation, brackets and quotes here and on the line before";
-        Diagnostic::error(Code::YamlSyntax, format!("this is not YAML: {reason}")).at(here, "").help(help)
+        let braced = self.line_before(offset).1.contains(": {") && self.line_before(offset).1.trim_end().ends_with('}');
+        let help = if braced {
+            "a text that begins with `{` needs quotes: \"{time:%Y}.nc\""
+        } else {
+            "check indentation, brackets and quotes here and on the line before"
+        };
+        Some(Diagnostic::error(Code::YamlSyntax, format!("this is not YAML: {reason}")).at(here, "").help(help))
+    }
+
+    /// The line of a syntax error up to it: its offset and text.
+    fn line_before(&self, offset: usize) -> (usize, &str) {
+        let before = self.text.get(..offset).unwrap_or_default();
+        let line = before.trim_end().rfind('\n').map_or(0, |newline| newline + 1);
+        (line, before.get(line..).unwrap_or_default())
     }
 
     /// An unquoted `*` on the line of a syntax error, at or before it.
     fn star_near(&self, offset: usize) -> Option<usize> {
         let end = self.text.len().min(offset + 2);
-        let line = self.text.get(..offset).map_or(0, |before| before.trim_end().rfind('\n').map_or(0, |newline| newline + 1));
+        let (line, _) = self.line_before(offset);
         let part = self.text.get(line..end)?;
         let star = part.find('*').filter(|&star| part.get(..star).is_some_and(|before| !before.contains(['"', '\'', '#'])))?;
         let before = part.get(..star)?.trim_end();

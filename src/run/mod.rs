@@ -1,5 +1,3 @@
-//! The workflow: what each command does, from the rooms below.
-//!
-//! No terminal and no exit codes (those are [`crate::cli`]). Invariant: each step's result is all that the next step needs.
+//! The workflow, from a recipe to a published dataset.
 
-pub mod inspect;
+pub mod feedstock;

@@ -17,6 +17,7 @@ const WINDOW: usize = 60;
 /// For people: each problem with its place in the recipe.
 #[must_use]
 pub fn render_terminal(diagnostics: &[Diagnostic], text: &RecipeText, colour: bool) -> String {
+    let text = &without_passwords(text);
     let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(110).with_context_lines(1);
     let mut out = String::new();
@@ -29,6 +30,22 @@ pub fn render_terminal(diagnostics: &[Diagnostic], text: &RecipeText, colour: bo
     }
     let tidy: Vec<&str> = out.lines().map(str::trim_end).collect();
     tidy.join("\n").trim_end().to_owned() + if out.is_empty() { "" } else { "\n" }
+}
+
+/// The text with every `user:password@` of a URL starred out, byte for byte, so that no log repeats it.
+fn without_passwords(text: &RecipeText) -> RecipeText {
+    let mut shown = text.clone();
+    let mut from = 0;
+    while let Some(start) = shown.text.get(from..).and_then(|rest| rest.find("://")).map(|at| from + at + 3) {
+        let rest = shown.text.get(start..).unwrap_or_default();
+        let end = rest.find(|letter: char| letter.is_whitespace() || "/?#\"'".contains(letter)).unwrap_or(rest.len());
+        let user = rest.get(..end).and_then(|authority| authority.rfind('@')).filter(|&at| rest.get(..at).is_some_and(|user| user.contains(':')));
+        if let Some(at) = user {
+            shown.text.replace_range(start..start + at, &"*".repeat(at));
+        }
+        from = start;
+    }
+    shown
 }
 
 /// For programs: a JSON list with code, severity, message, file, line, column, byte offset and length, label and help.

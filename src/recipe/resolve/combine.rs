@@ -83,7 +83,8 @@ impl Resolver<'_> {
             }
             dimensions.push(dimension);
         }
-        for name in keys.keys() {
+        let unknown = self.problems.iter().any(|problem| problem.code == Code::NotAKey);
+        for name in keys.keys().filter(|_| !unknown) {
             let message = format!("the key `{name}` is neither concatenated nor merged");
             let help = format!("add `combine: {{concat: [{name}]}}` or `combine: {{merge: [{name}]}}`");
             self.error(Code::KeyWithoutRole, self.root.get("inputs").get("keys").get(name).key(), message, help);

@@ -174,10 +174,12 @@ impl Resolver<'_> {
                 return None;
             }
         };
+        let mut misspelt = false;
         for problem in template.problems(|name| kinds.get(name).copied()) {
+            misspelt |= matches!(problem, TemplateProblem::Undefined { .. });
             self.template_problem(place, &problem, kinds);
         }
-        for name in kinds.keys().filter(|name| template.uses().all(|used| used != **name)) {
+        for name in kinds.keys().filter(|name| !misspelt && template.uses().all(|used| used != **name)) {
             let message = format!("the key `{name}` is not used by the URL");
             self.error(Code::UnusedKey, place.get("keys").get(name).key(), message, format!("put `{{{name}}}` into `url`, or remove the key"));
         }
