@@ -83,6 +83,19 @@ impl Scratch {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// The values of the last decoded chunk, to keep; [`Scratch::recycle`] gives the buffer back.
+    #[must_use]
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.values)
+    }
+
+    /// Reuses a buffer for the next chunk.
+    pub fn recycle(&mut self, buffer: Vec<u8>) {
+        if buffer.capacity() > self.values.capacity() {
+            self.values = buffer;
+        }
+    }
 }
 
 /// Name of a filter as people know it, with its level where it has one: `deflate 4`, `shuffle`, `filter 307 (bzip2)`.

@@ -11,7 +11,7 @@ use zarrs::storage::byte_range::ByteRangeIterator;
 use zarrs::storage::{MaybeBytes, MaybeBytesIterator, ReadableStorageTraits, StorageError, StoreKey};
 
 use super::parse::Nodes;
-use super::{decode, metadata2, metadata3};
+use super::{decode, metadata, metadata2, metadata3};
 use crate::array::{Array, DataType, Values};
 use crate::dataset::Schema;
 use crate::grid::Region;
@@ -51,14 +51,28 @@ impl ZarrReader {
                 cause: Some(cause.into()),
             };
             let root: Value = serde_json::from_slice(&bytes).map_err(cause)?;
-            let nodes = match format {
-                OutputFormat::Zarr3 => metadata3::nodes(&root)?,
-                OutputFormat::Zarr2 => metadata2::nodes(&root)?,
-            };
-            let schema = nodes.schema(key)?;
-            return Ok(Some(Self { store, format, absent, schema, nodes }));
+            return Self::from_root(store, format, absent, (key, &root)).map(Some);
         }
         Ok(None)
+    }
+
+    /// A store whose objects are there but whose metadata is not visible yet; a missing object is a hole.
+    ///
+    /// # Errors
+    /// [`TargetError::Unsupported`] if the schema cannot be stored.
+    pub fn with_schema(store: Arc<dyn TargetStore>, format: OutputFormat, schema: &Schema) -> Result<Self, TargetError> {
+        // The root's consolidated metadata is written, and so listed, last.
+        let (key, root) = metadata::documents(schema, format)?.pop().unwrap_or_default();
+        Self::from_root(store, format, Absent::Hole, (&key, &root))
+    }
+
+    fn from_root(store: Arc<dyn TargetStore>, format: OutputFormat, absent: Absent, root: (&str, &Value)) -> Result<Self, TargetError> {
+        let nodes = match format {
+            OutputFormat::Zarr3 => metadata3::nodes(root.1)?,
+            OutputFormat::Zarr2 => metadata2::nodes(root.1)?,
+        };
+        let schema = nodes.schema(root.0)?;
+        Ok(Self { store, format, absent, schema, nodes })
     }
 
     /// What the store holds.
