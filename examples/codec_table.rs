@@ -79,13 +79,13 @@ fn measure(name: &str, dtype: DataType, bytes: &[u8], label: &str, codecs: Vec<C
         coordinate: false,
         encoding,
     };
-    let (encoder, decoder) = (Encoder::new(&variable).unwrap(), Decoder::new(&variable).unwrap());
+    let (encoder, reader) = (Encoder::new(&variable).unwrap(), Decoder::new(&variable).unwrap());
     let chunks: Vec<&[u8]> = bytes.chunks_exact(CHUNK).collect();
-    let encoded: Vec<_> = chunks.iter().map(|chunk| encoder.encode(chunk.to_vec()).unwrap()).collect();
+    let stored: Vec<_> = chunks.iter().map(|chunk| encoder.encode(chunk.to_vec()).unwrap()).collect();
     let raw = chunks.len() * CHUNK;
-    let small: usize = encoded.iter().map(bytes::Bytes::len).sum();
+    let small: usize = stored.iter().map(bytes::Bytes::len).sum();
     let encode = speed(raw, || chunks.iter().for_each(|chunk| drop(encoder.encode(chunk.to_vec()).unwrap())));
-    let decode = speed(raw, || encoded.iter().for_each(|chunk| drop(decoder.decode(chunk).unwrap())));
+    let decode = speed(raw, || stored.iter().for_each(|chunk| drop(reader.decode(chunk).unwrap())));
     println!("| {name} {dtype} | {label} | {:.2} | {encode:.0} | {decode:.0} |", raw as f64 / small as f64);
 }
 
