@@ -11,7 +11,7 @@ use gristmill::dataset::{Attribute, Codec, Schema, TargetState};
 use gristmill::grid::Region;
 use gristmill::recipe::OutputFormat::{self, Zarr2, Zarr3};
 use gristmill::store::TargetStore;
-use gristmill::target::zarr::{Absent, Encoder, ZarrReader, ZarrTarget};
+use gristmill::target::zarr::{Absent, Decoder, Encoder, ZarrReader, ZarrTarget};
 use gristmill::target::{ChunkPayload, Target, TargetError};
 use serde_json::json;
 use target::{Filled, Memory, Numbers, bake, codec, random_array, schema_of, variable};
@@ -189,6 +189,17 @@ fn damaged_objects_are_errors() {
             store.put("v/c/0", whole.slice(..length), gristmill::store::PutMode::Overwrite).unwrap();
             assert!(matches!(open(&store).read("v", &Region::whole(&[4])), Err(TargetError::Codec { .. })), "{length} bytes");
         }
+    }
+}
+
+#[test]
+fn a_shard_index_that_points_outside_is_an_error() {
+    let sums = variable("index", DataType::UInt64, &[4], None, Some(vec![codec("crc32c", &json!({}))]));
+    for (offset, length) in [(0, 1 << 40), (u64::MAX - 1, 10), (1 << 63, 1 << 63), (40, 10)] {
+        let index: Vec<u8> = [offset, length, 0, 4].into_iter().flat_map(u64::to_ne_bytes).collect();
+        let shard = Encoder::new(&sums).unwrap().encode(index).unwrap();
+        let sharded = variable("v", DataType::Int64, &[2], Some(vec![4]), None);
+        assert!(matches!(Decoder::new(&sharded).unwrap().decode(&shard), Err(TargetError::Codec { .. })), "{offset} {length}");
     }
 }
 

@@ -53,10 +53,17 @@ impl Decoder {
     /// [`TargetError::Codec`] if the bytes are damaged.
     pub fn decode(&self, bytes: &[u8]) -> Result<Values, TargetError> {
         let options = CodecOptions::default().with_concurrent_target(1);
-        let decoded = self.chain.decode(Cow::Borrowed(bytes), &self.shape, &self.dtype, &self.fill, &options);
-        let decoded = decoded.map_err(|cause| codec_failure(&self.variable, "a stored object cannot be decoded", cause))?;
+        let decode = || Ok(self.chain.decode(Cow::Borrowed(bytes), &self.shape, &self.dtype, &self.fill, &options)?);
+        let decoded = without_panic(decode).map_err(|cause| codec_failure(&self.variable, "a stored object cannot be decoded", cause))?;
         values(&self.variable, decoded)
     }
+}
+
+/// Runs a library's decoder. zarrs unwraps what a shard's index says (seen in 0.23.14), so damaged bytes can make it panic; its
+/// state is thrown away after that.
+pub(super) fn without_panic<T>(decode: impl FnOnce() -> Result<T, Cause>) -> Result<T, Cause> {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode));
+    outcome.unwrap_or_else(|_| Err("the decoder gave up on these bytes; they are damaged".into()))
 }
 
 /// Values from what zarrs gives.

@@ -114,10 +114,11 @@ impl ZarrReader {
             let subset = ArraySubset::new_with_start_shape(region.start.clone(), region.shape.clone())?;
             Ok(array.retrieve_array_subset_opt(&subset, &CodecOptions::default().with_concurrent_target(1))?)
         };
-        let bytes = read().map_err(|cause| match objects.missing.lock().ok().and_then(|mut missing| missing.take()) {
-            Some(key) => TargetError::Missing { variable: variable.to_owned(), key },
-            None => codec_failure(variable, "stored values cannot be read", cause),
-        })?;
+        let bytes =
+            decode::without_panic(read).map_err(|cause| match objects.missing.lock().ok().and_then(|mut missing| missing.take()) {
+                Some(key) => TargetError::Missing { variable: variable.to_owned(), key },
+                None => codec_failure(variable, "stored values cannot be read", cause),
+            })?;
         decode::values(variable, bytes)
     }
 }
