@@ -8,15 +8,21 @@
 
 pub mod array;
 pub mod cf;
+pub mod cli;
+pub mod codec;
 pub mod combine;
 pub mod dataset;
 pub mod event;
 pub mod grid;
 pub mod layout;
 pub mod pattern;
+pub mod plan;
 pub mod receipt;
+pub mod rechunk;
 pub mod recipe;
+pub mod run;
 pub mod size;
 pub mod source;
 pub mod store;
+pub mod target;
 pub mod transform;

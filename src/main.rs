@@ -1,3 +1,7 @@
 //! Entry point of the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(gristmill::cli::run(std::env::args_os()))
+}

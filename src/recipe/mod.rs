@@ -1,9 +1,16 @@
 //! The recipe: YAML text in, resolved intent or every problem at once out.
 //!
-//! `document` is the file as written, `parse` reads it, `resolve` gives the [`Recipe`] that the rest of the tool sees,
-//! `diagnostic` is how problems look, `lint` is advice. No network and no files. Invariant: nothing in a recipe executes.
+//! `parse` is the door. Behind it `tree` is the YAML with positions, `document` the file as written, `shape` holds the one
+//! against the other, `resolve` gives the [`Recipe`] that the rest of the tool sees. `diagnostic` is how problems look, `lint` is
+//! advice. No network and no files. Invariant: nothing in a recipe executes.
 
 pub mod diagnostic;
+pub mod document;
+pub mod lint;
+pub mod parse;
+mod resolve;
+mod shape;
+mod tree;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +20,7 @@ use crate::pattern::{Axis, Input};
 use crate::size::ByteSize;
 use crate::transform::Step;
 use diagnostic::Span;
+pub use parse::parse;
 
 /// A recipe, resolved: no option that has a default, names checked, units parsed.
 #[derive(Debug, Clone)]

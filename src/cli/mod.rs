@@ -1,0 +1,149 @@
+//! The command line: one file per command; printing happens here and nowhere else.
+//!
+//! Commands call the library and turn what comes back into text and an exit code. Invariant: what a command is asked to print
+//! goes to stdout, what a person should know about the run goes to stderr, and a closed pipe is no error.
+
+mod check;
+mod completions;
+pub mod exit;
+mod schema;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Turns archives of NetCDF and HDF5 files into one analysis-ready Zarr store.
+#[derive(Debug, Parser)]
+#[command(name = "gristmill", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What every command understands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command understands.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Say more (-v: what happens, -vv: every request, -vvv: everything)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Print JSON: one object, or one line per event
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print nothing on stdout; errors still go to stderr
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Colour the output
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    pub color: Colour,
+}
+
+/// When output is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a recipe without opening a file or the network
+    Check(check::Check),
+    /// Print the JSON Schema of a recipe
+    Schema(schema::Schema),
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+}
+
+/// Where a command's output goes.
+pub struct Terminal<'a> {
+    /// What was asked for.
+    pub out: &'a mut dyn Write,
+    /// What a person should know.
+    pub err: &'a mut dyn Write,
+    /// Options that every command understands.
+    pub global: Global,
+}
+
+impl Terminal<'_> {
+    /// True if stderr shall be coloured.
+    #[must_use]
+    pub fn colour(&self) -> bool {
+        match self.global.color {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    }
+
+    /// Prints what was asked for, unless `--quiet`.
+    ///
+    /// # Errors
+    /// If stdout cannot be written to; a closed pipe is one such error, which [`run`] takes for a reader who has seen enough.
+    pub fn print(&mut self, text: &str) -> io::Result<()> {
+        if self.global.quiet { Ok(()) } else { self.out.write_all(text.as_bytes()) }
+    }
+
+    /// Tells a person something.
+    ///
+    /// # Errors
+    /// If stderr cannot be written to.
+    pub fn tell(&mut self, text: &str) -> io::Result<()> {
+        self.err.write_all(text.as_bytes())
+    }
+}
+
+/// Runs the command line and returns the exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { exit::RECIPE } else { exit::DONE };
+            // Nobody is left to tell if this fails.
+            let _ = error.print();
+            return code;
+        }
+    };
+    log(cli.global.verbose);
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr());
+    let mut terminal = Terminal { out: &mut out, err: &mut err, global: cli.global.clone() };
+    let outcome = dispatch(cli.command, &mut terminal).and_then(|code| terminal.out.flush().map(|()| code));
+    match outcome {
+        Ok(code) => code,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::DONE,
+        Err(error) => {
+            let _ = terminal.tell(&format!("error: cannot write the output: {error}\n"));
+            exit::INTERNAL
+        }
+    }
+}
+
+fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
+    match command {
+        Command::Check(command) => command.run(terminal),
+        Command::Schema(command) => command.run(terminal),
+        Command::Completions(command) => command.run(terminal),
+    }
+}
+
+/// Log lines on stderr: none without `-v`, unless `RUST_LOG` says otherwise.
+fn log(verbose: u8) {
+    let default = match verbose {
+        0 => "off",
+        1 => "gristmill=info",
+        2 => "gristmill=debug",
+        _ => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    // A second call (tests) keeps the first subscriber.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+}

@@ -1,0 +1,3 @@
+//! The workflow, from a recipe to a published dataset.
+
+pub mod feedstock;
