@@ -76,7 +76,7 @@ impl Default for Retries {
     fn default() -> Self {
         Self {
             attempts: 7,
-            give_up_after: Duration::from_secs(240),
+            give_up_after: Duration::from_mins(4),
             first_wait: Duration::from_millis(500),
             longest_wait: Duration::from_secs(30),
         }

@@ -117,7 +117,7 @@ impl<S: ?Sized> Faulty<S> {
     }
 }
 
-fn cut(bytes: Bytes, length: Option<usize>) -> Bytes {
+fn cut(bytes: &Bytes, length: Option<usize>) -> Bytes {
     bytes.slice(..bytes.len().min(length.unwrap_or(usize::MAX)))
 }
 
@@ -130,7 +130,7 @@ impl<S: SourceStore + ?Sized> SourceStore for Faulty<S> {
     }
 
     fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
-        let cut_all = |store: &S, length| Ok(store.ranges(url, ranges)?.into_iter().map(|bytes| cut(bytes, length)).collect());
+        let cut_all = |store: &S, length| Ok(store.ranges(url, ranges)?.into_iter().map(|bytes| cut(&bytes, length)).collect());
         self.run(Operation::Ranges, url, cut_all)
     }
 
@@ -138,7 +138,7 @@ impl<S: SourceStore + ?Sized> SourceStore for Faulty<S> {
         let whole = self.run(Operation::Stream, url, |store, length| {
             let mut whole = Vec::new();
             store.stream(url, &mut whole)?;
-            Ok(cut(whole.into(), length))
+            Ok(cut(&whole.into(), length))
         })?;
         sink.write_all(&whole).map_err(|error| StoreError::from_io(url, "pass on what was read", error))?;
         Ok(whole.len() as u64)
@@ -155,11 +155,11 @@ impl<S: TargetStore + ?Sized> TargetStore for Faulty<S> {
     }
 
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.run(Operation::Get, key, |store, length| Ok(store.get(key)?.map(|bytes| cut(bytes, length))))
+        self.run(Operation::Get, key, |store, length| Ok(store.get(key)?.map(|bytes| cut(&bytes, length))))
     }
 
     fn put(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<(), StoreError> {
-        self.run(Operation::Put, key, |store, length| store.put(key, cut(bytes.clone(), length), mode))
+        self.run(Operation::Put, key, |store, length| store.put(key, cut(&bytes, length), mode))
     }
 
     fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {

@@ -116,13 +116,12 @@ fn by_status(text: &str) -> Option<(ErrorKind, String)> {
         Some(501) => Some((ErrorKind::Other, "the server answers 501: it has no such operation".to_owned())),
         Some(507) => Some((ErrorKind::NoSpace, "the server is full".to_owned())),
         Some(status @ (408 | 409 | 429 | 500..=599)) => Some(later(format!("the server answers {status}"))),
-        Some(_) => None,
         None if text.contains("redirect without LOCATION") => {
             Some((ErrorKind::Other, "the bucket is in another region; set AWS_REGION or `s3.region`".to_owned()))
         }
         None if text.contains("Server returned error response") => Some(later("the server reports an error of its own".to_owned())),
         None if text.contains("HTTP error") => Some(later("the connection to the server failed".to_owned())),
-        None => None,
+        _ => None,
     }
 }
 

@@ -17,7 +17,9 @@ fn nginx() -> Option<(String, Vec<u8>)> {
 }
 
 fn patient() -> Access {
-    let retries = Retries { attempts: 12, give_up_after: std::time::Duration::from_secs(60), ..hasty().retries };
+    let milliseconds = std::time::Duration::from_millis;
+    let retries =
+        Retries { attempts: 12, give_up_after: milliseconds(60_000), first_wait: milliseconds(50), longest_wait: milliseconds(2000) };
     Access { retries, ..hasty() }
 }
 

@@ -47,8 +47,8 @@ pub(crate) fn reply(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Repl
 }
 
 pub(crate) fn head(status: &str, headers: &[(&str, &str)]) -> Vec<u8> {
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    format!("HTTP/1.1 {status}\r\nConnection: close\r\n{lines}\r\n").into_bytes()
+    let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("HTTP/1.1 {status}\r\nConnection: close\r\n{}\r\n", lines.concat()).into_bytes()
 }
 
 /// What a faultless server answers about a file.
@@ -56,7 +56,7 @@ pub(crate) fn honest(request: &Request, content: &[u8]) -> Reply {
     tagged(request, content, "\"one\"")
 }
 
-/// The same with an ETag of choice; honours `If-Match`.
+/// The same with a tag of choice; honours `If-Match`.
 pub(crate) fn tagged(request: &Request, content: &[u8], etag: &str) -> Reply {
     if request.header("if-match").is_some_and(|asked| asked != etag) {
         return reply("412 Precondition Failed", &[("Content-Length", "0")], b"");
@@ -92,8 +92,10 @@ pub(crate) struct Server {
     state: Arc<State>,
 }
 
+type Script = dyn Fn(&Request, usize) -> Reply + Send + Sync;
+
 struct State {
-    script: Box<dyn Fn(&Request, usize) -> Reply + Send + Sync>,
+    script: Box<Script>,
     requests: Mutex<Vec<Request>>,
     open: AtomicUsize,
     most_open: AtomicUsize,
@@ -176,7 +178,15 @@ fn serve(mut connection: TcpStream, state: &State) -> std::io::Result<()> {
     // A socket closed with unread bytes is reset by the kernel.
     let unread = usize::from(steps.iter().any(|step| matches!(step, Step::Reset)));
     connection.read_exact(&mut vec![0; length - unread])?;
-    let sent = steps.iter().try_for_each(|step| match step {
+    let (before, answer) = steps.split_at(steps.iter().position(|step| !matches!(step, Step::Wait(_))).unwrap_or(steps.len()));
+    let waited = before.iter().try_for_each(|step| act(&mut connection, step));
+    // Before the client can know that it was answered, or its next request would count beside this one.
+    state.open.fetch_sub(1, Ordering::SeqCst);
+    waited.and_then(|()| answer.iter().try_for_each(|step| act(&mut connection, step)))
+}
+
+fn act(connection: &mut TcpStream, step: &Step) -> std::io::Result<()> {
+    match step {
         Step::Send(bytes) => connection.write_all(bytes),
         Step::Wait(time) => {
             std::thread::sleep(*time);
@@ -187,9 +197,7 @@ fn serve(mut connection: TcpStream, state: &State) -> std::io::Result<()> {
             std::thread::sleep(Duration::from_millis(60));
             Ok(())
         }
-    });
-    state.open.fetch_sub(1, Ordering::SeqCst);
-    sent
+    }
 }
 
 /// Looks at a request without consuming it.
