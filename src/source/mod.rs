@@ -40,9 +40,9 @@ pub fn open(store: &Arc<dyn SourceStore>, url: &str) -> Result<Box<dyn Source>, 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// NetCDF classic, 64-bit offset or CDF-5.
+    /// The netCDF formats classic, 64-bit offset and CDF-5.
     NetCdf3,
-    /// NetCDF-4 or any HDF5.
+    /// netCDF-4 or any HDF5.
     Hdf5,
 }
 

@@ -73,7 +73,9 @@ fn compare_variable(source: &dyn Source, path: &str, name: &str, fact: &Value) -
             variable.encoding.filters.iter().map(|filter| filter.replace("deflate ", "zlib:").replace("deflate", "zlib")).collect();
         let mut theirs = strings(filters);
         if theirs.iter().all(|name| name == "deflate" || !name.contains(':')) && theirs.iter().any(|name| name == "deflate") {
-            ours.iter_mut().for_each(|name| *name = name.split(':').next().unwrap().replace("zlib", "deflate"));
+            for name in &mut ours {
+                *name = name.split(':').next().unwrap().replace("zlib", "deflate");
+            }
         }
         ours.sort();
         theirs.sort();

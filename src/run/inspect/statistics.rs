@@ -98,7 +98,7 @@ impl Rules {
     }
 }
 
-/// `_Unsigned = "true"` says that signed bytes hold unsigned numbers (NetCDF Attribute Conventions).
+/// `_Unsigned = "true"` says that signed bytes hold unsigned numbers (netCDF Attribute Conventions).
 fn seen_type(variable: &Variable) -> DataType {
     let unsigned = variable.attributes.text("_Unsigned").is_some_and(|text| text.eq_ignore_ascii_case("true"));
     match variable.dtype {
@@ -129,6 +129,7 @@ struct Sum {
 }
 
 impl Sum {
+    #[expect(clippy::cast_lossless, reason = "one body for all types")]
     fn add(&mut self, array: &Array, rules: &Rules) {
         /// Runs over the values of one type.
         macro_rules! each {

@@ -33,6 +33,7 @@ impl From<Error> for LayoutError {
 }
 
 /// What a dataset's header says of its storage.
+#[expect(clippy::struct_excessive_bools, reason = "four facts that have nothing to do with each other")]
 pub(super) struct Storage {
     layout: DataLayout,
     pub(super) filters: Vec<Filter>,
@@ -62,7 +63,7 @@ pub(super) fn storage(file: &Hdf5File, dataset: &Dataset) -> Result<Storage, Err
         external: has(|message| matches!(message, HdfMessage::ExternalFiles(_))),
         null: has(|message| matches!(message, HdfMessage::Dataspace(space) if space.dataspace_type == DataspaceType::Null)),
         mistaken: old.is_some(),
-        never_filled: has(|message| matches!(message, HdfMessage::FillValue(fill) if fill.fill_time == FillTime::Never)),
+        never_filled: has(|message| matches!(message, HdfMessage::FillValue(value) if value.fill_time == FillTime::Never)),
     })
 }
 

@@ -25,15 +25,15 @@ pub(super) fn contiguous_address(file: &Hdf5File, header: u64) -> Option<u64> {
         if visited > MOST_BLOCKS {
             return None;
         }
-        if let Some(found) = search(storage, address, length, &mut blocks) {
-            return found;
+        if let Some(message) = layout_message(storage, address, length, &mut blocks) {
+            return contiguous(&message);
         }
     }
     None
 }
 
-/// `Some` as soon as the layout message is found; what it says is inside, if it is of version 2 and contiguous.
-fn search(storage: &dyn Storage, address: u64, length: u64, blocks: &mut Vec<(u64, u64)>) -> Option<Option<u64>> {
+/// The layout message, if this block of the header holds it; blocks that continue the header are added to `blocks`.
+fn layout_message(storage: &dyn Storage, address: u64, length: u64, blocks: &mut Vec<(u64, u64)>) -> Option<Vec<u8>> {
     let block = storage.read_range(address, usize::try_from(length).ok().filter(|&length| length < 1 << 20)?).ok()?;
     let mut rest: &[u8] = block.as_ref();
     while let Some((head, after)) = rest.split_at_checked(8) {
@@ -42,7 +42,7 @@ fn search(storage: &dyn Storage, address: u64, length: u64, blocks: &mut Vec<(u6
         let (body, next) = after.split_at_checked(size)?;
         rest = next;
         match kind {
-            LAYOUT => return Some(contiguous(body)),
+            LAYOUT => return Some(body.to_vec()),
             CONTINUATION => blocks.push((u64_at(body, 0)?, u64_at(body, 8)?)),
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! NetCDF classic, 64-bit offset and CDF-5 files.
+//! The netCDF formats classic, 64-bit offset and CDF-5.
 //!
 //! The header is ours ([`header`]); [`Source::read`] is netcdf-reader's own, so that the two check each other. Invariant: a
 //! file that is shorter than its header says is refused when it is opened.
@@ -168,10 +168,10 @@ fn store(raw: &RawVariable, header: &Header, placed: &Placement) -> Stored {
     let length = |&number: &usize| header.dimensions.get(number).map_or(0, |dimension| dimension.length);
     let mut shape: Vec<u64> = raw.dimensions.iter().map(length).collect();
     let mut strides: Vec<u64> = crate::grid::strides(&shape).iter().map(|stride| stride.saturating_mul(raw.dtype.size() as u64)).collect();
-    if is_record(raw, header) {
-        if let (Some(length), Some(stride)) = (shape.first_mut(), strides.first_mut()) {
-            (*length, *stride) = (placed.records, placed.record_size);
-        }
+    if is_record(raw, header)
+        && let (Some(length), Some(stride)) = (shape.first_mut(), strides.first_mut())
+    {
+        (*length, *stride) = (placed.records, placed.record_size);
     }
     let layout = if elements(&shape) == 0 { Layout::Unwritten } else { Layout::Strided { offset: raw.begin, strides } };
     Stored { dtype: raw.dtype, order: ByteOrder::Big, shape, fill: fill_bytes(raw), layout }
