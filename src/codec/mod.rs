@@ -153,14 +153,19 @@ pub fn decode<'a>(
         repeat(&stored.fill, size, &mut scratch.values);
         return Ok(&mut scratch.values);
     }
-    let active: Vec<&Filter> =
-        table.filters.iter().enumerate().filter(|(at, _)| entry.skipped.checked_shr(*at as u32).is_none_or(|mask| mask & 1 == 0)).map(|(_, filter)| filter).collect();
+    let active: Vec<&Filter> = table
+        .filters
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| entry.skipped.checked_shr(*at as u32).is_none_or(|mask| mask & 1 == 0))
+        .map(|(_, filter)| filter)
+        .collect();
     let mut last = "chunk".to_owned();
     let mut first = true;
     for (at, filter) in active.iter().enumerate().rev() {
         let Scratch { values, spare, inflater } = scratch;
         let input = if first { bytes } else { values.as_slice() };
-        undo(filter, input, spare, (expected_size(&active[..at], size), size), (stored.dtype.size(), inflater))?;
+        undo(filter, input, spare, &Expected::new(&active[..at], size, stored.dtype.size()), inflater)?;
         std::mem::swap(values, spare);
         first = false;
         last = name(filter);
@@ -194,33 +199,41 @@ fn expected_size(earlier: &[&Filter], size: usize) -> Option<usize> {
     })
 }
 
-/// Undoes one filter: `input` into `output`. `sizes`: exact size of the output if known, size of the whole decoded chunk.
+/// What undoing one filter needs to know.
+struct Expected {
+    /// Exact size of the output, if known.
+    exact: Option<usize>,
+    /// Largest size of the output.
+    limit: usize,
+    /// Bytes of one element.
+    item: usize,
+}
+
+impl Expected {
+    fn new(earlier: &[&Filter], chunk: usize, item: usize) -> Self {
+        let exact = expected_size(earlier, chunk);
+        // An inner filter may have made the data a little longer; far longer is a bomb.
+        Self { exact, limit: exact.unwrap_or_else(|| chunk.saturating_mul(2).saturating_add(4096)), item }
+    }
+}
+
+/// Undoes one filter: `input` into `output`.
 fn undo(
     filter: &Filter,
     input: &[u8],
     output: &mut Vec<u8>,
-    sizes: (Option<usize>, usize),
-    with: (usize, &mut deflate::Inflater),
+    expected: &Expected,
+    inflater: &mut deflate::Inflater,
 ) -> Result<(), CodecError> {
-    let (exact, chunk) = sizes;
-    // An inner filter may have made the data a little longer; far longer is a bomb.
-    let limit = exact.unwrap_or_else(|| chunk.saturating_mul(2).saturating_add(4096));
+    let Expected { exact, limit, item } = *expected;
+    let parameter = |at: usize| filter.parameters.get(at).map(|&parameter| parameter as usize);
     match filter.id {
-        DEFLATE => with.1.inflate(input, output, exact, limit)?,
-        SHUFFLE => {
-            let item = filter.parameters.first().map_or(with.0, |&item| item as usize);
-            shuffle::undo(input, item, output);
-        }
+        DEFLATE => inflater.inflate(input, output, exact, limit)?,
+        SHUFFLE => shuffle::undo(input, parameter(0).unwrap_or(item), output),
         FLETCHER32 => fletcher::verify(input, output)?,
-        LZF => lzf::expand(input, output, exact.or_else(|| filter.parameters.get(2).map(|&size| size as usize)).unwrap_or(limit).min(limit))?,
+        LZF => lzf::expand(input, output, exact.or_else(|| parameter(2)).unwrap_or(limit).min(limit))?,
         ZSTD => expand_zstd(input, output, limit)?,
-        SZIP => *output = library::szip::decompress_with_limit(input, &filter.parameters, limit).map_err(|cause| damaged(filter, &cause))?,
-        NBIT => *output = library::nbit::decompress_with_limit(input, &filter.parameters, limit).map_err(|cause| damaged(filter, &cause))?,
-        SCALEOFFSET => {
-            *output = library::scaleoffset::decompress_with_limit(input, &filter.parameters, limit).map_err(|cause| damaged(filter, &cause))?;
-        }
-        LZ4 => *output = library::lz4::decompress_with_limit(input, limit).map_err(|cause| damaged(filter, &cause))?,
-        _ => return Err(CodecError::Unsupported { filter: name(filter) }),
+        _ => *output = undo_by_library(filter, input, limit)?,
     }
     match exact {
         Some(expected) if output.len() != expected => {
@@ -230,8 +243,16 @@ fn undo(
     }
 }
 
-fn damaged(filter: &Filter, cause: &dyn std::fmt::Display) -> CodecError {
-    CodecError::Damaged { filter: name(filter), message: cause.to_string() }
+/// Filters that are rare enough to leave to hdf5-reader.
+fn undo_by_library(filter: &Filter, input: &[u8], limit: usize) -> Result<Vec<u8>, CodecError> {
+    match filter.id {
+        SZIP => library::szip::decompress_with_limit(input, &filter.parameters, limit),
+        NBIT => library::nbit::decompress_with_limit(input, &filter.parameters, limit),
+        SCALEOFFSET => library::scaleoffset::decompress_with_limit(input, &filter.parameters, limit),
+        LZ4 => library::lz4::decompress_with_limit(input, limit),
+        _ => return Err(CodecError::Unsupported { filter: name(filter) }),
+    }
+    .map_err(|cause| CodecError::Damaged { filter: name(filter), message: cause.to_string() })
 }
 
 fn expand_zstd(input: &[u8], output: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {

@@ -20,18 +20,15 @@ fn numpy(dtype: DataType) -> &'static str {
     }
 }
 
+/// `>u2` → `uint16`
 fn numpy_name(text: &str) -> String {
-    let (kind, order) = text.split_at(1);
-    match (kind, order) {
-        (">", "i2") => "int16".to_owned(),
-        (">", "i4") => "int32".to_owned(),
-        (">", "i8") => "int64".to_owned(),
-        (">", "u8") => "uint64".to_owned(),
-        (">", "f4") => "float32".to_owned(),
-        (">", "f8") => "float64".to_owned(),
-        (">", rest) => rest.replace('u', "uint").replace('i', "int"),
-        _ => text.to_owned(),
-    }
+    let Some(short) = text.strip_prefix('>') else { return text.to_owned() };
+    let kind = match &short[..1] {
+        "u" => "uint",
+        "i" => "int",
+        _ => "float",
+    };
+    format!("{kind}{}", short[1..].parse::<u32>().unwrap() * 8)
 }
 
 fn strings(value: &Value) -> Vec<String> {
@@ -72,10 +69,13 @@ fn compare_variable(source: &dyn Source, path: &str, name: &str, fact: &Value) -
         check("chunks", format!("{:?}", variable.encoding.chunks.clone().unwrap_or_default()), format!("{:?}", lengths(&fact["chunks"])));
     }
     if let Some(filters) = fact.get("filters") {
-        let mut ours: Vec<String> = variable.encoding.filters.iter().map(|filter| filter.replace("deflate ", "zlib:").replace("deflate", "zlib")).collect();
+        let mut ours: Vec<String> =
+            variable.encoding.filters.iter().map(|filter| filter.replace("deflate ", "zlib:").replace("deflate", "zlib")).collect();
         let mut theirs = strings(filters);
         if theirs.iter().all(|name| name == "deflate" || !name.contains(':')) && theirs.iter().any(|name| name == "deflate") {
-            ours.iter_mut().for_each(|name| *name = name.split(':').next().unwrap().replace("zlib", "deflate"));
+            for name in &mut ours {
+                *name = name.split(':').next().unwrap().replace("zlib", "deflate");
+            }
         }
         ours.sort();
         theirs.sort();
@@ -117,8 +117,36 @@ fn compare_statistics(source: &dyn Source, path: &str, variable: &gristmill::dat
     wrong
 }
 
+/// Files that the pure-Rust reader cannot open although netCDF-C can: attributes of a committed type, which hdf5-reader does not follow.
+const NOT_OPENED: [&str; 4] = [
+    "netcdf-c-reference/ref_tst_compounds.nc",
+    "netcdf-c-reference/ref_tst_compounds4.nc",
+    "netcdf-c-reference/ref_tst_h_compounds2.h5",
+    "netcdf-c-reference/ref_tst_xplatform2_1.nc",
+];
+
+fn is_sound(fact: &Fact) -> bool {
+    fact.is_netcdf() && fact.name != "corrupt/derived/truncated_classic.nc" && fact.text("error").is_empty()
+}
+
 fn readable() -> impl Iterator<Item = Fact> {
-    facts::all().into_iter().filter(|fact| fact.is_netcdf() && fact.name != "corrupt/derived/truncated_classic.nc" && fact.text("error").is_empty())
+    facts::all().into_iter().filter(|fact| is_sound(fact) && !NOT_OPENED.contains(&fact.name.as_str()))
+}
+
+/// Left out of the comparison: (file, variable, why).
+const NOT_COMPARED: &[(&str, &str, &str)] = &[
+    ("corrupt/derived/bitflip_in_chunk_of_LONGITUDE.nc", "LONGITUDE", "its chunk is damaged on purpose"),
+    ("hdf5-features-pyfive/netcdf4_classic.nc", "x", "a scale without a variable, which only HDF5 calls a dataset"),
+];
+
+#[test]
+fn files_that_are_not_opened_say_why() {
+    for file in facts::all().into_iter().filter(|fact| NOT_OPENED.contains(&fact.name.as_str())) {
+        let message = source::open(&Local::files(), &file.path).err().expect("the list is out of date").to_string();
+        assert!(message.contains("a part of HDF5 that is not read") && message.contains(&file.path), "{message}");
+        let compared = file.facts["vars"].as_object().unwrap().values().filter(|fact| !is_compound(fact)).count();
+        assert_eq!(compared, 0, "{} holds variables that could be read", file.name);
+    }
 }
 
 fn is_compound(fact: &Value) -> bool {
@@ -138,9 +166,9 @@ fn every_variable_agrees_with_the_facts() {
             }
         };
         let key = if file.facts.contains_key("h5_datasets") { "h5_datasets" } else { "vars" };
-        for (name, fact) in file.facts[key].as_object().unwrap().iter().filter(|(_, fact)| !is_compound(fact) && fact["dtype"] != "object") {
-            // Its chunk is damaged on purpose.
-            if (file.name.as_str(), name.as_str()) == ("corrupt/derived/bitflip_in_chunk_of_LONGITUDE.nc", "LONGITUDE") {
+        for (name, fact) in file.facts[key].as_object().unwrap().iter().filter(|(_, fact)| !is_compound(fact) && fact["dtype"] != "object")
+        {
+            if NOT_COMPARED.iter().any(|(left, variable, _)| (*left, *variable) == (file.name.as_str(), name.as_str())) {
                 continue;
             }
             compared += 1;
@@ -165,7 +193,9 @@ fn both_readers_agree_on_every_number() {
             let start: Vec<u64> = shape.iter().map(|length| length / 3).collect();
             let rest = start.iter().zip(&shape).map(|(start, length)| length - start).collect();
             for region in [Region::whole(&shape), Region::new(start.clone(), rest)] {
-                let ours = source.stored(&variable.name).and_then(|stored| fetch::read_stored(Local::files().as_ref(), &file.path, &variable.name, &stored, &region));
+                let ours = source
+                    .stored(&variable.name)
+                    .and_then(|stored| fetch::read_stored(Local::files().as_ref(), &file.path, &variable.name, &stored, &region));
                 let theirs = source.read(&variable.name, &region);
                 match (ours, theirs) {
                     (Ok(ours), Ok(theirs)) if ours == theirs => compared += 1,
@@ -180,8 +210,54 @@ fn both_readers_agree_on_every_number() {
     assert!(compared > 20_000, "only {compared} boxes were compared");
 }
 
-/// Everything in the shared files that is not read, and why.
-const REFUSED: &[(&str, &str, &str)] = &[];
+/// Everything in the shared files that is not read, and why: (file, names, reason).
+const REFUSED: &[(&str, &[&str], &str)] = &[
+    (
+        "ceres-seawifs-l3-groups/S2008001.L3b_DAY_RRS.nc",
+        &[
+            "level-3_binned_data/BinIndex",
+            "level-3_binned_data/BinList",
+            "level-3_binned_data/Rrs_412",
+            "level-3_binned_data/Rrs_443",
+            "level-3_binned_data/Rrs_490",
+            "level-3_binned_data/Rrs_510",
+            "level-3_binned_data/Rrs_555",
+            "level-3_binned_data/Rrs_670",
+            "level-3_binned_data/angstrom",
+            "level-3_binned_data/aot_865",
+        ],
+        "compound types are not supported",
+    ),
+    (
+        "hdf5-features-pyfive/attr_datatypes.hdf5",
+        &["@complex128_big", "@complex128_little", "@complex64_big", "@complex64_little"],
+        "compound types are not supported",
+    ),
+    (
+        "hdf5-features-pyfive/attr_datatypes.hdf5",
+        &["@vlen_float32", "@vlen_int32", "@vlen_uint64"],
+        "variable-length sequences are not supported",
+    ),
+    (
+        "hdf5-features-pyfive/references.hdf5",
+        &[
+            "@dataset1_reference",
+            "@dataset1_region_reference",
+            "@group1_reference",
+            "@root_group_reference",
+            "chunked_ref_dataset",
+            "chunked_regionref_dataset",
+            "ref_dataset",
+            "regionref_dataset",
+        ],
+        "references are not supported",
+    ),
+    ("hdf5-features-pyfive/references.hdf5", &["@vlen_refs"], "variable-length sequences are not supported"),
+    ("netcdf-c-reference/ref_hdf5_compat3.nc", &["phony_var"], "compound types are not supported"),
+    ("netcdf-c-reference/ref_tst_compounds2.nc", &["phony_compound_var"], "compound types are not supported"),
+    ("netcdf-c-reference/ref_tst_compounds3.nc", &["var"], "compound types are not supported"),
+    ("netcdf-c-reference/ref_tst_h_compounds.h5", &["obs_var"], "compound types are not supported"),
+];
 
 #[test]
 fn only_what_no_array_can_hold_is_refused() {
@@ -190,9 +266,13 @@ fn only_what_no_array_can_hold_is_refused() {
         let source = source::open(&Local::files(), &file.path).unwrap();
         found.extend(source.refused().iter().map(|(name, reason)| (file.name.clone(), name.clone(), reason.clone())));
     }
-    let expected: BTreeSet<_> = REFUSED.iter().map(|(file, name, reason)| ((*file).to_owned(), (*name).to_owned(), (*reason).to_owned())).collect();
-    let table: String = found.iter().fold(String::new(), |table, row| format!("{table}    ({:?}, {:?}, {:?}),\n", row.0, row.1, row.2));
-    assert!(found == expected, "refused now:\n{table}");
+    let rows = REFUSED.iter().flat_map(|(file, names, reason)| names.iter().map(move |name| (file, name, reason)));
+    let expected: BTreeSet<_> = rows.map(|(file, name, reason)| ((*file).to_owned(), (*name).to_owned(), (*reason).to_owned())).collect();
+    for (file, name, reason) in &found {
+        println!("{file:<50} {name:<36} {reason}");
+    }
+    let odd: Vec<_> = found.symmetric_difference(&expected).collect();
+    assert!(odd.is_empty(), "refused without being expected, or the other way round: {odd:#?}");
 }
 
 #[test]

@@ -5,28 +5,28 @@ use serde_json::{Map, Value};
 use crate::local::shared;
 
 /// One file and its facts.
-pub struct Fact {
+pub(crate) struct Fact {
     /// `set/file`
-    pub name: String,
+    pub(crate) name: String,
     /// Path of the file.
-    pub path: String,
-    pub facts: Map<String, Value>,
+    pub(crate) path: String,
+    pub(crate) facts: Map<String, Value>,
 }
 
 impl Fact {
-    pub fn text(&self, key: &str) -> &str {
+    pub(crate) fn text(&self, key: &str) -> &str {
         self.facts.get(key).and_then(Value::as_str).unwrap_or_default()
     }
 
     /// True for files that are, or claim to be, NetCDF or HDF5.
-    pub fn is_netcdf(&self) -> bool {
+    pub(crate) fn is_netcdf(&self) -> bool {
         let format = self.text("format");
         format.starts_with("NetCDF") || format.starts_with("HDF5") || format.starts_with("CDF")
     }
 }
 
 /// The files of every set.
-pub fn all() -> Vec<Fact> {
+pub(crate) fn all() -> Vec<Fact> {
     let mut found = Vec::new();
     let mut sets: Vec<_> = std::fs::read_dir(shared().join("data")).unwrap().map(|entry| entry.unwrap().path()).collect();
     sets.sort();

@@ -99,7 +99,11 @@ pub struct Refused {
 #[must_use]
 pub fn describe(source: &dyn Source) -> Description {
     let schema = source.schema();
-    let dimension = |found: &crate::dataset::Dimension| DescribedDimension { name: found.name.clone(), length: found.length, unlimited: found.unlimited };
+    let dimension = |found: &crate::dataset::Dimension| DescribedDimension {
+        name: found.name.clone(),
+        length: found.length,
+        unlimited: found.unlimited,
+    };
     let refused = |(name, reason): &(String, String)| Refused { name: name.clone(), reason: reason.clone() };
     Description {
         format: source.format(),

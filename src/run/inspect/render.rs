@@ -52,7 +52,8 @@ fn write(text: &mut String, url: &str, description: &Description) -> std::fmt::R
 }
 
 fn write_variable(text: &mut String, variable: &DescribedVariable) -> std::fmt::Result {
-    let axes: Vec<String> = variable.dimensions.iter().zip(&variable.shape).map(|(name, length)| format!("{} = {length}", clean(name))).collect();
+    let axes: Vec<String> =
+        variable.dimensions.iter().zip(&variable.shape).map(|(name, length)| format!("{} = {length}", clean(name))).collect();
     let axes = if axes.is_empty() { String::new() } else { format!("({})", axes.join(", ")) };
     writeln!(text, "    {} {}{axes}", variable.dtype, clean(&variable.name))?;
     let mut storage = Vec::new();

@@ -1,8 +1,8 @@
 //! Smallest, largest, mean and number of valid values of a variable.
 //!
-//! Valid is what a reader of the data sees: not `_FillValue`, `missing_value`, outside `valid_*`, NaN, or the default fill of a
-//! type where no fill value is declared (CF 2.5.1); unpacked by `scale_factor` and `add_offset` (CF 8.1). Invariant: memory
-//! stays near [`BLOCK`] elements, whatever the variable's size.
+//! Valid is what netCDF4-python shows: not `_FillValue` or `missing_value`, not outside `valid_*`, not the default fill of the
+//! type where no fill value is declared (CF 2.5.1; bytes too), and finite; unpacked by `scale_factor` and `add_offset` (CF 8.1).
+//! Invariant: memory stays near [`BLOCK`] elements, whatever the variable's size.
 
 use serde::Serialize;
 
@@ -86,7 +86,7 @@ impl Rules {
         };
         let mut missing: Vec<Scalar> = numbers("missing_value");
         missing.extend(numbers("_FillValue"));
-        if variable.attributes.get("_FillValue").is_none() && dtype.size() > 1 {
+        if variable.attributes.get("_FillValue").is_none() {
             missing.extend(Scalar::from_bytes(variable.dtype, &fill::netcdf_default(variable.dtype)));
         }
         let range = numbers("valid_range");
@@ -98,7 +98,7 @@ impl Rules {
     }
 }
 
-/// `_Unsigned = "true"` says that signed bytes hold unsigned numbers (NetCDF Attribute Conventions).
+/// `_Unsigned = "true"` says that signed bytes hold unsigned numbers (netCDF Attribute Conventions).
 fn seen_type(variable: &Variable) -> DataType {
     let unsigned = variable.attributes.text("_Unsigned").is_some_and(|text| text.eq_ignore_ascii_case("true"));
     match variable.dtype {
@@ -129,11 +129,16 @@ struct Sum {
 }
 
 impl Sum {
+    #[expect(clippy::cast_lossless, reason = "one body for all types")]
     fn add(&mut self, array: &Array, rules: &Rules) {
         /// Runs over the values of one type.
         macro_rules! each {
             ($native:ty, $variant:ident) => {{
-                let missing: Vec<$native> = rules.missing.iter().filter_map(|scalar| if let Scalar::$variant(value) = scalar { Some(*value) } else { None }).collect();
+                let missing: Vec<$native> = rules
+                    .missing
+                    .iter()
+                    .filter_map(|scalar| if let Scalar::$variant(value) = scalar { Some(*value) } else { None })
+                    .collect();
                 for bytes in array.bytes().chunks_exact(size_of::<$native>()) {
                     let value = <$native>::from_ne_bytes(bytes.try_into().unwrap_or_default());
                     if !missing.contains(&value) {
@@ -158,7 +163,7 @@ impl Sum {
     }
 
     fn one(&mut self, value: f64, rules: &Rules) {
-        if value.is_nan() || rules.low.is_some_and(|low| value < low) || rules.high.is_some_and(|high| value > high) {
+        if !value.is_finite() || rules.low.is_some_and(|low| value < low) || rules.high.is_some_and(|high| value > high) {
             return;
         }
         self.min = if self.valid == 0 { value } else { self.min.min(value) };

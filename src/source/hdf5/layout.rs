@@ -9,6 +9,7 @@ use hdf5_reader::messages::HdfMessage;
 use hdf5_reader::object_header::ObjectHeader;
 use hdf5_reader::{Dataset, Hdf5File, btree_v1, extensible_array, fixed_array};
 
+use super::old_layout;
 use crate::grid::{ChunkGrid, Shape};
 use crate::layout::{ChunkEntry, ChunkTable, Filter, Layout};
 
@@ -32,25 +33,37 @@ impl From<Error> for LayoutError {
 }
 
 /// What a dataset's header says of its storage.
+#[expect(clippy::struct_excessive_bools, reason = "four facts that have nothing to do with each other")]
 pub(super) struct Storage {
     layout: DataLayout,
     pub(super) filters: Vec<Filter>,
     external: bool,
     pub(super) null: bool,
     never_filled: bool,
+    /// The library mistakes the layout, so its own read cannot be had.
+    pub(super) mistaken: bool,
 }
 
 /// Reads the storage messages of a dataset's header.
 pub(super) fn storage(file: &Hdf5File, dataset: &Dataset) -> Result<Storage, Error> {
     let header = file.get_or_parse_header(dataset.address())?;
-    let layout = layout_message(&header).ok_or_else(|| Error::InvalidData("the dataset has no layout".to_owned()))?;
+    let mut layout = layout_message(&header).ok_or_else(|| Error::InvalidData("the dataset has no layout".to_owned()))?;
+    let old = if header.version == 1 && file.superblock().offset_size == 8 {
+        old_layout::contiguous_address(file, dataset.address())
+    } else {
+        None
+    };
+    if let Some(address) = old {
+        layout = DataLayout::Contiguous { address, size: u64::MAX };
+    }
     let has = |test: fn(&HdfMessage) -> bool| header.messages.iter().any(test);
     Ok(Storage {
         layout,
         filters: filters(&header),
         external: has(|message| matches!(message, HdfMessage::ExternalFiles(_))),
         null: has(|message| matches!(message, HdfMessage::Dataspace(space) if space.dataspace_type == DataspaceType::Null)),
-        never_filled: has(|message| matches!(message, HdfMessage::FillValue(fill) if fill.fill_time == FillTime::Never)),
+        mistaken: old.is_some(),
+        never_filled: has(|message| matches!(message, HdfMessage::FillValue(value) if value.fill_time == FillTime::Never)),
     })
 }
 
@@ -72,7 +85,9 @@ fn filters(header: &ObjectHeader) -> Vec<Filter> {
 /// The layout of a dataset of `item`-byte elements, seen with `shape` (which may be longer than stored along unlimited axes).
 pub(super) fn layout(file: &Hdf5File, dataset: &Dataset, storage: &Storage, shape: &Shape, item: u64) -> Result<Layout, LayoutError> {
     if storage.external {
-        return Err(LayoutError::Unsupported("its values are in other files (HDF5 external storage); copy them in with `h5repack`".to_owned()));
+        return Err(LayoutError::Unsupported(
+            "its values are in other files (HDF5 external storage); copy them in with `h5repack`".to_owned(),
+        ));
     }
     let bytes = shape.iter().try_fold(item, |product, &length| product.checked_mul(length)).filter(|&bytes| i64::try_from(bytes).is_ok());
     let bytes = bytes.ok_or_else(|| LayoutError::Corrupt(format!("its shape {shape:?} is larger than any file")))?;
@@ -130,11 +145,15 @@ fn chunked(file: &Hdf5File, dataset: &Dataset, storage: &Storage, shape: &Shape,
         return Ok(Layout::Unwritten);
     }
     let whole = lengths.iter().try_fold(item, |product, &length| product.checked_mul(u64::from(length)));
-    let whole = whole.filter(|&bytes| u32::try_from(bytes).is_ok()).ok_or_else(|| LayoutError::Corrupt(format!("its chunk {lengths:?} is too large")))?;
+    let whole = whole
+        .filter(|&bytes| u32::try_from(bytes).is_ok())
+        .ok_or_else(|| LayoutError::Corrupt(format!("its chunk {lengths:?} is too large")))?;
     let found = collect(file, dataset, (*address, chunk_indexing.as_ref()), &lengths, item)?;
     let entries = enter(file, &grid, dataset.shape(), &found, (whole, storage.filters.is_empty()))?;
     if storage.never_filled && dataset.shape() != shape.as_slice() && ends_inside_a_chunk(dataset.shape(), shape, &grid) {
-        return Err(LayoutError::Unsupported("it is shorter than its dimension and its last chunks were never filled (`NC_NOFILL`)".to_owned()));
+        return Err(LayoutError::Unsupported(
+            "it is shorter than its dimension and its last chunks were never filled (`NC_NOFILL`)".to_owned(),
+        ));
     }
     Ok(Layout::Chunked(ChunkTable { grid, filters: storage.filters.clone(), entries }))
 }
@@ -144,7 +163,13 @@ fn ends_inside_a_chunk(stored: &[u64], shape: &[u64], grid: &ChunkGrid) -> bool 
 }
 
 /// Every chunk that the index knows.
-fn collect(file: &Hdf5File, dataset: &Dataset, index: (u64, Option<&ChunkIndexing>), lengths: &[u32], item: u64) -> Result<Vec<Found>, LayoutError> {
+fn collect(
+    file: &Hdf5File,
+    dataset: &Dataset,
+    index: (u64, Option<&ChunkIndexing>),
+    lengths: &[u32],
+    item: u64,
+) -> Result<Vec<Found>, LayoutError> {
     let (address, kind) = index;
     let (storage, shape, rank) = (file.storage(), dataset.shape(), dataset.ndim());
     let (offsets, sizes) = (file.superblock().offset_size, file.superblock().length_size);
@@ -153,7 +178,9 @@ fn collect(file: &Hdf5File, dataset: &Dataset, index: (u64, Option<&ChunkIndexin
             let leaves = btree_v1::collect_btree_v1_leaves_storage(storage, address, offsets, sizes, Some(rank as u32), lengths, None)?;
             leaves.into_iter().filter_map(|(key, address)| from_btree_v1(key, address, rank)).collect()
         }
-        Some(ChunkIndexing::SingleChunk { filtered_size, filters }) => vec![chunk_index::single_chunk_entry(address, *filtered_size, *filters, rank)],
+        Some(ChunkIndexing::SingleChunk { filtered_size, filters }) => {
+            vec![chunk_index::single_chunk_entry(address, *filtered_size, *filters, rank)]
+        }
         Some(ChunkIndexing::Implicit) => {
             chunk_index::collect_implicit_chunk_entries(address, shape, lengths, item as usize, None, storage.len())?
         }

@@ -13,6 +13,9 @@ use super::attributes::{self, Owner};
 /// Deepest nesting of groups that is followed.
 const DEEPEST: usize = 64;
 
+/// What netCDF-C puts before the name of a variable that is named like a dimension but is not its coordinate.
+const NO_COORDINATE: &str = "_nc4_non_coord_";
+
 /// One group with its datasets.
 pub(super) struct Node {
     /// Path without leading slash; empty for the root.
@@ -27,6 +30,7 @@ impl Node {
     /// The path of something inside this group.
     pub(super) fn join(&self, name: &str) -> String {
         let name = name.rsplit('/').next().unwrap_or(name).replace('\0', "");
+        let name = name.strip_prefix(NO_COORDINATE).map_or(name.clone(), str::to_owned);
         if self.path.is_empty() { name } else { format!("{}/{name}", self.path) }
     }
 }
@@ -64,9 +68,7 @@ pub(super) fn is_netcdf4(nodes: &[Node]) -> bool {
     let root = nodes.first().and_then(|node| node.group.attributes().ok()).unwrap_or_default();
     let marked = |name: &str| matches!(name, "_NCProperties" | "_nc3_strict" | "_Netcdf4Dimid" | "_Netcdf4Coordinates");
     root.iter().any(|attribute| marked(&attribute.name))
-        || nodes.iter().flat_map(|node| &node.datasets).any(|dataset| {
-            dataset.attributes().iter().any(|attribute| marked(&attribute.name))
-        })
+        || nodes.iter().flat_map(|node| &node.datasets).any(|dataset| dataset.attributes().iter().any(|attribute| marked(&attribute.name)))
 }
 
 /// True if the dataset is a dimension scale (HDF5 Dimension Scale Specification, `CLASS`).

@@ -1,4 +1,4 @@
-//! The header of a NetCDF classic file (The NetCDF Classic Format Specification; CDF-1, CDF-2 and CDF-5).
+//! The header of a classic file (netCDF Classic Format Specification; CDF-1, CDF-2 and CDF-5).
 //!
 //! Bytes in, numbers and names out; no I/O and no data. Invariant: nothing is trusted: every count is met by bytes that are
 //! there before memory is taken for it.
