@@ -18,7 +18,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("cf", 1, &["dataset"]),
     ("codec", 2, &[]),
     ("pattern", 2, &[]),
-    ("transform", 2, &[]),
+    ("transform", 2, &["pattern"]),
     ("recipe", 3, &[]),
     ("combine", 4, &[]),
     ("rechunk", 4, &[]),
