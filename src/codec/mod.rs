@@ -140,8 +140,13 @@ pub fn decode<'a>(
         repeat(&stored.fill, size, &mut scratch.values);
         return Ok(&mut scratch.values);
     }
-    let active: Vec<&Filter> =
-        table.filters.iter().enumerate().filter(|(at, _)| entry.skipped.checked_shr(*at as u32).is_none_or(|mask| mask & 1 == 0)).map(|(_, filter)| filter).collect();
+    let active: Vec<&Filter> = table
+        .filters
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| entry.skipped.checked_shr(*at as u32).is_none_or(|mask| mask & 1 == 0))
+        .map(|(_, filter)| filter)
+        .collect();
     let mut last = "chunk".to_owned();
     let mut first = true;
     for (at, filter) in active.iter().enumerate().rev() {
@@ -199,12 +204,19 @@ fn undo(
             shuffle::undo(input, item, output);
         }
         FLETCHER32 => fletcher::verify(input, output)?,
-        LZF => lzf::expand(input, output, exact.or_else(|| filter.parameters.get(2).map(|&size| size as usize)).unwrap_or(limit).min(limit))?,
+        LZF => {
+            lzf::expand(input, output, exact.or_else(|| filter.parameters.get(2).map(|&size| size as usize)).unwrap_or(limit).min(limit))?
+        }
         ZSTD => expand_zstd(input, output, limit)?,
-        SZIP => *output = library::szip::decompress_with_limit(input, &filter.parameters, limit).map_err(|cause| damaged(filter, &cause))?,
-        NBIT => *output = library::nbit::decompress_with_limit(input, &filter.parameters, limit).map_err(|cause| damaged(filter, &cause))?,
+        SZIP => {
+            *output = library::szip::decompress_with_limit(input, &filter.parameters, limit).map_err(|cause| damaged(filter, &cause))?
+        }
+        NBIT => {
+            *output = library::nbit::decompress_with_limit(input, &filter.parameters, limit).map_err(|cause| damaged(filter, &cause))?
+        }
         SCALEOFFSET => {
-            *output = library::scaleoffset::decompress_with_limit(input, &filter.parameters, limit).map_err(|cause| damaged(filter, &cause))?;
+            *output =
+                library::scaleoffset::decompress_with_limit(input, &filter.parameters, limit).map_err(|cause| damaged(filter, &cause))?;
         }
         LZ4 => *output = library::lz4::decompress_with_limit(input, limit).map_err(|cause| damaged(filter, &cause))?,
         _ => return Err(CodecError::Unsupported { filter: name(filter) }),

@@ -50,7 +50,8 @@ pub fn read_stored(store: &dyn SourceStore, url: &str, variable: &str, stored: &
 fn allocate(url: &str, variable: &str, dtype: DataType, region: &Region) -> Result<Vec<u8>, SourceError> {
     let bytes = region.elements().saturating_mul(dtype.size() as u64);
     let mut values = Vec::new();
-    let refuse = || SourceError::Corrupt { url: url.to_owned(), message: format!("variable `{variable}`: {bytes} bytes do not fit into memory") };
+    let refuse =
+        || SourceError::Corrupt { url: url.to_owned(), message: format!("variable `{variable}`: {bytes} bytes do not fit into memory") };
     let length = usize::try_from(bytes).map_err(|_| refuse())?;
     values.try_reserve_exact(length).map_err(|_| refuse())?;
     values.resize(length, 0);
@@ -90,12 +91,14 @@ impl Fetch<'_> {
 
     fn batch(&mut self, table: &ChunkTable, batch: &[(Vec<u64>, ChunkEntry)], scratch: &mut Scratch) -> Result<(), SourceError> {
         let written = batch.iter().filter(|(_, entry)| !entry.is_unwritten());
-        let ranges: Vec<Range<u64>> = written.map(|(_, entry)| entry.offset..entry.offset.saturating_add(u64::from(entry.length))).collect();
+        let ranges: Vec<Range<u64>> =
+            written.map(|(_, entry)| entry.offset..entry.offset.saturating_add(u64::from(entry.length))).collect();
         let fetched = if ranges.is_empty() { Vec::new() } else { self.store.ranges(self.url, &ranges)? };
         let mut fetched = fetched.into_iter();
         for (index, entry) in batch {
             let bytes = if entry.is_unwritten() { bytes::Bytes::new() } else { fetched.next().unwrap_or_default() };
-            let chunk = codec::decode(self.stored, table, entry, &bytes, scratch).map_err(|error| self.codec_error(index, entry, &error))?;
+            let chunk =
+                codec::decode(self.stored, table, entry, &bytes, scratch).map_err(|error| self.codec_error(index, entry, &error))?;
             self.place(table, index, chunk)?;
         }
         Ok(())

@@ -35,7 +35,16 @@ mod tests {
     #[test]
     fn both_float_defaults_are_the_same_number() {
         // netcdf.h: 9.9692099683868690e+36f and 9.9692099683868690e+36
-        assert_eq!(netcdf_default(DataType::Float32), 9.969_209_968_386_869e36_f64.to_bits().to_ne_bytes().len().eq(&8).then(|| (9.969_209_968_386_869e36_f64 as f32).to_ne_bytes().to_vec()).unwrap());
+        assert_eq!(
+            netcdf_default(DataType::Float32),
+            9.969_209_968_386_869e36_f64
+                .to_bits()
+                .to_ne_bytes()
+                .len()
+                .eq(&8)
+                .then(|| (9.969_209_968_386_869e36_f64 as f32).to_ne_bytes().to_vec())
+                .unwrap()
+        );
         assert_eq!(netcdf_default(DataType::Float64), 9.969_209_968_386_869e36_f64.to_ne_bytes().to_vec());
     }
 }

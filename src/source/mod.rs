@@ -25,7 +25,8 @@ use crate::store::SourceStore;
 pub fn open(store: &Arc<dyn SourceStore>, url: &str) -> Result<Box<dyn Source>, SourceError> {
     let size = store.head(url)?.size.ok_or_else(|| SourceError::Format {
         url: url.to_owned(),
-        message: "the server does not tell the size of the file, so it cannot be read by ranges; download it and use the local file".to_owned(),
+        message: "the server does not tell the size of the file, so it cannot be read by ranges; download it and use the local file"
+            .to_owned(),
     })?;
     let format = sniff::sniff(store, url, size)?;
     let window = Arc::new(window::Window::new(Arc::clone(store), url, size));
@@ -108,7 +109,12 @@ pub trait Source: Send + Sync {
 /// `region` must lie inside `shape`.
 fn check_region(url: &str, variable: &str, shape: &[u64], region: &Region) -> Result<(), SourceError> {
     let inside = region.rank() == shape.len()
-        && region.start.iter().zip(&region.shape).zip(shape).all(|((start, length), whole)| start.checked_add(*length).is_some_and(|end| end <= *whole));
+        && region
+            .start
+            .iter()
+            .zip(&region.shape)
+            .zip(shape)
+            .all(|((start, length), whole)| start.checked_add(*length).is_some_and(|end| end <= *whole));
     if inside {
         return Ok(());
     }
@@ -123,5 +129,8 @@ fn no_such_variable(url: &str, variable: &str, schema: &Schema) -> SourceError {
 }
 
 fn wrong_length(url: &str, variable: &str) -> SourceError {
-    SourceError::Corrupt { url: url.to_owned(), message: format!("variable `{variable}`: the number of values read is not that of its shape") }
+    SourceError::Corrupt {
+        url: url.to_owned(),
+        message: format!("variable `{variable}`: the number of values read is not that of its shape"),
+    }
 }

@@ -61,19 +61,27 @@ fn looks_like(head: &[u8]) -> Option<String> {
     let page = |what: &str, then: &str| Some(format!("this is {what}, not data: {}; {then}", first_line(trimmed)));
     match head {
         [] => Some("the file is empty; fetch it again, or drop it from the recipe with `except`".to_owned()),
-        [b'C', b'D', b'F', version, ..] => Some(format!("NetCDF classic version {version} does not exist; the first bytes are damaged, fetch it again")),
+        [b'C', b'D', b'F', version, ..] => {
+            Some(format!("NetCDF classic version {version} does not exist; the first bytes are damaged, fetch it again"))
+        }
         [0x1f, 0x8b, ..] => Some("this is a gzip file; unpack it first, compressed files are not read yet".to_owned()),
         [b'P', b'K', 3 | 5 | 7, ..] => Some("this is a zip archive; unpack it first, archives are not read yet".to_owned()),
         [b'B', b'Z', b'h', ..] => Some("this is a bzip2 file; unpack it first, compressed files are not read yet".to_owned()),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("this is a zstd file; unpack it first, compressed files are not read yet".to_owned()),
         [0x0e, 0x03, 0x13, 0x01, ..] => Some("this is an HDF4 file; convert it first, for example with `h4toh5` or `nccopy`".to_owned()),
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some("this is a TIFF file; GeoTIFF is not read yet".to_owned()),
-        _ if head.windows(4).any(|four| four == b"GRIB") => Some("this is a GRIB file; GRIB is not read yet, convert it first, for example with `grib_to_netcdf`".to_owned()),
+        _ if head.windows(4).any(|four| four == b"GRIB") => {
+            Some("this is a GRIB file; GRIB is not read yet, convert it first, for example with `grib_to_netcdf`".to_owned())
+        }
         _ if lower.starts_with("<!doctype html") || lower.starts_with("<html") || lower.contains("<html") => {
             page("an HTML page", "the server sent a page (an error, a login or a listing) instead of the file; open the URL in a browser")
         }
-        _ if lower.starts_with("<?xml") || lower.starts_with("<error") => page("an XML document", "the server answered with a message instead of the file; check URL and credentials"),
-        _ if trimmed.starts_with(['{', '[']) && is_text(head) => page("a JSON document", "the server answered with a message instead of the file; check URL and credentials"),
+        _ if lower.starts_with("<?xml") || lower.starts_with("<error") => {
+            page("an XML document", "the server answered with a message instead of the file; check URL and credentials")
+        }
+        _ if trimmed.starts_with(['{', '[']) && is_text(head) => {
+            page("a JSON document", "the server answered with a message instead of the file; check URL and credentials")
+        }
         _ if is_text(head) => page("a text", "NetCDF and HDF5 files are read; check the URL"),
         _ => None,
     }

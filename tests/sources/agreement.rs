@@ -72,7 +72,8 @@ fn compare_variable(source: &dyn Source, path: &str, name: &str, fact: &Value) -
         check("chunks", format!("{:?}", variable.encoding.chunks.clone().unwrap_or_default()), format!("{:?}", lengths(&fact["chunks"])));
     }
     if let Some(filters) = fact.get("filters") {
-        let mut ours: Vec<String> = variable.encoding.filters.iter().map(|filter| filter.replace("deflate ", "zlib:").replace("deflate", "zlib")).collect();
+        let mut ours: Vec<String> =
+            variable.encoding.filters.iter().map(|filter| filter.replace("deflate ", "zlib:").replace("deflate", "zlib")).collect();
         let mut theirs = strings(filters);
         if theirs.iter().all(|name| name == "deflate" || !name.contains(':')) && theirs.iter().any(|name| name == "deflate") {
             ours.iter_mut().for_each(|name| *name = name.split(':').next().unwrap().replace("zlib", "deflate"));
@@ -118,7 +119,9 @@ fn compare_statistics(source: &dyn Source, path: &str, variable: &gristmill::dat
 }
 
 fn readable() -> impl Iterator<Item = Fact> {
-    facts::all().into_iter().filter(|fact| fact.is_netcdf() && fact.name != "corrupt/derived/truncated_classic.nc" && fact.text("error").is_empty())
+    facts::all()
+        .into_iter()
+        .filter(|fact| fact.is_netcdf() && fact.name != "corrupt/derived/truncated_classic.nc" && fact.text("error").is_empty())
 }
 
 fn is_compound(fact: &Value) -> bool {
@@ -138,7 +141,8 @@ fn every_variable_agrees_with_the_facts() {
             }
         };
         let key = if file.facts.contains_key("h5_datasets") { "h5_datasets" } else { "vars" };
-        for (name, fact) in file.facts[key].as_object().unwrap().iter().filter(|(_, fact)| !is_compound(fact) && fact["dtype"] != "object") {
+        for (name, fact) in file.facts[key].as_object().unwrap().iter().filter(|(_, fact)| !is_compound(fact) && fact["dtype"] != "object")
+        {
             // Its chunk is damaged on purpose.
             if (file.name.as_str(), name.as_str()) == ("corrupt/derived/bitflip_in_chunk_of_LONGITUDE.nc", "LONGITUDE") {
                 continue;
@@ -165,7 +169,9 @@ fn both_readers_agree_on_every_number() {
             let start: Vec<u64> = shape.iter().map(|length| length / 3).collect();
             let rest = start.iter().zip(&shape).map(|(start, length)| length - start).collect();
             for region in [Region::whole(&shape), Region::new(start.clone(), rest)] {
-                let ours = source.stored(&variable.name).and_then(|stored| fetch::read_stored(Local::files().as_ref(), &file.path, &variable.name, &stored, &region));
+                let ours = source
+                    .stored(&variable.name)
+                    .and_then(|stored| fetch::read_stored(Local::files().as_ref(), &file.path, &variable.name, &stored, &region));
                 let theirs = source.read(&variable.name, &region);
                 match (ours, theirs) {
                     (Ok(ours), Ok(theirs)) if ours == theirs => compared += 1,
@@ -190,7 +196,8 @@ fn only_what_no_array_can_hold_is_refused() {
         let source = source::open(&Local::files(), &file.path).unwrap();
         found.extend(source.refused().iter().map(|(name, reason)| (file.name.clone(), name.clone(), reason.clone())));
     }
-    let expected: BTreeSet<_> = REFUSED.iter().map(|(file, name, reason)| ((*file).to_owned(), (*name).to_owned(), (*reason).to_owned())).collect();
+    let expected: BTreeSet<_> =
+        REFUSED.iter().map(|(file, name, reason)| ((*file).to_owned(), (*name).to_owned(), (*reason).to_owned())).collect();
     let table: String = found.iter().fold(String::new(), |table, row| format!("{table}    ({:?}, {:?}, {:?}),\n", row.0, row.1, row.2));
     assert!(found == expected, "refused now:\n{table}");
 }

@@ -44,13 +44,17 @@ impl SourceStore for Local {
 
     fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
         if let Some(bytes) = self.held.get(url) {
-            let cut = |range: &Range<u64>| bytes.get(range.start as usize..range.end as usize).map(|_| bytes.slice(range.start as usize..range.end as usize));
+            let cut = |range: &Range<u64>| {
+                bytes.get(range.start as usize..range.end as usize).map(|_| bytes.slice(range.start as usize..range.end as usize))
+            };
             return ranges.iter().map(|range| cut(range).ok_or_else(|| failed(url, ErrorKind::Integrity, "the file is shorter"))).collect();
         }
         let file = File::open(url).map_err(|error| failed(url, ErrorKind::NotFound, error))?;
         let read = |range: &Range<u64>| {
             let mut bytes = vec![0; (range.end - range.start) as usize];
-            file.read_exact_at(&mut bytes, range.start).map(|()| Bytes::from(bytes)).map_err(|error| failed(url, ErrorKind::Integrity, error))
+            file.read_exact_at(&mut bytes, range.start)
+                .map(|()| Bytes::from(bytes))
+                .map_err(|error| failed(url, ErrorKind::Integrity, error))
         };
         ranges.iter().map(read).collect()
     }
@@ -72,6 +76,10 @@ pub fn shared() -> PathBuf {
     given.unwrap_or_else(|| {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         // A checkout lies beside `shared`, a git work tree one folder deeper.
-        ["../shared", "../../shared"].iter().map(|path| root.join(path)).find(|path| path.is_dir()).expect("shared data beside the repository")
+        ["../shared", "../../shared"]
+            .iter()
+            .map(|path| root.join(path))
+            .find(|path| path.is_dir())
+            .expect("shared data beside the repository")
     })
 }

@@ -42,7 +42,8 @@ impl Owner<'_> {
 
 /// Translates attributes; what cannot be translated is added to `refused` as (`owner@name`, reason).
 pub(super) fn translate(found: &[hdf5_reader::Attribute], owner: Owner<'_>, path: &str, refused: &mut Vec<(String, String)>) -> Attributes {
-    let hides_scale = found.iter().any(|attribute| attribute.name == "CLASS" && text_of(attribute, owner).as_deref() == Some("DIMENSION_SCALE"));
+    let hides_scale =
+        found.iter().any(|attribute| attribute.name == "CLASS" && text_of(attribute, owner).as_deref() == Some("DIMENSION_SCALE"));
     let mut attributes = Attributes::default();
     for attribute in found {
         let scale_only = matches!(attribute.name.as_str(), "CLASS" | "NAME");
@@ -109,7 +110,8 @@ fn variable_texts(attribute: &hdf5_reader::Attribute, owner: Owner<'_>) -> Resul
         return Ok(vec![text(&attribute.raw_data)]);
     }
     let size = attribute.raw_data.len().checked_div(usize::try_from(count).unwrap_or(0)).unwrap_or(0);
-    let follow = |reference: &[u8]| owner.heap_bytes(reference).map(|bytes| text(&bytes)).ok_or_else(|| "its texts cannot be found".to_owned());
+    let follow =
+        |reference: &[u8]| owner.heap_bytes(reference).map(|bytes| text(&bytes)).ok_or_else(|| "its texts cannot be found".to_owned());
     attribute.raw_data.chunks_exact(size.max(1)).map(follow).collect()
 }
 

@@ -120,14 +120,17 @@ impl Finder {
         if let Some(&own) = self.by_address.get(&dataset.address()) {
             return if dataset.ndim() == 1 { vec![Some(own)] } else { coordinates().unwrap_or_else(|| vec![Some(own)]) };
         }
-        let listed: Vec<Option<usize>> = scale_addresses(dataset).iter().map(|address| self.by_address.get(&(*address)?).copied()).collect();
+        let listed: Vec<Option<usize>> =
+            scale_addresses(dataset).iter().map(|address| self.by_address.get(&(*address)?).copied()).collect();
         if listed.iter().any(Option::is_some) { listed } else { coordinates().unwrap_or(listed) }
     }
 
     /// A dimension of the group of the same length, or a new one named as netCDF-C names it.
     fn invent(&mut self, group: usize, node: &Node, shape: (u64, bool), taken: &[usize]) -> usize {
         let known = self.in_group.get(&group).map(Vec::as_slice).unwrap_or_default();
-        let same = |&&number: &&usize| !taken.contains(&number) && self.all.get(number).is_some_and(|found| (found.length, found.unlimited) == shape);
+        let same = |&&number: &&usize| {
+            !taken.contains(&number) && self.all.get(number).is_some_and(|found| (found.length, found.unlimited) == shape)
+        };
         if let Some(&number) = known.iter().find(same) {
             return number;
         }
@@ -145,7 +148,9 @@ fn axis(dataset: &Dataset, number: usize) -> (u64, bool) {
 
 fn holds_no_variable(dataset: &Dataset) -> bool {
     is_scale(dataset)
-        && dataset.attribute("NAME").is_ok_and(|name| attributes::text_of(&name, Owner::Dataset(dataset)).is_some_and(|name| name.starts_with(NO_VARIABLE)))
+        && dataset
+            .attribute("NAME")
+            .is_ok_and(|name| attributes::text_of(&name, Owner::Dataset(dataset)).is_some_and(|name| name.starts_with(NO_VARIABLE)))
 }
 
 /// Addresses of the scales attached to each axis (`DIMENSION_LIST`: one sequence of object references per axis).

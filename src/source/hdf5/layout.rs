@@ -72,7 +72,9 @@ fn filters(header: &ObjectHeader) -> Vec<Filter> {
 /// The layout of a dataset of `item`-byte elements, seen with `shape` (which may be longer than stored along unlimited axes).
 pub(super) fn layout(file: &Hdf5File, dataset: &Dataset, storage: &Storage, shape: &Shape, item: u64) -> Result<Layout, LayoutError> {
     if storage.external {
-        return Err(LayoutError::Unsupported("its values are in other files (HDF5 external storage); copy them in with `h5repack`".to_owned()));
+        return Err(LayoutError::Unsupported(
+            "its values are in other files (HDF5 external storage); copy them in with `h5repack`".to_owned(),
+        ));
     }
     let bytes = shape.iter().try_fold(item, |product, &length| product.checked_mul(length)).filter(|&bytes| i64::try_from(bytes).is_ok());
     let bytes = bytes.ok_or_else(|| LayoutError::Corrupt(format!("its shape {shape:?} is larger than any file")))?;
@@ -130,11 +132,15 @@ fn chunked(file: &Hdf5File, dataset: &Dataset, storage: &Storage, shape: &Shape,
         return Ok(Layout::Unwritten);
     }
     let whole = lengths.iter().try_fold(item, |product, &length| product.checked_mul(u64::from(length)));
-    let whole = whole.filter(|&bytes| u32::try_from(bytes).is_ok()).ok_or_else(|| LayoutError::Corrupt(format!("its chunk {lengths:?} is too large")))?;
+    let whole = whole
+        .filter(|&bytes| u32::try_from(bytes).is_ok())
+        .ok_or_else(|| LayoutError::Corrupt(format!("its chunk {lengths:?} is too large")))?;
     let found = collect(file, dataset, (*address, chunk_indexing.as_ref()), &lengths, item)?;
     let entries = enter(file, &grid, dataset.shape(), &found, (whole, storage.filters.is_empty()))?;
     if storage.never_filled && dataset.shape() != shape.as_slice() && ends_inside_a_chunk(dataset.shape(), shape, &grid) {
-        return Err(LayoutError::Unsupported("it is shorter than its dimension and its last chunks were never filled (`NC_NOFILL`)".to_owned()));
+        return Err(LayoutError::Unsupported(
+            "it is shorter than its dimension and its last chunks were never filled (`NC_NOFILL`)".to_owned(),
+        ));
     }
     Ok(Layout::Chunked(ChunkTable { grid, filters: storage.filters.clone(), entries }))
 }
@@ -144,7 +150,13 @@ fn ends_inside_a_chunk(stored: &[u64], shape: &[u64], grid: &ChunkGrid) -> bool 
 }
 
 /// Every chunk that the index knows.
-fn collect(file: &Hdf5File, dataset: &Dataset, index: (u64, Option<&ChunkIndexing>), lengths: &[u32], item: u64) -> Result<Vec<Found>, LayoutError> {
+fn collect(
+    file: &Hdf5File,
+    dataset: &Dataset,
+    index: (u64, Option<&ChunkIndexing>),
+    lengths: &[u32],
+    item: u64,
+) -> Result<Vec<Found>, LayoutError> {
     let (address, kind) = index;
     let (storage, shape, rank) = (file.storage(), dataset.shape(), dataset.ndim());
     let (offsets, sizes) = (file.superblock().offset_size, file.superblock().length_size);
@@ -153,7 +165,9 @@ fn collect(file: &Hdf5File, dataset: &Dataset, index: (u64, Option<&ChunkIndexin
             let leaves = btree_v1::collect_btree_v1_leaves_storage(storage, address, offsets, sizes, Some(rank as u32), lengths, None)?;
             leaves.into_iter().filter_map(|(key, address)| from_btree_v1(key, address, rank)).collect()
         }
-        Some(ChunkIndexing::SingleChunk { filtered_size, filters }) => vec![chunk_index::single_chunk_entry(address, *filtered_size, *filters, rank)],
+        Some(ChunkIndexing::SingleChunk { filtered_size, filters }) => {
+            vec![chunk_index::single_chunk_entry(address, *filtered_size, *filters, rank)]
+        }
         Some(ChunkIndexing::Implicit) => {
             chunk_index::collect_implicit_chunk_entries(address, shape, lengths, item as usize, None, storage.len())?
         }

@@ -182,7 +182,8 @@ impl Hdf5 {
         let storage = layout::storage(&self.file, &held.dataset).map_err(|error| library_error(self.window.url(), error))?;
         if let Some(filter) = storage.filters.iter().find(|filter| !crate::codec::is_supported(filter)) {
             let name = crate::codec::name(filter);
-            return Err(self.unsupported(variable, format!("filter `{name}` is not supported; drop the variable, or rewrite the file with deflate")));
+            return Err(self
+                .unsupported(variable, format!("filter `{name}` is not supported; drop the variable, or rewrite the file with deflate")));
         }
         layout::layout(&self.file, &held.dataset, &storage, &held.shape, item).map_err(|error| match error {
             LayoutError::Library(error) => library_error(self.window.url(), error),
@@ -222,7 +223,10 @@ fn fill_unwritten(stored: &Stored, region: &Region, bytes: &mut [u8]) -> Result<
     let Layout::Chunked(table) = &stored.layout else { return Ok(()) };
     for index in positions(&table.grid.touching(region)) {
         let entry = table.entries.get(table.grid.number(&index) as usize);
-        let Some(piece) = table.grid.region(&index).intersect(region).filter(|_| entry.is_none_or(crate::layout::ChunkEntry::is_unwritten)) else { continue };
+        let Some(piece) = table.grid.region(&index).intersect(region).filter(|_| entry.is_none_or(crate::layout::ChunkEntry::is_unwritten))
+        else {
+            continue;
+        };
         let inside = piece.relative_to(&region.start);
         let signed: Vec<i64> = strides(&region.shape).iter().map(|&stride| stride as i64).collect();
         let offset = inside.start.iter().zip(strides(&region.shape)).map(|(start, stride)| start * stride).sum();
@@ -278,7 +282,10 @@ pub(super) fn library_error(url: &str, error: Error) -> SourceError {
     };
     let message = error.to_string();
     if message.contains("unsupported") {
-        return SourceError::Format { url: url.to_owned(), message: format!("it uses a part of HDF5 that is not read: {message}; rewrite it with `h5repack` or `nccopy`") };
+        return SourceError::Format {
+            url: url.to_owned(),
+            message: format!("it uses a part of HDF5 that is not read: {message}; rewrite it with `h5repack` or `nccopy`"),
+        };
     }
     SourceError::Corrupt { url: url.to_owned(), message: format!("the HDF5 structure is damaged: {message}; fetch the file again") }
 }

@@ -64,9 +64,7 @@ pub(super) fn is_netcdf4(nodes: &[Node]) -> bool {
     let root = nodes.first().and_then(|node| node.group.attributes().ok()).unwrap_or_default();
     let marked = |name: &str| matches!(name, "_NCProperties" | "_nc3_strict" | "_Netcdf4Dimid" | "_Netcdf4Coordinates");
     root.iter().any(|attribute| marked(&attribute.name))
-        || nodes.iter().flat_map(|node| &node.datasets).any(|dataset| {
-            dataset.attributes().iter().any(|attribute| marked(&attribute.name))
-        })
+        || nodes.iter().flat_map(|node| &node.datasets).any(|dataset| dataset.attributes().iter().any(|attribute| marked(&attribute.name)))
 }
 
 /// True if the dataset is a dimension scale (HDF5 Dimension Scale Specification, `CLASS`).

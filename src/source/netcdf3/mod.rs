@@ -52,7 +52,9 @@ fn read_header(window: &Window) -> Result<Header, SourceError> {
     loop {
         match header::parse(&window.read(0..length)?) {
             Ok(header) => return Ok(header),
-            Err(HeaderError::Wrong(message)) => return Err(corrupt(format!("the NetCDF header is damaged: {message}; fetch the file again"))),
+            Err(HeaderError::Wrong(message)) => {
+                return Err(corrupt(format!("the NetCDF header is damaged: {message}; fetch the file again")));
+            }
             Err(HeaderError::Short) if length == window.size() => {
                 return Err(corrupt(format!("truncated: the file ends at byte {length}, inside its header; fetch it again")));
             }
@@ -81,7 +83,8 @@ fn slab_bytes(variable: &RawVariable, header: &Header) -> Result<u64, String> {
     let inner = usize::from(is_record(variable, header));
     let mut bytes = variable.dtype.size() as u64;
     for &number in variable.dimensions.get(inner..).unwrap_or_default() {
-        let dimension = header.dimensions.get(number).ok_or_else(|| format!("`{}` names dimension {number}, which does not exist", variable.name))?;
+        let dimension =
+            header.dimensions.get(number).ok_or_else(|| format!("`{}` names dimension {number}, which does not exist", variable.name))?;
         if dimension.length == 0 {
             return Err(format!("the record dimension is not the first of `{}`", variable.name));
         }
@@ -118,7 +121,11 @@ fn check_order(variables: &[(&RawVariable, u64)], start: u64) -> Result<u64, Str
         if variable.begin < end {
             return Err(format!("`{}` begins at byte {}, inside what lies before it (up to byte {end})", variable.name, variable.begin));
         }
-        variable.begin.checked_add(*bytes).filter(|&end| i64::try_from(end).is_ok()).ok_or_else(|| format!("`{}` ends behind any file", variable.name))
+        variable
+            .begin
+            .checked_add(*bytes)
+            .filter(|&end| i64::try_from(end).is_ok())
+            .ok_or_else(|| format!("`{}` ends behind any file", variable.name))
     })
 }
 
@@ -129,7 +136,11 @@ fn describe(header: Header, placed: &Placement) -> (Schema, Vec<Stored>) {
     let dimensions = header
         .dimensions
         .into_iter()
-        .map(|raw| Dimension { name: raw.name, length: if raw.length == 0 { placed.records } else { raw.length }, unlimited: raw.length == 0 })
+        .map(|raw| Dimension {
+            name: raw.name,
+            length: if raw.length == 0 { placed.records } else { raw.length },
+            unlimited: raw.length == 0,
+        })
         .collect();
     (Schema { dimensions, variables, attributes: header.attributes, groups: std::collections::BTreeMap::default() }, stored)
 }
@@ -167,12 +178,17 @@ fn store(raw: &RawVariable, header: &Header, placed: &Placement) -> Stored {
 
 impl NetCdf3 {
     fn position(&self, variable: &str) -> Result<usize, SourceError> {
-        self.schema.variables.iter().position(|found| found.name == variable).ok_or_else(|| super::no_such_variable(self.window.url(), variable, &self.schema))
+        self.schema
+            .variables
+            .iter()
+            .position(|found| found.name == variable)
+            .ok_or_else(|| super::no_such_variable(self.window.url(), variable, &self.schema))
     }
 
     fn library(&self) -> Result<&NcFile, SourceError> {
         let options = NcOpenOptions { metadata_mode: NcMetadataMode::Lossy, ..NcOpenOptions::default() };
-        let opened = self.library.get_or_init(|| NcFile::from_storage_with_options(self.window.clone(), options).map_err(|error| error.to_string()));
+        let opened =
+            self.library.get_or_init(|| NcFile::from_storage_with_options(self.window.clone(), options).map_err(|error| error.to_string()));
         opened.as_ref().map_err(|message| SourceError::Corrupt { url: self.window.url().to_owned(), message: message.clone() })
     }
 }
@@ -212,12 +228,14 @@ impl NetCdf3 {
         let file = self.library()?;
         let failed = |error: netcdf_reader::Error| library_error(self.window.url(), error);
         let name = file.variables().map_err(failed)?.get(position).map_or_else(String::new, |variable| variable.name().to_owned());
-        let selections = (0..region.rank()).map(|axis| NcSliceInfoElem::Slice { start: region.start[axis], end: region.end(axis), step: 1 });
+        let selections =
+            (0..region.rank()).map(|axis| NcSliceInfoElem::Slice { start: region.start[axis], end: region.end(axis), step: 1 });
         let selection = NcSliceInfo { selections: selections.collect() };
         /// Reads one type and gives its bytes.
         macro_rules! read {
             ($native:ty) => {
-                file.read_variable_slice::<$native>(&name, &selection).map(|array| array.iter().flat_map(|value| value.to_ne_bytes()).collect())
+                file.read_variable_slice::<$native>(&name, &selection)
+                    .map(|array| array.iter().flat_map(|value| value.to_ne_bytes()).collect())
             };
         }
         match dtype {
