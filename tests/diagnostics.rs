@@ -71,8 +71,10 @@ fn a_recipe_of_ten_megabytes_is_refused_at_once() {
 
 #[test]
 fn a_megabyte_of_anything_ends_soon_and_quietly() {
-    let pieces =
-        ["[", "{", "- ", "a: ", "? ", "&a ", "*a ", "!a ", "\"", "'", "|\n", ">\n", "%", "- - ", "a: {", "[[]", ": ", "#", "\u{0}", "é", "\t", "---\n"];
+    let pieces = [
+        "[", "{", "- ", "a: ", "? ", "&a ", "*a ", "!a ", "\"", "'", "|\n", ">\n", "%", "- - ", "a: {", "[[]", ": ", "#", "\u{0}", "é",
+        "\t", "---\n",
+    ];
     for piece in pieces {
         let text = RecipeText { name: "odd.yaml".into(), text: piece.repeat((1 << 20) / piece.len()) };
         let start = std::time::Instant::now();
@@ -83,5 +85,9 @@ fn a_megabyte_of_anything_ends_soon_and_quietly() {
     }
     let keys: String = (0..80_000).map(|number| format!("k{number}: 1\n")).collect();
     let start = std::time::Instant::now();
-    assert!(problems(&RecipeText { name: "keys".into(), text: keys }).len() > 1000 && start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
+    assert!(
+        problems(&RecipeText { name: "keys".into(), text: keys }).len() > 1000 && start.elapsed().as_secs() < 30,
+        "{:?}",
+        start.elapsed()
+    );
 }

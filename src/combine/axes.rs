@@ -59,7 +59,8 @@ fn axis_lengths(survey: &Survey<'_>, axis: usize, name: &str, conflicts: &mut Co
         let &mut (length, first) = found.entry(position).or_insert((dimension.length, number));
         if length != dimension.length {
             let (before, here) = (survey.url(first), member.url);
-            let message = format!("dimension `{name}` has length {length} in `{before}` but {} in `{here}`, at the same position", dimension.length);
+            let message =
+                format!("dimension `{name}` has length {length} in `{before}` but {} in `{here}`, at the same position", dimension.length);
             conflicts.add(Code::DimensionLengthMismatch, message, "files at one position of a concat axis must have one length");
         }
     }
@@ -73,7 +74,9 @@ fn axis_lengths(survey: &Survey<'_>, axis: usize, name: &str, conflicts: &mut Co
             (Some(&(length, _)), ..) => lengths.push(length),
             (None, true, Some(length)) => lengths.push(length),
             (None, true, None) if !found.is_empty() => {
-                let message = format!("the file at position {position} of `{name}` is missing, and its length is not certain: the others differ in length");
+                let message = format!(
+                    "the file at position {position} of `{name}` is missing, and its length is not certain: the others differ in length"
+                );
                 conflicts.add(Code::DimensionLengthMismatch, message, "write `missing: skip`, or list the date under `except`");
                 lengths.push(0);
             }
@@ -99,9 +102,15 @@ fn exists(survey: &Survey<'_>, axis: usize, position: usize) -> bool {
 
 fn report_absent(survey: &Survey<'_>, axis: usize, name: &str, conflicts: &mut Conflicts) {
     let label = survey.recipe.combine.concat.get(axis).map(|(_, span)| (*span, "no file has this dimension".to_owned()));
-    let known: Vec<String> = survey.members.first().map_or(vec![], |member| member.schema.dimensions.iter().map(|one| format!("`{}`", one.name)).collect());
+    let known: Vec<String> =
+        survey.members.first().map_or(vec![], |member| member.schema.dimensions.iter().map(|one| format!("`{}`", one.name)).collect());
     let message = format!("concat dimension `{name}` is in no file (after the steps); the first file has {}", known.join(", "));
-    conflicts.add_at(Code::ConcatDimensionAbsent, message, label, &format!("correct the name, rename the dimension, or make it with `expand_dims: [{name}]`"));
+    conflicts.add_at(
+        Code::ConcatDimensionAbsent,
+        message,
+        label,
+        &format!("correct the name, rename the dimension, or make it with `expand_dims: [{name}]`"),
+    );
 }
 
 /// Variables must have the same dimensions in the same order everywhere.
@@ -123,7 +132,8 @@ pub(super) fn check_dimensions(survey: &Survey<'_>, group: &Group<'_>, conflicts
 
 /// The variable must be in every file of the merge positions that hold it at all.
 pub(super) fn check_presence(survey: &Survey<'_>, group: &Group<'_>, conflicts: &mut Conflicts) {
-    let merges: std::collections::BTreeSet<usize> = group.holders.iter().filter_map(|&(member, _)| Some(survey.members.get(member)?.merge)).collect();
+    let merges: std::collections::BTreeSet<usize> =
+        group.holders.iter().filter_map(|&(member, _)| Some(survey.members.get(member)?.merge)).collect();
     let expected = survey.members.iter().filter(|member| merges.contains(&member.merge)).count();
     if expected == group.holders.len() || survey.recipe.combine.absent == crate::recipe::AbsentPolicy::Fill {
         return;
@@ -172,7 +182,9 @@ pub(super) fn check_order(survey: &Survey<'_>, joined: &Joined<'_>, conflicts: &
 fn grows(left: Scalar, right: Scalar) -> Option<bool> {
     match (left, right) {
         (Scalar::UInt64(left), Scalar::UInt64(right)) => (left != right).then_some(left < right),
-        _ if left.dtype().is_float() => left.as_f64().partial_cmp(&right.as_f64()).filter(|order| order.is_ne()).map(std::cmp::Ordering::is_lt),
+        _ if left.dtype().is_float() => {
+            left.as_f64().partial_cmp(&right.as_f64()).filter(|order| order.is_ne()).map(std::cmp::Ordering::is_lt)
+        }
         _ => (left.as_i64() != right.as_i64()).then(|| left.as_i64() < right.as_i64()),
     }
 }
@@ -197,9 +209,18 @@ impl Joined<'_> {
         let files = if first == second { format!("within `{first}`") } else { format!("between `{first}` and `{second}`") };
         let message = match code {
             Code::DuplicatedCoordinate => format!("coordinate `{}` has the value {} twice, {files}", self.name, self.value(place)),
-            _ => format!("coordinate `{}` goes from {} to {} {files}, against its order so far", self.name, self.value(before), self.value(place)),
+            _ => format!(
+                "coordinate `{}` goes from {} to {} {files}, against its order so far",
+                self.name,
+                self.value(before),
+                self.value(place)
+            ),
         };
-        conflicts.add(code, message, "list the files in order, leave overlapping ones out, `sort` within files, or write `order: as_listed`");
+        conflicts.add(
+            code,
+            message,
+            "list the files in order, leave overlapping ones out, `sort` within files, or write `order: as_listed`",
+        );
     }
 
     fn file(&self, place: usize) -> &str {
@@ -214,7 +235,9 @@ impl Joined<'_> {
     fn value(&self, place: usize) -> String {
         match (self.values.texts().get(place), self.values.scalar(place)) {
             (Some(text), _) => format!("{text:?}"),
-            (None, Some(value)) => self.units.map_or_else(|| value.plain(), |units| format!("{} ({})", value.plain(), units.instant(value))),
+            (None, Some(value)) => {
+                self.units.map_or_else(|| value.plain(), |units| format!("{} ({})", value.plain(), units.instant(value)))
+            }
             (None, None) => String::new(),
         }
     }

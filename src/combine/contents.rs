@@ -171,7 +171,8 @@ impl<'a> View<'a> {
 
     /// All values, if every cell's were read and there is no hole to fill in a coordinate.
     fn joined(&self, cells: &Holders, pieces: &Pieces) -> Option<Result<Array, (usize, ConversionError)>> {
-        let firsts: Vec<(&Vec<usize>, (usize, usize))> = cells.iter().filter_map(|(cell, holders)| Some((cell, *holders.first()?))).collect();
+        let firsts: Vec<(&Vec<usize>, (usize, usize))> =
+            cells.iter().filter_map(|(cell, holders)| Some((cell, *holders.first()?))).collect();
         if firsts.is_empty() || firsts.iter().any(|(_, (member, _))| self.values(*member).is_none()) {
             return None;
         }
@@ -233,7 +234,9 @@ fn difference(left: &Array, right: &Array, tolerance: f64) -> Option<String> {
         return Some(format!("{:?} against {:?} at {:?}", left.texts().get(place)?, right.texts().get(place)?, at(place)));
     }
     let same = |(left, right): (crate::array::Scalar, crate::array::Scalar)| {
-        left == right || (left.as_f64().is_nan() && right.as_f64().is_nan()) || (left.as_f64() - right.as_f64()).abs() <= tolerance && tolerance > 0.0
+        left == right
+            || (left.as_f64().is_nan() && right.as_f64().is_nan())
+            || (left.as_f64() - right.as_f64()).abs() <= tolerance && tolerance > 0.0
     };
     let place = left.scalars().zip(right.scalars()).position(|pair| !same(pair))?;
     Some(format!("{} against {} at {:?}", left.scalar(place)?.plain(), right.scalar(place)?.plain(), at(place)))

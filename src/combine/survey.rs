@@ -95,7 +95,8 @@ impl<'a> Survey<'a> {
                 });
                 let (Some(group), Some(known)) = (self.groups.get_mut(at), known.get_mut(at)) else { continue };
                 let last = group.holders.last().map(|&(_, variant)| variant);
-                let same = last.filter(|&variant| group.variants.get(variant).is_some_and(|variant| described_alike(variant.variable, variable)));
+                let same =
+                    last.filter(|&variant| group.variants.get(variant).is_some_and(|variant| described_alike(variant.variable, variable)));
                 let variant = same.unwrap_or_else(|| {
                     *known.entry(description(variable)).or_insert_with(|| {
                         group.variants.push(Variant { variable, clock: clock(variable), member: number });
@@ -185,7 +186,8 @@ fn axes_of(recipe: &Recipe, variable: &Variable) -> Vec<(usize, usize)> {
 
 fn member<'a>(recipe: &'a Recipe, input: usize, schema: &'a Schema) -> Member<'a> {
     // Inputs are numbered in their order, so the number is nearly always the place in the list.
-    let found = recipe.inputs.get(input).filter(|found| found.number == input).or_else(|| recipe.inputs.iter().find(|found| found.number == input));
+    let found =
+        recipe.inputs.get(input).filter(|found| found.number == input).or_else(|| recipe.inputs.iter().find(|found| found.number == input));
     let mut member = Member { input, url: "", schema, cell: Vec::new(), merge: 0 };
     let Some(found) = found else { return member };
     member.url = found.url.split(['?', '#']).next().unwrap_or_default();
@@ -204,7 +206,10 @@ fn clock(variable: &Variable) -> Option<(&str, Option<&str>)> {
 }
 
 fn described_alike(left: &Variable, right: &Variable) -> bool {
-    left.dtype == right.dtype && left.coordinate == right.coordinate && left.dimensions == right.dimensions && left.attributes == right.attributes
+    left.dtype == right.dtype
+        && left.coordinate == right.coordinate
+        && left.dimensions == right.dimensions
+        && left.attributes == right.attributes
 }
 
 /// Bytes that are equal exactly for equal descriptions.

@@ -37,7 +37,8 @@ pub(super) fn retime(survey: &Survey<'_>, scanned: &[Scanned], conflicts: &mut C
         if !timed(group) || inherits {
             continue;
         }
-        let children = survey.groups.iter().enumerate().filter(|(_, child)| child.parent == Some(root) && timed(child)).map(|(number, _)| number);
+        let children =
+            survey.groups.iter().enumerate().filter(|(_, child)| child.parent == Some(root) && timed(child)).map(|(number, _)| number);
         let family: Vec<usize> = std::iter::once(root).chain(children).collect();
         if calendars_agree(survey, &family, conflicts) && !family.iter().all(|&number| same_units(survey, number)) {
             match retime_family(survey, scanned, &family) {
@@ -60,7 +61,8 @@ fn calendars_agree(survey: &Survey<'_>, family: &[usize], conflicts: &mut Confli
         let Some((_, name)) = variant.clock else { continue };
         let (url, help) = (survey.url(variant.member), "bake files of different calendars as separate datasets");
         let Some(calendar) = Calendar::named(name) else {
-            let message = format!("variable `{}` in `{url}` has the calendar `{}`, which CF does not know", group.name, name.unwrap_or_default());
+            let message =
+                format!("variable `{}` in `{url}` has the calendar `{}`, which CF does not know", group.name, name.unwrap_or_default());
             conflicts.add(Code::CalendarMismatch, message, "correct it with the step `attrs`");
             return false;
         };
@@ -130,7 +132,8 @@ fn prepare<'a>(survey: &Survey<'_>, scanned: &'a [Scanned], group: &Group<'_>) -
         part.marks.push(marks(variant.variable).all);
         part.whole.push(variant.variable.dtype.is_integer());
     }
-    part.values = group.holders.iter().map(|&(member, variant)| (variant, scanned.get(member).and_then(|one| one.values.get(group.name)))).collect();
+    part.values =
+        group.holders.iter().map(|&(member, variant)| (variant, scanned.get(member).and_then(|one| one.values.get(group.name)))).collect();
     Ok(part)
 }
 

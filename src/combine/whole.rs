@@ -103,7 +103,9 @@ impl<'a> Work<'a> {
     fn check_index(&mut self, group: &'a Group<'a>, array: &Array, attributes: &Attributes) {
         let Some(axis) = group.axes.first().and_then(|&(axis, _)| self.whole.axes.get(axis)) else { return };
         let cells = group.cells(&self.survey.members);
-        let file = |position: usize| cells.get(&vec![position]).and_then(|holders| holders.first()).map_or("", |&(member, _)| self.survey.url(member));
+        let file = |position: usize| {
+            cells.get(&vec![position]).and_then(|holders| holders.first()).map_or("", |&(member, _)| self.survey.url(member))
+        };
         let units = attributes.text("units").and_then(|units| read((units, attributes.text("calendar"))).ok());
         let files = (0..axis.lengths.len()).map(file).collect();
         check_order(self.survey, &Joined { name: group.name, axis, files, values: array, units }, &mut self.conflicts);
@@ -179,8 +181,10 @@ fn set_clock(group: &Group<'_>, retimed: Option<&Retimed>, attributes: &mut Attr
 /// Writes `coordinates` attributes: each data variable names the coordinates, other than indexes, that have no dimensions but its own;
 /// coordinates that no variable can name are named by the whole.
 fn name_coordinates(schema: &mut Schema, order: &[&Group<'_>]) {
-    let split = |name: &str| name.rsplit_once('/').map_or((String::new(), name.to_owned()), |(path, own)| (path.to_owned(), own.to_owned()));
-    let coordinates: Vec<Variable> = schema.variables.iter().filter(|variable| variable.coordinate && !variable.is_index()).cloned().collect();
+    let split =
+        |name: &str| name.rsplit_once('/').map_or((String::new(), name.to_owned()), |(path, own)| (path.to_owned(), own.to_owned()));
+    let coordinates: Vec<Variable> =
+        schema.variables.iter().filter(|variable| variable.coordinate && !variable.is_index()).cloned().collect();
     let descriptive: BTreeSet<&str> = order.iter().filter(|group| group.descriptive).map(|group| group.name).collect();
     let mut named: BTreeSet<String> = BTreeSet::new();
     for variable in schema.variables.iter_mut().filter(|variable| !variable.coordinate && !descriptive.contains(variable.name.as_str())) {

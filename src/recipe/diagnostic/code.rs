@@ -27,16 +27,8 @@ pub enum Class {
 
 impl Class {
     /// All classes, in the order of their exit codes.
-    pub const ALL: [Self; 8] = [
-        Self::Recipe,
-        Self::Plan,
-        Self::Source,
-        Self::Data,
-        Self::Temporary,
-        Self::Conflict,
-        Self::Verification,
-        Self::Resources,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Recipe, Self::Plan, Self::Source, Self::Data, Self::Temporary, Self::Conflict, Self::Verification, Self::Resources];
 
     /// Exit code of the command line (DESIGN section 8).
     #[must_use]

@@ -50,7 +50,9 @@ impl Resolver<'_> {
         let mut parts = word.split(':').map(str::trim);
         let name = parts.next().unwrap_or_default();
         let mut configuration = Map::new();
-        if name == "blosc" && let Some(compressor) = parts.next() {
+        if name == "blosc"
+            && let Some(compressor) = parts.next()
+        {
             configuration.insert("cname".to_owned(), compressor.into());
         }
         let level = parts.next();
@@ -158,10 +160,9 @@ fn settings(codec: &str) -> Option<Vec<Setting>> {
             setting("typesize", Values::Between(1, 255), None),
             setting("blocksize", Values::Between(0, i32::MAX as i64), Some(json!(0))),
         ],
-        "zstd" => vec![
-            setting("level", Values::Between(-131_072, 22), Some(json!(3))),
-            setting("checksum", Values::Truth, Some(json!(false))),
-        ],
+        "zstd" => {
+            vec![setting("level", Values::Between(-131_072, 22), Some(json!(3))), setting("checksum", Values::Truth, Some(json!(false)))]
+        }
         "gzip" => vec![setting("level", Values::Between(0, 9), Some(json!(5)))],
         "crc32c" => vec![],
         _ => return None,

@@ -174,7 +174,7 @@ impl<'a> Reading<'a> {
         let seen = self.seen().await?;
         merge::check(self.url, ranges, seen.head.size.unwrap_or(u64::MAX))?;
         if !seen.lacks_ranges() {
-            let answers = merge::fetch_all(self.url, ranges, self.gate.room(), |range| self.fetch(&seen, range)).await;
+            let answers = merge::fetch_all(self.url, ranges, self.gate.room(), |range, buffer| self.fetch(&seen, range, buffer)).await;
             // Some request may have shown just now that ranges are ignored.
             if !seen.lacks_ranges() {
                 return answers;
