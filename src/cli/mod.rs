@@ -13,9 +13,14 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Turns archives of NetCDF and HDF5 files into one analysis-ready Zarr store.
+/// Turns archives of `NetCDF` and HDF5 files into one analysis-ready Zarr store.
 #[derive(Debug, Parser)]
-#[command(name = "gristmill", version, arg_required_else_help = true)]
+#[command(
+    name = "gristmill",
+    version,
+    about = "Turns archives of NetCDF and HDF5 files into one analysis-ready Zarr store",
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// What every command understands.
     #[command(flatten)]
@@ -59,7 +64,7 @@ pub enum Command {
     /// Check a recipe without opening a file or the network
     Check(check::Check),
     /// Print the JSON Schema of a recipe
-    Schema(schema::Schema),
+    Schema,
     /// Print a completion script for a shell
     Completions(completions::Completions),
 }
@@ -130,7 +135,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
     match command {
         Command::Check(command) => command.run(terminal),
-        Command::Schema(command) => command.run(terminal),
+        Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
     }
 }

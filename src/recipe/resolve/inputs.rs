@@ -181,7 +181,12 @@ impl Resolver<'_> {
         }
         for name in kinds.keys().filter(|name| !misspelt && template.uses().all(|used| used != **name)) {
             let message = format!("the key `{name}` is not used by the URL");
-            self.error(Code::UnusedKey, place.get("keys").get(name).key(), message, format!("put `{{{name}}}` into `url`, or remove the key"));
+            self.error(
+                Code::UnusedKey,
+                place.get("keys").get(name).key(),
+                message,
+                format!("put `{{{name}}}` into `url`, or remove the key"),
+            );
         }
         Some(template)
     }
@@ -208,7 +213,9 @@ impl Resolver<'_> {
 
     fn key(&mut self, name: &str, written: &KeyWritten) -> (KeyKind, Option<Vec<KeyValue>>) {
         let place = self.root.get("inputs").get("keys").get(name);
-        if !name.starts_with(|letter: char| letter.is_ascii_alphabetic()) || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        if !name.starts_with(|letter: char| letter.is_ascii_alphabetic())
+            || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
             let help = "a key's name begins with a letter and holds only letters, digits and `_`";
             self.error(Code::BadKey, place.key(), format!("`{name}` cannot be the name of a key"), help);
         }
@@ -254,7 +261,9 @@ impl Resolver<'_> {
     }
 
     pub(super) fn period(&mut self, span: Span, text: &str) -> Option<crate::pattern::Period> {
-        text.parse().map_err(|error: crate::pattern::period::NotAPeriod| self.error(Code::BadPeriod, span, error.to_string(), STEP_HELP)).ok()
+        text.parse()
+            .map_err(|error: crate::pattern::period::NotAPeriod| self.error(Code::BadPeriod, span, error.to_string(), STEP_HELP))
+            .ok()
     }
 
     fn moment(&mut self, span: Span, text: &str) -> Option<Moment> {
@@ -314,7 +323,8 @@ impl Resolver<'_> {
             let past = key.values.partition_point(|value| matches!(value, KeyValue::Date(date) if *date <= moment.last));
             (before(moment.first)..past).collect()
         } else {
-            let same = |value: &KeyValue| matches!(value, KeyValue::Integer(number) if word.parse() == Ok(*number)) || value.to_string() == word;
+            let same =
+                |value: &KeyValue| matches!(value, KeyValue::Integer(number) if word.parse() == Ok(*number)) || value.to_string() == word;
             key.values.iter().enumerate().filter(|(_, value)| same(value)).map(|(number, _)| number).collect()
         };
         if found.is_empty() {
