@@ -67,7 +67,7 @@ fn a_recipe_of_ten_megabytes_is_refused_at_once() {
     assert_eq!(found.iter().map(|problem| problem.code).collect::<Vec<_>>(), [Code::RecipeTooLarge]);
     assert_eq!(
         render_terminal(&found, &text, false),
-        "recipe-too-large\n\n  × the recipe has 10.3 MiB; at most 1 MiB is read\n  help: write long lists of files as a pattern with keys\n"
+        "recipe-too-large\n\n  × the recipe is larger than 1 MiB, which is the most that is read\n  help: write long lists of files as a pattern with keys\n"
     );
 }
 

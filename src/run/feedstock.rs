@@ -119,7 +119,7 @@ pub enum FeedstockError {
 /// [`FeedstockError`], each naming what was looked for.
 pub fn locate(reference: &str) -> Result<Located, FeedstockError> {
     let whole = Path::new(reference);
-    if whole.is_file() {
+    if whole.exists() && !whole.is_dir() {
         return file(whole);
     }
     let (place, id) = reference.rsplit_once('#').map_or((reference, None), |(place, id)| (place, Some(id)));
