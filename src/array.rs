@@ -431,6 +431,54 @@ impl Array {
     }
 }
 
+/// An [`Array`] as JSON keeps it: numbers as base64 of their little-endian bytes.
+#[derive(Serialize, Deserialize)]
+struct WrittenArray {
+    dtype: DataType,
+    shape: Shape,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    texts: Option<Vec<String>>,
+}
+
+impl Serialize for Array {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (base64, texts) = match &self.values {
+            Values::Bytes(bytes) => {
+                (Some(base64::Engine::encode(&base64::prelude::BASE64_STANDARD, little_endian(bytes, self.dtype))), None)
+            }
+            Values::Texts(texts) => (None, Some(texts.clone())),
+        };
+        WrittenArray { dtype: self.dtype, shape: self.shape.clone(), base64, texts }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Array {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        let written = WrittenArray::deserialize(deserializer)?;
+        let array = match (written.base64, written.texts) {
+            (Some(text), None) => {
+                let bytes = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, text).map_err(D::Error::custom)?;
+                Self::from_bytes(written.dtype, written.shape, little_endian(&bytes, written.dtype))
+            }
+            (None, Some(texts)) => Self::from_texts(written.shape, texts),
+            _ => None,
+        };
+        array.ok_or_else(|| D::Error::custom("an array whose values do not fit its shape"))
+    }
+}
+
+/// Swaps between little-endian and the machine's byte order (nothing to do on most machines).
+fn little_endian(bytes: &[u8], dtype: DataType) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    if cfg!(target_endian = "big") {
+        bytes.chunks_exact_mut(dtype.size().max(1)).for_each(<[u8]>::reverse);
+    }
+    bytes
+}
+
 /// A box inside a buffer: element offset of its first element and element strides, one per dimension (may be negative).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {

@@ -241,3 +241,14 @@ pub enum TargetState {
         schema: Option<Box<Schema>>,
     },
 }
+
+/// What tells one content of a source file from another: compared before a file is read again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Identity {
+    /// Length in bytes, if told.
+    pub size: Option<u64>,
+    /// Validator of the content, if told.
+    pub etag: Option<String>,
+    /// Last modification as told.
+    pub modified: Option<String>,
+}

@@ -16,6 +16,26 @@ pub struct ChunkRef {
     pub checksum: String,
 }
 
+/// What a task read of one input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputRead {
+    /// Number of the input in the plan.
+    pub input: u32,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Sum (modulo 2^128) of the XXH3-128 of every part read, hexadecimal: the same in whatever order parts were read.
+    pub checksum: String,
+}
+
+impl InputRead {
+    /// Adds what another task read of the same input.
+    pub fn add(&mut self, other: &Self) {
+        let sum = |text: &str| u128::from_str_radix(text, 16).unwrap_or(0);
+        self.bytes += other.bytes;
+        self.checksum = format!("{:032x}", sum(&self.checksum).wrapping_add(sum(&other.checksum)));
+    }
+}
+
 /// What a finished task leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
@@ -27,8 +47,8 @@ pub struct Receipt {
     pub task: u64,
     /// Every object the task owns, in key order.
     pub chunks: Vec<ChunkRef>,
-    /// Bytes read from sources.
-    pub read_bytes: u64,
+    /// What was read, input by input, ascending.
+    pub inputs: Vec<InputRead>,
     /// Bytes of values before encoding.
     pub raw_bytes: u64,
 }

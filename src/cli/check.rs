@@ -1,6 +1,5 @@
 //! `gristmill check RECIPE`: is the recipe right, as far as it alone can show? Offline, but for cloning a feedstock.
 
-use std::error::Error;
 use std::io;
 
 use clap::{Args, ValueEnum};
@@ -10,6 +9,7 @@ use crate::pattern::Role;
 use crate::recipe::diagnostic::{Diagnostic, exit_of, render_annotation, render_json, render_terminal};
 use crate::recipe::{Recipe, RecipeText, parse};
 use crate::run::feedstock::locate;
+use crate::run::with_causes;
 
 /// Check a recipe without opening a file or the network.
 #[derive(Debug, Args)]
@@ -73,20 +73,6 @@ impl Check {
             Style::Github => terminal.print(&render_annotation(problems, text)),
         }
     }
-}
-
-/// An error and everything that caused it, in one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 fn summary(recipe: &Recipe) -> String {

@@ -6,6 +6,12 @@
 mod check;
 mod completions;
 pub mod exit;
+pub mod inspect;
+mod interrupt;
+mod load;
+mod plan;
+pub mod progress;
+mod run;
 mod schema;
 
 use std::ffi::OsString;
@@ -42,6 +48,9 @@ pub struct Global {
     /// Print nothing on stdout; errors still go to stderr
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Settings of the operator, instead of gristmill.toml in the working directory
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<std::path::PathBuf>,
     /// Colour the output
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     pub color: Colour,
@@ -63,6 +72,10 @@ pub enum Colour {
 pub enum Command {
     /// Check a recipe without opening a file or the network
     Check(check::Check),
+    /// Scan the inputs and show what a run would do
+    Plan(plan::Plan),
+    /// Bake a recipe into a Zarr store
+    Run(run::Run),
     /// Print the JSON Schema of a recipe
     Schema,
     /// Print a completion script for a shell
@@ -119,7 +132,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     log(cli.global.verbose);
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr());
+    // Not locked: progress is printed from other threads.
+    let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut terminal = Terminal { out: &mut out, err: &mut err, global: cli.global.clone() };
     let outcome = dispatch(cli.command, &mut terminal).and_then(|code| terminal.out.flush().map(|()| code));
     match outcome {
@@ -135,6 +149,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
     match command {
         Command::Check(command) => command.run(terminal),
+        Command::Plan(command) => command.run(terminal),
+        Command::Run(command) => command.run(terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
     }

@@ -5,6 +5,7 @@
 //!
 //! `period` and `moment` read steps and dates, `template` fills URLs, `expand` walks the matrix.
 
+mod absent;
 pub mod expand;
 pub mod moment;
 pub mod period;
@@ -74,4 +75,5 @@ impl std::fmt::Display for KeyValue {
     }
 }
 
+pub use absent::without;
 pub use period::{Period, PeriodUnit};

@@ -1,3 +1,242 @@
-//! The workflow, from a recipe to a published dataset.
+//! The workflow: scan, combine, plan, execute, verify, commit.
+//!
+//! Everything a run does is [`run`], read top to bottom; each step is a room of its own. Not here: deciding (that is pure, in
+//! `combine` and `plan`) and moving data (`work`). Invariant: nothing is visible at the target before every object is stored,
+//! has a receipt, and the sample read back equals the sources.
 
 pub mod feedstock;
+pub mod inspect;
+pub mod report;
+pub mod scan;
+pub mod state;
+pub mod verify;
+
+mod error;
+mod lock;
+mod replace;
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use crate::combine::combine;
+use crate::dataset::TargetState;
+use crate::event::{Event, Phase, Reporter};
+use crate::executor::local::{Resources, execute};
+use crate::executor::{Job, Outcome};
+use crate::plan::{Plan, Settings, build};
+use crate::receipt::Receipt;
+use crate::recipe::Recipe;
+use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
+use crate::target::Target;
+use crate::target::zarr::{ZarrReader, ZarrTarget, default_codecs};
+use crate::work::{WorkError, Workshop};
+use report::Report;
+use state::{Committed, State};
+
+pub use error::{RunError, with_causes};
+
+/// Exit code of an interrupted, resumable run (DESIGN §8).
+pub const INTERRUPTED: u8 = 75;
+
+/// What the operator says about a run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// URL or path of the Zarr root.
+    pub target: String,
+    /// Bytes of memory the process may use in all.
+    pub memory: u64,
+    /// Threads that decode and encode.
+    pub threads: usize,
+    /// Build anew what is at the target.
+    pub replace: Option<Replace>,
+    /// How much of the result to compare with the sources.
+    pub verify: verify::Level,
+}
+
+/// How to build anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replace {
+    /// Beside the old one, exchanged at the end; local targets only.
+    Atomic,
+    /// In place: readers see a broken store while the run lasts.
+    NonAtomic,
+}
+
+/// What a run works with besides its options.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// How stores are reached.
+    pub access: &'a Access,
+    /// Who listens.
+    pub reporter: &'a Arc<dyn Reporter>,
+    /// Set from outside to stop.
+    pub stop: &'a AtomicBool,
+}
+
+/// Headers that wait for far servers at a time.
+const FAR: usize = 16;
+
+/// Takes a recipe all the way to a visible store, or to where an earlier run had come, and leaves `report.json` beside it.
+///
+/// # Errors
+/// Any [`RunError`]; `report` says how far it came.
+pub fn run(recipe: &Recipe, options: &Options, setting: Setting<'_>, report: &mut Report) -> Result<(), RunError> {
+    let state = State::open(&options.target, setting.access)?;
+    let result = match options.replace {
+        None => bake(recipe, options, setting, &state, report),
+        Some(how) => replace::replace(how, recipe, options, setting, &state, report),
+    };
+    report.ended(&result);
+    let kept = state.save_report(report);
+    result.and(kept.map_err(RunError::from))
+}
+
+/// The workflow itself.
+fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State, report: &mut Report) -> Result<(), RunError> {
+    let fresh = timed(report, "scan", || plan_with(recipe, options, setting, Some(state)))?;
+    let plan = adopt(fresh, state, options)?;
+    let identity = plan.identity();
+    report.planned(&plan, &identity);
+    let store = store::target(&options.target, setting.access)?;
+    let target = Arc::new(ZarrTarget::new(Arc::clone(&store), plan.format));
+    if already_done(state, &*target, &plan, &identity)? {
+        report.worked(&receipts(state, &plan, &identity)?.1);
+        return Ok(());
+    }
+    state.save_plan(&plan)?;
+    let sources = store::source(setting.access, Arc::clone(setting.reporter));
+    let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?;
+    let finished = timed_with(report, "execute", |report| work(&workshop, state, options, setting, report))?;
+    report.worked(&finished);
+    let reader = ZarrReader::with_schema(store, workshop.plan.format, &workshop.plan.schema)?;
+    report.verification = timed(report, "verify", || verify::verify(&workshop, &reader, options.verify, &**setting.reporter))?;
+    timed(report, "commit", || Ok(target.commit(&workshop.plan.schema)?))?;
+    state.save_committed(&Committed { id: workshop.plan.id.clone(), plan: identity })
+}
+
+/// Scans the inputs and plans, without touching the target.
+///
+/// # Errors
+/// Any [`RunError`] of scanning, combining and planning.
+pub fn plan_with(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: Option<&State>) -> Result<Plan, RunError> {
+    let sources: Arc<dyn SourceStore> = store::source(setting.access, Arc::clone(setting.reporter));
+    let far = recipe.inputs.first().is_some_and(|input| !sources.is_local(&input.url));
+    let width = if far { FAR } else { options.threads };
+    let scanner = scan::Scanner { recipe, sources, state, reporter: &**setting.reporter, stop: setting.stop, width };
+    let scan = scanner.scan()?;
+    let present = scan.present(recipe);
+    let combined = combine(&present, &scan.scanned).map_err(RunError::Recipe)?;
+    let settings = Settings { memory: options.memory, threads: options.threads, default_codecs };
+    build(&present, combined, scan.identities, &settings).map_err(RunError::Recipe)
+}
+
+fn timed<T>(report: &mut Report, phase: &str, step: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
+    timed_with(report, phase, |_| step())
+}
+
+fn timed_with<T>(report: &mut Report, phase: &str, step: impl FnOnce(&mut Report) -> Result<T, RunError>) -> Result<T, RunError> {
+    let begun = Instant::now();
+    let result = step(report);
+    report.seconds.insert(phase.to_owned(), (begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);
+    result
+}
+
+/// The saved plan, if it makes the same store from the same files and still fits; else the fresh one.
+fn adopt(fresh: Plan, state: &State, options: &Options) -> Result<Plan, RunError> {
+    let Some(saved) = state.plan()? else { return Ok(fresh) };
+    let same = Plan { stages: saved.stages.clone(), ..fresh.clone() }.identity() == saved.identity();
+    Ok(if same && saved.memory <= options.memory { saved } else { fresh })
+}
+
+/// True if the target already shows this plan's result; an error if it holds anything that is not ours to write over.
+fn already_done(state: &State, target: &ZarrTarget, plan: &Plan, identity: &str) -> Result<bool, RunError> {
+    let conflict = |message: String| Err(RunError::Conflict { message });
+    match (state.committed()?, target.state()?) {
+        (Some(committed), TargetState::Ours { .. }) if committed.plan == identity => Ok(true),
+        (Some(committed), TargetState::Ours { .. }) if committed.id != plan.id => {
+            conflict(format!("{} holds the dataset `{}`, not `{}`; choose another target, or `--replace` it", state.target(), committed.id, plan.id))
+        }
+        (Some(_), TargetState::Ours { .. }) => {
+            conflict(format!("{} holds an earlier state of `{}` that this recipe or its files no longer give; choose another target, or `--replace` it", state.target(), plan.id))
+        }
+        (None, TargetState::Ours { .. }) if state.plan()?.is_none_or(|saved| saved.identity() != identity) => {
+            conflict(format!("{} already holds a Zarr store that gristmill did not make; choose another target", state.target()))
+        }
+        (_, TargetState::Foreign { example }) if state.plan()?.is_none() => {
+            conflict(format!("{} holds objects that gristmill did not write, such as `{example}`; choose another target", state.target()))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Runs every task without a receipt; gives all receipts.
+fn work(workshop: &Workshop, state: &State, options: &Options, setting: Setting<'_>, report: &mut Report) -> Result<Vec<Receipt>, RunError> {
+    let (todo, mut finished) = receipts(state, &workshop.plan, &workshop.plan_id)?;
+    let bytes = |stage: usize, task: u64| workshop.plan.task(stage, task).map_or(0, |task| task.bytes);
+    let steps = report.tasks;
+    let todo_bytes = todo.iter().map(|&(stage, task)| bytes(stage, task)).sum();
+    setting.reporter.report(Event::PhaseStarted { phase: Phase::Execute, steps, done: steps - todo.len() as u64, bytes: todo_bytes });
+    let kept: Mutex<Vec<Receipt>> = Mutex::new(Vec::new());
+    let keep = |receipt: &Receipt| -> Result<(), WorkError> {
+        state.save_receipt(receipt)?;
+        kept.lock().unwrap_or_else(PoisonError::into_inner).push(receipt.clone());
+        Ok(())
+    };
+    for stage in 0..workshop.plan.stages.len() {
+        let tasks = todo.iter().filter(|(of, _)| *of == stage).map(|(_, task)| *task).collect();
+        let job = Job { workshop, stage, tasks, keep: &keep, reporter: &**setting.reporter, stop: setting.stop };
+        match execute(&job, resources(options)) {
+            Outcome::Done => {}
+            Outcome::Stopped => return Err(RunError::Interrupted),
+            Outcome::Failed(errors) => return Err(RunError::several(errors.into_iter().map(RunError::Work).collect())),
+        }
+    }
+    setting.reporter.report(Event::PhaseFinished { phase: Phase::Execute });
+    let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.tasks_run = kept.len() as u64;
+    finished.extend(kept);
+    finished.sort_by_key(|receipt| (receipt.stage, receipt.task));
+    Ok(finished)
+}
+
+/// (tasks without a receipt, receipts) of a plan.
+fn receipts(state: &State, plan: &Plan, identity: &str) -> Result<(Vec<(usize, u64)>, Vec<Receipt>), RunError> {
+    let (mut todo, mut finished) = (Vec::new(), Vec::new());
+    for (stage, tasks) in plan.stages.iter().enumerate() {
+        for task in 0..tasks.tasks() {
+            match state.receipt(identity, stage, task)? {
+                Some(receipt) => finished.push(receipt),
+                None => todo.push((stage, task)),
+            }
+        }
+    }
+    Ok((todo, finished))
+}
+
+/// Deletes every object below a prefix.
+fn empty(store: &dyn TargetStore, prefix: &str) -> Result<(), StoreError> {
+    loop {
+        let keys = store.list(prefix, 1000)?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        keys.iter().try_for_each(|key| store.delete(key))?;
+    }
+}
+
+/// What the options leave for buffers, measured when the work begins.
+fn resources(options: &Options) -> Resources {
+    let used = resident_bytes().unwrap_or(64 << 20);
+    let far_target = options.target.contains("://") && !options.target.starts_with("file://") && !options.target.starts_with("memory://");
+    Resources { threads: options.threads, far_threads: FAR, budget: options.memory.saturating_sub(used + (16 << 20)), far_target }
+}
+
+/// Bytes of memory this process holds now (Linux).
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}

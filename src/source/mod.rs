@@ -3,18 +3,46 @@
 //! One file per format. A source says what a file holds and where the bytes are; decoding the bulk of them is `codec` and
 //! `work`. Invariant: foreign bytes can make any call here fail, but never panic, hang or return invented values.
 
+pub mod fetch;
+pub mod fill;
+mod hdf5;
+mod netcdf3;
+mod sniff;
+mod window;
+
+use std::sync::Arc;
+
 use crate::array::Array;
 use crate::dataset::Schema;
 use crate::grid::Region;
 use crate::layout::Stored;
+use crate::store::SourceStore;
+
+/// Opens the file at `url`: sniffs its format and reads its headers, nothing more.
+///
+/// # Errors
+/// [`SourceError::Store`] if the file cannot be read, `Format` if it is not one of ours, `Corrupt` if it is damaged or truncated.
+pub fn open(store: &Arc<dyn SourceStore>, url: &str) -> Result<Box<dyn Source>, SourceError> {
+    let size = store.head(url)?.size.ok_or_else(|| SourceError::Format {
+        url: url.to_owned(),
+        message: "the server does not tell the size of the file, so it cannot be read by ranges; download it and use the local file"
+            .to_owned(),
+    })?;
+    let format = sniff::sniff(store, url, size)?;
+    let window = Arc::new(window::Window::new(Arc::clone(store), url, size));
+    Ok(match format {
+        Format::NetCdf3 => Box::new(netcdf3::open(window)?),
+        Format::Hdf5 => Box::new(hdf5::open(window)?),
+    })
+}
 
 /// How a file is laid out, told by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// NetCDF classic, 64-bit offset or CDF-5.
+    /// The netCDF formats classic, 64-bit offset and CDF-5.
     NetCdf3,
-    /// NetCDF-4 or any HDF5.
+    /// netCDF-4 or any HDF5.
     Hdf5,
 }
 
@@ -76,4 +104,33 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// As [`Source::stored`].
     fn read(&self, variable: &str, region: &Region) -> Result<Array, SourceError>;
+}
+
+/// `region` must lie inside `shape`.
+fn check_region(url: &str, variable: &str, shape: &[u64], region: &Region) -> Result<(), SourceError> {
+    let inside = region.rank() == shape.len()
+        && region
+            .start
+            .iter()
+            .zip(&region.shape)
+            .zip(shape)
+            .all(|((start, length), whole)| start.checked_add(*length).is_some_and(|end| end <= *whole));
+    if inside {
+        return Ok(());
+    }
+    let message = format!("a box at {:?} of shape {:?} does not lie inside its shape {shape:?}", region.start, region.shape);
+    Err(SourceError::Unsupported { url: url.to_owned(), variable: variable.to_owned(), message })
+}
+
+fn no_such_variable(url: &str, variable: &str, schema: &Schema) -> SourceError {
+    let names: Vec<&str> = schema.variables.iter().map(|found| found.name.as_str()).take(20).collect();
+    let message = format!("there is no such variable; the file has {}", names.join(", "));
+    SourceError::Unsupported { url: url.to_owned(), variable: variable.to_owned(), message }
+}
+
+fn wrong_length(url: &str, variable: &str) -> SourceError {
+    SourceError::Corrupt {
+        url: url.to_owned(),
+        message: format!("variable `{variable}`: the number of values read is not that of its shape"),
+    }
 }

@@ -4,6 +4,28 @@
 //! synchronous: network schemes run on one private tokio runtime behind them. Invariant: what a call returns is whole, or it
 //! is an error; a short, long or foreign body is never handed on.
 
+pub mod access;
+pub mod address;
+mod error;
+pub mod fault;
+mod file;
+mod http;
+mod limit;
+mod local;
+mod memory;
+mod merge;
+mod open;
+mod policy;
+mod probe;
+mod retry;
+mod runtime;
+mod s3;
+
+pub use access::{Access, AccessError};
+pub use address::sibling;
+pub use open::{source, target};
+pub use probe::{CreateSupport, creates_exclusively};
+
 use std::ops::Range;
 
 use bytes::Bytes;

@@ -5,7 +5,13 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::TransformError;
+use super::draft::Draft;
+
 /// Selects along dimensions by position: `{zlev: {at: 0}}` removes the dimension, `{time: {start: 0, stop: 10, step: 2}}` keeps it.
+///
+/// Works as in Python: `stop` may lie past the end. A position outside the dimension, and a selection of nothing, are errors. The
+/// coordinate of a removed dimension becomes a scalar.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Isel(pub BTreeMap<String, Selection>);
@@ -26,4 +32,38 @@ pub struct Selection {
     /// Positions from one to the next, at least 1; absent: 1.
     #[serde(default)]
     pub step: Option<i64>,
+}
+
+impl Isel {
+    pub(super) fn apply(&self, draft: &mut Draft<'_>) -> Result<(), TransformError> {
+        for (dimension, selection) in &self.0 {
+            let Some(length) = draft.length(dimension) else { continue };
+            let chosen = match selection.positions(length) {
+                Ok(chosen) => chosen,
+                Err(problem) => return draft.refuse(format!("dimension `{dimension}` of length {length}: {problem}")),
+            };
+            match (selection.at, chosen.first()) {
+                (Some(_), Some(&position)) => draft.collapse(dimension, position),
+                _ => draft.choose(dimension, &chosen),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Selection {
+    fn positions(&self, length: u64) -> Result<Vec<u64>, String> {
+        let signed = i64::try_from(length).map_err(|_| "too long to select from".to_owned())?;
+        if let Some(at) = self.at {
+            if self.start.is_some() || self.stop.is_some() || self.step.is_some() {
+                return Err("`at` excludes `start`, `stop` and `step`".to_owned());
+            }
+            let position = if at < 0 { at.saturating_add(signed) } else { at };
+            return if (0..signed).contains(&position) { Ok(vec![position as u64]) } else { Err(format!("there is no position {at}")) };
+        }
+        let bound = |position: i64| (if position < 0 { position.saturating_add(signed) } else { position }).clamp(0, signed);
+        let step = usize::try_from(self.step.unwrap_or(1)).ok().filter(|step| *step > 0).ok_or("`step` must be at least 1")?;
+        let chosen: Vec<u64> = (bound(self.start.unwrap_or(0))..bound(self.stop.unwrap_or(signed))).step_by(step).map(|position| position as u64).collect();
+        if chosen.is_empty() { Err("the selection holds no position".to_owned()) } else { Ok(chosen) }
+    }
 }

@@ -202,6 +202,20 @@ impl ViewAxis {
         }
     }
 
+    /// The same axis; listed elements at one constant distance as a slice.
+    #[must_use]
+    pub fn simplified(self) -> Self {
+        let Self::List { source, elements } = &self else { return self };
+        let distance = |pair: &[u64]| i64::try_from(pair[1]).ok()?.checked_sub(i64::try_from(pair[0]).ok()?);
+        let step = elements.windows(2).next().map_or(Some(1), distance);
+        match (elements.first(), step) {
+            (Some(&start), Some(step)) if step != 0 && elements.windows(2).all(|pair| distance(pair) == Some(step)) => {
+                Self::Slice { source: *source, start, step, length: elements.len() as u64 }
+            }
+            _ => self,
+        }
+    }
+
     /// Element of the file at a position of this axis.
     #[must_use]
     pub fn element(&self, position: u64) -> Option<u64> {

@@ -3,6 +3,14 @@
 //! Rules about meaning, no I/O. Invariant: a conversion either keeps every value exactly (times, missing values, widening) or
 //! is the unpacking that the file itself declares; there is no rounding that the caller did not ask for.
 
+pub mod calendar;
+mod convert;
+pub mod packing;
+pub mod time;
+
+pub use convert::ConversionError;
+pub(crate) use convert::Missing;
+
 use serde::{Deserialize, Serialize};
 
 use crate::array::{DataType, Scalar};
@@ -27,19 +35,22 @@ pub enum Conversion {
         offset: f64,
         /// Raw values that mean "missing".
         missing: Vec<Scalar>,
+        /// Signed integers are read as unsigned ones of the same size first (`_Unsigned`).
+        #[serde(default)]
+        unsigned: bool,
     },
-    /// (raw × multiply ÷ divide) + add, exactly, as int64: another time unit and epoch.
+    /// (raw × multiply + add) ÷ divide, exactly, as int64: another time unit and epoch.
     Retime {
         /// Numerator of the unit ratio.
         multiply: i64,
         /// Denominator of the unit ratio.
         divide: i64,
-        /// Distance of the epochs in the new unit.
+        /// Distance of the epochs in the new unit, times `divide`.
         add: i64,
-        /// Raw values that mean "missing", and what they become.
+        /// Raw values that mean "missing" (NaN always does), and what they become.
         missing: Option<(Vec<Scalar>, i64)>,
     },
-    /// Integers equal to one of `from` become `to`: files mark missing values differently.
+    /// Integers equal to one of `from` become `to`: files mark missing values differently. A valid `to` is an error.
     Refill {
         /// Raw marks of this input.
         from: Vec<Scalar>,
@@ -50,10 +61,14 @@ pub enum Conversion {
     Widen {
         /// The result's type.
         to: DataType,
-        /// Floats equal to one of these become NaN (empty: none).
+        /// Values equal to one of these become `fill` (empty: none).
         missing: Vec<Scalar>,
+        /// The result's mark; `None`: NaN. A valid value equal to it is an error.
+        #[serde(default)]
+        fill: Option<Scalar>,
     },
     /// The recipe's own packing: unpack as declared (if at all), then round((value − offset) ÷ scale), missing becomes `fill`.
+    /// A float `fill` asks for that float type, nothing rounded to integers.
     Repack {
         /// How the raw values are unpacked: scale, offset.
         unpack: (f64, f64),
@@ -63,5 +78,8 @@ pub enum Conversion {
         pack: (f64, f64),
         /// The result's type and mark for missing values.
         fill: Scalar,
+        /// Signed integers are read as unsigned ones of the same size first (`_Unsigned`).
+        #[serde(default)]
+        unsigned: bool,
     },
 }

@@ -3,14 +3,27 @@
 //! Pure: schemas and a few values in, the combined schema and where each input's box lands out. Invariant: what comes out
 //! follows from values that were compared, never from the first file alone (docs/architecture.md, "Right data").
 
+mod attributes;
+mod axes;
+mod conflicts;
+mod contents;
+mod storage;
+mod survey;
+mod times;
+mod wanted;
+mod whole;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::array::Array;
+use crate::array::{Array, Values};
 use crate::cf::Conversion;
 use crate::dataset::Schema;
-use crate::grid::Region;
+use crate::grid::{Region, Shape};
+
+pub use wanted::wanted;
+pub use whole::combine;
 
 /// What scanning found in one input, after the steps.
 #[derive(Debug, Clone)]
@@ -19,9 +32,9 @@ pub struct Scanned {
     pub input: usize,
     /// Schema after the steps (texts joined).
     pub schema: Schema,
-    /// Raw values, after the steps, of the variables that [`wanted`] asked for.
+    /// Raw values, after the steps, of the variables that [`wanted`] asked for (those that the steps made included).
     pub values: BTreeMap<String, Array>,
-    /// XXH3-128 of type, shape and raw bytes of the variables too large for `values`.
+    /// [`digest`] of the variables too large for `values`.
     pub digests: BTreeMap<String, String>,
 }
 
@@ -39,7 +52,7 @@ pub struct Wanted {
 pub struct ConcatAxis {
     /// The dimension.
     pub dimension: String,
-    /// Length of the dimension in the files at each position.
+    /// Length of the dimension in the files at each position; 0 where the position is left out (no file, `missing: skip`).
     pub lengths: Vec<u64>,
 }
 
@@ -76,6 +89,25 @@ pub struct Combined {
     pub contents: Vec<Content>,
     /// What a person should know (attributes dropped, fills that did not fit, …).
     pub warnings: Vec<String>,
+    /// Chunk lengths, after the steps, that the first input with the variable has; for the planner.
+    pub source_chunks: BTreeMap<String, Shape>,
+}
+
+/// What [`Scanned::digests`] holds: XXH3-128, hexadecimal, of type, shape and raw bytes (texts: each with its length in front).
+#[must_use]
+pub fn digest(array: &Array) -> String {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    hasher.update(array.dtype.name().as_bytes());
+    hasher.update(&(array.shape.len() as u64).to_le_bytes());
+    array.shape.iter().for_each(|length| hasher.update(&length.to_le_bytes()));
+    match &array.values {
+        Values::Bytes(bytes) => hasher.update(bytes),
+        Values::Texts(texts) => texts.iter().for_each(|text| {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        }),
+    }
+    format!("{:032x}", hasher.digest128())
 }
 
 /// Where one cell's box lands in a variable of the given shape.

@@ -1,0 +1,47 @@
+//! Ctrl-C and SIGTERM: the first asks the run to stop in order, the second stops at once.
+//!
+//! Either way the next run goes on from the receipts. Invariant: a signal never leaves a half object under its key.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::run::INTERRUPTED;
+
+/// A flag that the first signal sets.
+pub(super) fn stop_flag() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        // Without a runtime for signals the system's own behaviour stays: the process ends, resumable.
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            signal().await;
+            flag.store(true, Ordering::Relaxed);
+            signal().await;
+        });
+        leave();
+    });
+    stop
+}
+
+#[cfg(unix)]
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        },
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() {
+    drop(tokio::signal::ctrl_c().await);
+}
+
+#[expect(clippy::exit, reason = "the user asked twice; whatever still runs is done again by the next run")]
+fn leave() {
+    std::process::exit(i32::from(INTERRUPTED));
+}

@@ -1,0 +1,56 @@
+//! `gristmill plan`: what a run would do, without doing it.
+
+use std::io;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::interrupt::stop_flag;
+use super::progress::{Progress, Style};
+use super::run::Resources;
+use super::load::{Loaded, load, show_error};
+use super::{Terminal, exit};
+use crate::event::Reporter;
+use crate::run::{self, Options, RunError, Setting, verify};
+
+/// Scans the inputs and shows what a run would do.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// A recipe file, a local repository (DIR#id) or `GIT_URL@REF#id`.
+    pub recipe: String,
+    /// What the machine may give.
+    #[command(flatten)]
+    pub resources: Resources,
+    /// Write the plan itself, as JSON, to this file.
+    #[arg(long)]
+    pub save: Option<std::path::PathBuf>,
+}
+
+impl Plan {
+    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
+        let config = terminal.global.config.clone();
+        let loaded = match load(&self.recipe, config.as_deref(), terminal)? {
+            Ok(loaded) => loaded,
+            Err(exit) => return Ok(exit),
+        };
+        match self.explain(&loaded, terminal) {
+            Ok(text) => terminal.print(&text).map(|()| exit::DONE),
+            Err(error) => show_error(&error, &loaded.recipe.text, terminal).map(|()| error.exit()),
+        }
+    }
+
+    fn explain(&self, loaded: &Loaded, terminal: &Terminal<'_>) -> Result<String, RunError> {
+        let json = terminal.global.json;
+        // Events would mix with the explanation on stdout.
+        let reporter: Arc<dyn Reporter> = Arc::new(Progress::new(Style::choose(terminal.global.quiet || json, false)));
+        let (stop, memory, threads) = (stop_flag(), self.resources.memory_bytes(), self.resources.thread_count());
+        let options = Options { target: String::new(), memory, threads, replace: None, verify: verify::Level::Sample };
+        let setting = Setting { access: &loaded.access, reporter: &reporter, stop: &stop };
+        let plan = run::plan_with(&loaded.recipe, &options, setting, None)?;
+        if let Some(path) = &self.save {
+            std::fs::write(path, plan.to_json()?).map_err(|cause| RunError::Folder { path: path.clone(), cause })?;
+        }
+        let explanation = plan.explain();
+        Ok(if json { serde_json::to_string_pretty(&explanation).unwrap_or_default() + "\n" } else { explanation.to_string() })
+    }
+}

@@ -1,0 +1,159 @@
+//! `gristmill run`: bakes a recipe into a store.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+
+use super::interrupt::stop_flag;
+use super::progress::{Progress, Style};
+use super::Terminal;
+use super::load::{Loaded, load, show_error};
+use crate::event::Reporter;
+use crate::run::report::Report;
+use crate::run::{self, Options, Replace, Setting, verify};
+use crate::size::ByteSize;
+
+/// Bakes a recipe into a store.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// A recipe file, a local repository (DIR#id) or `GIT_URL@REF#id`.
+    pub recipe: String,
+    /// Where the Zarr store shall be: a path, or s3://bucket/prefix.
+    #[arg(long)]
+    pub target: String,
+    /// What the machine may give.
+    #[command(flatten)]
+    pub resources: Resources,
+    /// Build anew what is at the target; `non-atomic` for stores that cannot exchange folders.
+    #[arg(long, num_args = 0..=1, default_missing_value = "atomic", require_equals = true)]
+    pub replace: Option<ReplaceArgument>,
+    /// How much of the result to compare with the sources before it becomes visible.
+    #[arg(long, value_enum, default_value_t = VerifyArgument::Sample)]
+    pub verify: VerifyArgument,
+    /// Also write report.json to this file, on every exit.
+    #[arg(long)]
+    pub report: Option<PathBuf>,
+}
+
+/// What the machine may give.
+#[derive(Debug, Args)]
+pub struct Resources {
+    /// Memory of the whole process, such as 512MiB; without it 60 % of what the machine or its cgroup allows.
+    #[arg(long)]
+    pub memory: Option<ByteSize>,
+    /// Threads that decode and encode; without it one per core.
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+/// Ways to replace.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ReplaceArgument {
+    /// Beside the old one, exchanged at the end.
+    Atomic,
+    /// In place.
+    NonAtomic,
+}
+
+/// How much to verify.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum VerifyArgument {
+    /// First, last and file boundaries.
+    Sample,
+    /// Everything.
+    Full,
+}
+
+impl Resources {
+    /// Bytes of memory.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory.map_or_else(|| allowed_memory() / 5 * 3, |size| size.0)
+    }
+
+    /// Number of threads.
+    #[must_use]
+    pub fn thread_count(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
+    }
+}
+
+/// Bytes that the cgroup, else the machine, allows (Linux); 4 GiB where that cannot be told.
+fn allowed_memory() -> u64 {
+    let number = |path: &str| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    });
+    let cgroup = number("/sys/fs/cgroup/memory.max").or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    let machine = total.map_or(4 << 30, |kilobytes| kilobytes * 1024);
+    cgroup.map_or(machine, |limit| limit.min(machine))
+}
+
+impl Run {
+    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
+        let mut report = Report::begin("", &self.target);
+        let config = terminal.global.config.clone();
+        let exit = match load(&self.recipe, config.as_deref(), terminal)? {
+            Ok(loaded) => self.bake(&loaded, &mut report, terminal)?,
+            Err(exit) => {
+                (report.outcome, report.exit) = ("failed".to_owned(), exit);
+                exit
+            }
+        };
+        if let Some(path) = &self.report {
+            let json = serde_json::to_vec_pretty(&report).unwrap_or_default();
+            if let Err(error) = std::fs::write(path, json) {
+                terminal.tell(&format!("warning: {}: the report could not be written: {error}\n", path.display()))?;
+            }
+        }
+        Ok(exit)
+    }
+
+    fn bake(&self, loaded: &Loaded, report: &mut Report, terminal: &mut Terminal<'_>) -> io::Result<u8> {
+        let style = Style::choose(terminal.global.quiet, terminal.global.json);
+        let reporter: Arc<dyn Reporter> = Arc::new(Progress::new(style));
+        let stop = stop_flag();
+        report.recipe.clone_from(&loaded.recipe.id);
+        let setting = Setting { access: &loaded.access, reporter: &reporter, stop: &stop };
+        let result = run::run(&loaded.recipe, &self.options(), setting, report);
+        report.ended(&result);
+        match &result {
+            Ok(()) => terminal.print(&summary(report, terminal.global.json))?,
+            Err(error) => show_error(error, &loaded.recipe.text, terminal)?,
+        }
+        Ok(report.exit)
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            target: self.target.clone(),
+            memory: self.resources.memory_bytes(),
+            threads: self.resources.thread_count(),
+            replace: self.replace.map(|replace| match replace {
+                ReplaceArgument::Atomic => Replace::Atomic,
+                ReplaceArgument::NonAtomic => Replace::NonAtomic,
+            }),
+            verify: match self.verify {
+                VerifyArgument::Sample => verify::Level::Sample,
+                VerifyArgument::Full => verify::Level::Full,
+            },
+        }
+    }
+}
+
+fn summary(report: &Report, json: bool) -> String {
+    if json {
+        return format!("{}\n", serde_json::json!({"event": "done", "report": report}));
+    }
+    if report.outcome == "nothing-to-do" {
+        return format!("{} is complete already: nothing to do\n", report.target);
+    }
+    let ratio = report.value_bytes as f64 / report.stored_bytes.max(1) as f64;
+    format!(
+        "{}: {} objects, {}, {ratio:.1} times smaller than the values\n{} of {} parts compared with their sources: equal\nopen it: xarray.open_zarr({:?})\n",
+        report.target, report.objects, ByteSize(report.stored_bytes), report.verification.compared, report.verification.of, report.target
+    )
+}

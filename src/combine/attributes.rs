@@ -1,0 +1,185 @@
+//! Attributes of many inputs into one set.
+//!
+//! Contract attributes must be equal everywhere; the rest follows the recipe's policy; attributes that speak of one file (its
+//! history, its id, its time range) go as soon as they differ, since they are false for the whole. Invariant: nothing goes silently.
+
+use std::collections::HashMap;
+
+use super::conflicts::Conflicts;
+use super::storage::Storage;
+use super::survey::{Group, Survey};
+use crate::array::Scalar;
+use crate::cf::packing::{PACKING_ATTRIBUTES, packing};
+use crate::dataset::{Attribute, Attributes};
+use crate::recipe::AttributePolicy;
+use crate::recipe::diagnostic::Code;
+
+const CONTRACT: [&str; 5] = ["units", "standard_name", "positive", "cell_methods", "grid_mapping"];
+const VALID: [&str; 3] = ["valid_min", "valid_max", "valid_range"];
+
+/// Attributes that speak of one file, by name or beginning.
+const OF_ONE_FILE: [&str; 16] = [
+    "history",
+    "tracking_id",
+    "creation_date",
+    "date_",
+    "time_coverage_",
+    "uuid",
+    "file_name",
+    "filename",
+    "source_file",
+    "input_file",
+    "granule",
+    "production_date",
+    "processing_time",
+    "start_",
+    "stop_",
+    "NCO",
+];
+
+/// What became of one attribute.
+struct Merged<'a> {
+    name: &'a str,
+    value: &'a Attribute,
+    /// Where it was first seen.
+    first: usize,
+    /// In how many sets it is.
+    seen: usize,
+    /// Another value, and where.
+    other: Option<(&'a Attribute, usize)>,
+}
+
+/// Attributes of the sets, in the order of the first that has each.
+fn merged<'a>(sets: impl Iterator<Item = (usize, &'a Attributes)>) -> (Vec<Merged<'a>>, usize) {
+    let (mut all, mut places, mut count) = (Vec::<Merged<'a>>::new(), HashMap::<&str, usize>::new(), 0);
+    for (member, attributes) in sets {
+        count += 1;
+        for (name, value) in attributes.iter() {
+            let place = *places.entry(name).or_insert(all.len());
+            match all.get_mut(place) {
+                None => all.push(Merged { name, value, first: member, seen: 1, other: None }),
+                Some(known) => {
+                    known.seen += 1;
+                    if known.other.is_none() && !alike(known.value, value) {
+                        known.other = Some((value, member));
+                    }
+                }
+            }
+        }
+    }
+    (all, count)
+}
+
+/// Equal as texts or as numbers, whatever their types; NaN equals NaN.
+pub(super) fn alike(left: &Attribute, right: &Attribute) -> bool {
+    match (left, right) {
+        (Attribute::Numbers(left), Attribute::Numbers(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same_number(*left, *right))
+        }
+        (left, right) => left == right || (left.text().is_some() && left.text() == right.text()),
+    }
+}
+
+fn same_number(left: Scalar, right: Scalar) -> bool {
+    left.identical(right) || left.cast(right.dtype()).is_some_and(|left| left == right || (left.as_f64().is_nan() && right.as_f64().is_nan()))
+}
+
+/// Attributes of the whole, or of a group of it.
+pub(super) fn of_whole<'a>(
+    survey: &Survey<'_>,
+    sets: impl Iterator<Item = (usize, &'a Attributes)>,
+    conflicts: &mut Conflicts,
+    warnings: &mut Vec<String>,
+) -> Attributes {
+    let (all, _) = merged(sets);
+    rest(survey, "the whole", all, conflicts, warnings)
+}
+
+/// Attributes of a variable; those that its storage decides are replaced by the storage's own.
+pub(super) fn of_variable(survey: &Survey<'_>, group: &Group<'_>, storage: &Storage, conflicts: &mut Conflicts, warnings: &mut Vec<String>) -> Attributes {
+    let timed = group.variants.iter().all(|variant| variant.clock.is_some());
+    let special = |name: &str| {
+        PACKING_ATTRIBUTES.contains(&name) || (timed && ["units", "calendar"].contains(&name)) || (storage.revalued && VALID.contains(&name))
+    };
+    let (all, count) = merged(group.variants.iter().map(|variant| (variant.member, &variant.variable.attributes)));
+    let (contract, others): (Vec<_>, Vec<_>) = all.into_iter().filter(|one| !special(one.name)).partition(|one| is_contract(one.name));
+    for one in &contract {
+        check_contract(survey, group, one, count, conflicts);
+    }
+    let label = format!("variable `{}`", group.name);
+    let mut attributes = rest(survey, &label, others, conflicts, warnings);
+    attributes.0.extend(contract.iter().map(|one| (one.name.to_owned(), one.value.clone())));
+    if storage.revalued {
+        revalue(group, storage, &mut attributes, warnings);
+    }
+    in_order_of_first(group, attributes)
+}
+
+fn is_contract(name: &str) -> bool {
+    CONTRACT.contains(&name) || VALID.contains(&name) || name.starts_with("flag_")
+}
+
+fn check_contract(survey: &Survey<'_>, group: &Group<'_>, one: &Merged<'_>, count: usize, conflicts: &mut Conflicts) {
+    let code = if one.name == "units" { Code::UnitsMismatch } else { Code::AttributeConflict };
+    let help = "make the files agree with the step `attrs`, or bake them as separate datasets";
+    let (name, attribute, value, first) = (group.name, one.name, one.value.plain(), survey.url(one.first));
+    if let Some((other, member)) = one.other {
+        let message = format!("variable `{name}`: `{attribute}` is {value} in `{first}` but {} in `{}`", other.plain(), survey.url(member));
+        conflicts.add(code, message, help);
+    } else if one.seen < count {
+        let lacks = group.variants.iter().find(|variant| variant.variable.attributes.get(attribute).is_none());
+        let without = lacks.map_or("", |variant| survey.url(variant.member));
+        conflicts.add(code, format!("variable `{name}`: `{attribute}` is {value} in `{first}` but absent from `{without}`"), help);
+    }
+}
+
+/// Attributes that no contract names, by the recipe's policy.
+fn rest(survey: &Survey<'_>, label: &str, all: Vec<Merged<'_>>, conflicts: &mut Conflicts, warnings: &mut Vec<String>) -> Attributes {
+    let (mut kept, mut dropped) = (Attributes::default(), Vec::new());
+    for one in all {
+        let of_one_file = OF_ONE_FILE.iter().any(|beginning| one.name.to_ascii_lowercase().starts_with(&beginning.to_ascii_lowercase()));
+        match (one.other, survey.recipe.combine.attributes) {
+            (None, _) => kept.0.push((one.name.to_owned(), one.value.clone())),
+            (Some(_), AttributePolicy::DropConflicts) => dropped.push(format!("`{}`", one.name)),
+            (Some(_), _) if of_one_file => dropped.push(format!("`{}`", one.name)),
+            (Some(_), AttributePolicy::Override) => kept.0.push((one.name.to_owned(), one.value.clone())),
+            (Some((other, member)), AttributePolicy::Fail) => {
+                let (first, second) = (survey.url(one.first), survey.url(member));
+                let message = format!("{label}: `{}` is {} in `{first}` but {} in `{second}`", one.name, one.value.plain(), other.plain());
+                conflicts.add(Code::AttributeConflict, message, "delete it with the step `attrs`, or write `attributes: drop_conflicts`");
+            }
+        }
+    }
+    if !dropped.is_empty() {
+        warnings.push(format!("{label}: attributes that differ between files are left out: {}", dropped.join(", ")));
+    }
+    kept
+}
+
+/// `valid_min` and its like, unpacked where that gives the same for all files, else left out.
+fn revalue(group: &Group<'_>, storage: &Storage, attributes: &mut Attributes, warnings: &mut Vec<String>) {
+    for name in VALID {
+        let mut values = group.variants.iter().map(|variant| {
+            let (scale, offset) = packing(variant.variable).map_or((1.0, 0.0), |packing| (packing.scale, packing.offset));
+            match variant.variable.attributes.get(name) {
+                Some(Attribute::Numbers(numbers)) => Some(numbers.iter().map(|raw| Scalar::Float64(raw.as_f64() * scale + offset)).collect::<Vec<_>>()),
+                _ => None,
+            }
+        });
+        let Some(first) = values.next() else { continue };
+        let same = storage.dtype.is_float() && values.all(|other| other == first);
+        match first {
+            Some(numbers) if same => attributes.set(name, Attribute::Numbers(numbers)),
+            None if group.variants.iter().all(|variant| variant.variable.attributes.get(name).is_none()) => {}
+            _ => warnings.push(format!("variable `{}`: `{name}` counts in raw values of the files and is left out", group.name)),
+        }
+    }
+}
+
+/// The order of the first file; what it lacks comes last.
+fn in_order_of_first(group: &Group<'_>, mut attributes: Attributes) -> Attributes {
+    let order: HashMap<&str, usize> =
+        group.variants.first().map(|variant| variant.variable.attributes.iter().enumerate().map(|(place, (name, _))| (name, place)).collect()).unwrap_or_default();
+    attributes.0.sort_by_key(|(name, _)| order.get(name.as_str()).copied().unwrap_or(usize::MAX));
+    attributes
+}

@@ -1,0 +1,240 @@
+//! Values: compared where several inputs hold the same, joined where they were read, else listed as pieces.
+//!
+//! Invariant: of inputs that hold the same part of a variable one is used, and all others were found equal to it.
+
+use std::collections::BTreeMap;
+
+use super::conflicts::Conflicts;
+use super::storage::Storage;
+use super::survey::{Group, Survey};
+use super::{ConcatAxis, Content, Pieces, Scanned, digest, placement};
+use crate::array::{Array, DataType, FillValue, Placed, Values, copy_box};
+use crate::cf::{Conversion, ConversionError};
+use crate::grid::{Region, Shape, elements, positions, ravel, strides};
+use crate::recipe::diagnostic::Code;
+use crate::recipe::{AbsentPolicy, Join, MissingFile};
+
+type Holders = BTreeMap<Vec<usize>, Vec<(usize, usize)>>;
+
+/// What is needed to look at one variable in all inputs.
+pub(super) struct View<'a> {
+    pub(super) survey: &'a Survey<'a>,
+    pub(super) scanned: &'a [Scanned],
+    pub(super) group: &'a Group<'a>,
+    pub(super) storage: &'a Storage,
+    pub(super) axes: &'a [ConcatAxis],
+    pub(super) shape: &'a Shape,
+}
+
+/// True if some cell that has a length has no file.
+pub(super) fn has_holes(group: &Group<'_>, cells: &Holders, axes: &[ConcatAxis]) -> bool {
+    all_cells(group, axes).any(|cell| !cells.contains_key(&cell) && !is_empty(group, axes, &cell))
+}
+
+fn all_cells<'a>(group: &Group<'a>, axes: &[ConcatAxis]) -> impl Iterator<Item = Vec<usize>> + use<'a> {
+    let counts: Shape = group.axes.iter().map(|&(axis, _)| axes.get(axis).map_or(0, |axis| axis.lengths.len() as u64)).collect();
+    positions(&Region::whole(&counts)).map(|cell| cell.into_iter().map(|position| position as usize).collect())
+}
+
+fn is_empty(group: &Group<'_>, axes: &[ConcatAxis], cell: &[usize]) -> bool {
+    let length = |(&(axis, _), &position): (&(usize, usize), &usize)| axes.get(axis).and_then(|axis| axis.lengths.get(position)).copied();
+    group.axes.iter().zip(cell).any(|pair| length(pair) == Some(0))
+}
+
+impl<'a> View<'a> {
+    /// The variable's content; `None` after a conflict was noted.
+    pub(super) fn content(&self, conflicts: &mut Conflicts) -> Option<Content> {
+        let cells = self.group.cells(&self.survey.members);
+        if has_holes(self.group, &cells, self.axes) && !self.allows_holes() {
+            self.report_hole(&cells, conflicts);
+            return None;
+        }
+        let mut equal = true;
+        for holders in cells.values().filter(|holders| holders.len() > 1) {
+            equal &= self.compare(holders, conflicts);
+        }
+        let pieces = self.pieces(&cells);
+        if !equal {
+            return None;
+        }
+        match self.joined(&cells, &pieces) {
+            None => Some(Content::Pieces(pieces)),
+            Some(Ok(array)) => Some(Content::Known(array)),
+            Some(Err((member, error))) => {
+                let code = if matches!(error, ConversionError::NotExact(_)) { Code::TimeNotJoinable } else { Code::TypeMismatch };
+                conflicts.add(code, format!("variable `{}` in `{}`: {error}", self.group.name, self.survey.url(member)), "");
+                None
+            }
+        }
+    }
+
+    fn allows_holes(&self) -> bool {
+        self.survey.recipe.missing == MissingFile::Fill || self.survey.recipe.combine.absent == AbsentPolicy::Fill
+    }
+
+    fn report_hole(&self, cells: &Holders, conflicts: &mut Conflicts) {
+        let hole = all_cells(self.group, self.axes).find(|cell| !cells.contains_key(cell) && !is_empty(self.group, self.axes, cell));
+        let place: Vec<String> = hole
+            .iter()
+            .flat_map(|cell| self.group.axes.iter().zip(cell))
+            .filter_map(|(&(axis, _), position)| Some(format!("position {position} of `{}`", self.axes.get(axis)?.dimension)))
+            .collect();
+        let message = format!("no file holds variable `{}` at {}", self.group.name, place.join(", "));
+        conflicts.add(Code::VariableAbsent, message, "write `missing: fill` under `inputs`, or leave the whole position out with `except`");
+    }
+
+    fn values(&self, member: usize) -> Option<&'a Array> {
+        self.scanned.get(member)?.values.get(self.group.name)
+    }
+
+    fn digest(&self, member: usize) -> Option<String> {
+        self.scanned.get(member)?.digests.get(self.group.name).cloned().or_else(|| self.values(member).map(digest))
+    }
+
+    fn conversion(&self, variant: usize) -> &'a Conversion {
+        self.storage.conversions.get(variant).unwrap_or(&Conversion::Keep)
+    }
+
+    /// True if all holders of one cell agree.
+    fn compare(&self, holders: &[(usize, usize)], conflicts: &mut Conflicts) -> bool {
+        let Some((&first, others)) = holders.split_first() else { return true };
+        let mut same = true;
+        for &other in others {
+            if let Err(difference) = self.compare_two(first, other) {
+                let code = if self.group.is_coordinate() { Code::CoordinateMismatch } else { Code::StaticVariableDiffers };
+                let (left, right) = (self.survey.url(first.0), self.survey.url(other.0));
+                let kind = if self.group.is_coordinate() { "coordinate" } else { "variable" };
+                let message = format!("{kind} `{}` differs between `{left}` and `{right}`: {difference}", self.group.name);
+                conflicts.add(code, message, self.advice());
+                same = false;
+            }
+        }
+        same
+    }
+
+    fn advice(&self) -> &'static str {
+        if self.group.is_coordinate() {
+            "files must share their coordinates; `join: {tolerance: x}` under `combine` accepts small differences"
+        } else {
+            "drop the variable, or give it the concat dimension with `expand_dims`"
+        }
+    }
+
+    fn compare_two(&self, (left, left_variant): (usize, usize), (right, right_variant): (usize, usize)) -> Result<(), String> {
+        let (left_conversion, right_conversion) = (self.conversion(left_variant), self.conversion(right_variant));
+        let alike = left_conversion == right_conversion;
+        if let (Some(one), Some(other)) = (self.values(left), self.values(right)) {
+            // Conversions can make different raw values equal (marks of missing ones), so unequal raw values are not yet a difference.
+            if alike && one == other {
+                return Ok(());
+            }
+            let convert = |conversion: &Conversion, array: &Array| conversion.apply(array.clone()).map_err(|error| error.to_string());
+            return difference(&convert(left_conversion, one)?, &convert(right_conversion, other)?, self.tolerance()).map_or(Ok(()), Err);
+        }
+        match (self.digest(left), self.digest(right)) {
+            (Some(one), Some(other)) if alike && one == other => Ok(()),
+            (Some(_), Some(_)) if alike => Err("their checksums are not equal".to_owned()),
+            (Some(_), Some(_)) => Err("they are stored differently and too large to compare value by value".to_owned()),
+            _ => Err("their values could not be compared".to_owned()),
+        }
+    }
+
+    fn tolerance(&self) -> f64 {
+        match self.survey.recipe.combine.join {
+            Join::Tolerance(tolerance) if self.group.is_coordinate() => tolerance,
+            _ => 0.0,
+        }
+    }
+
+    fn pieces(&self, cells: &Holders) -> Pieces {
+        let mut pieces = Pieces { axes: self.group.axes.clone(), inputs: vec![], conversions: vec![], converted: vec![] };
+        let mut numbers: BTreeMap<usize, u16> = BTreeMap::new();
+        for cell in all_cells(self.group, self.axes) {
+            let chosen = cells.get(&cell).and_then(|holders| holders.first());
+            pieces.inputs.push(chosen.and_then(|&(member, _)| u32::try_from(self.survey.members.get(member)?.input).ok()));
+            let variant = chosen.map_or(usize::MAX, |&(_, variant)| variant);
+            let number = *numbers.entry(variant).or_insert_with(|| {
+                let conversion = self.conversion(variant);
+                let known = pieces.conversions.iter().position(|known| known == conversion);
+                known.unwrap_or_else(|| {
+                    pieces.conversions.push(conversion.clone());
+                    pieces.conversions.len() - 1
+                }) as u16
+            });
+            pieces.converted.push(number);
+        }
+        if pieces.conversions.len() <= 1 {
+            pieces.converted.clear();
+        }
+        pieces
+    }
+
+    /// All values, if every cell's were read and there is no hole to fill in a coordinate.
+    fn joined(&self, cells: &Holders, pieces: &Pieces) -> Option<Result<Array, (usize, ConversionError)>> {
+        let firsts: Vec<(&Vec<usize>, (usize, usize))> = cells.iter().filter_map(|(cell, holders)| Some((cell, *holders.first()?))).collect();
+        if firsts.is_empty() || firsts.iter().any(|(_, (member, _))| self.values(*member).is_none()) {
+            return None;
+        }
+        let mut whole = filled(self.storage.dtype, self.shape, self.storage.fill.as_ref())?;
+        for (cell, (member, variant)) in firsts {
+            let array = match self.conversion(variant).apply(self.values(member)?.clone()) {
+                Ok(array) => array,
+                Err(error) => return Some(Err((member, error))),
+            };
+            let region = placement(self.axes, pieces, self.shape, cell);
+            if array.shape != region.shape || array.dtype != whole.dtype {
+                return None;
+            }
+            place(&array, &region, &mut whole)?;
+        }
+        Some(Ok(whole))
+    }
+}
+
+/// An array of the fill value; zeros or empty texts where there is none (every element is then written).
+fn filled(dtype: DataType, shape: &Shape, fill: Option<&FillValue>) -> Option<Array> {
+    let count = usize::try_from(elements(shape)).ok()?;
+    match fill {
+        _ if dtype == DataType::String => Array::from_texts(shape.clone(), vec![String::new(); count]),
+        Some(FillValue::Number(mark)) => Array::from_bytes(dtype, shape.clone(), mark.to_bytes().repeat(count)),
+        _ => Array::from_bytes(dtype, shape.clone(), vec![0; count.checked_mul(dtype.size())?]),
+    }
+}
+
+fn place(array: &Array, region: &Region, whole: &mut Array) -> Option<()> {
+    let steps = strides(&whole.shape);
+    let offset = region.start.iter().zip(&steps).map(|(start, stride)| start * stride).sum();
+    let source = Placed { offset: 0, strides: strides(&array.shape).iter().map(|&stride| stride as i64).collect() };
+    let target = Placed { offset, strides: steps.iter().map(|&stride| stride as i64).collect() };
+    let shape = whole.shape.clone();
+    match (&array.values, &mut whole.values) {
+        (Values::Bytes(from), Values::Bytes(to)) => copy_box(array.dtype.size(), &array.shape, (from, &source), (to, &target)).ok(),
+        (Values::Texts(from), Values::Texts(to)) => {
+            for (position, text) in positions(region).zip(from) {
+                to.get_mut(usize::try_from(ravel(&position, &shape)).ok()?)?.clone_from(text);
+            }
+            Some(())
+        }
+        _ => None,
+    }
+}
+
+/// The first difference of two arrays, in words; NaN equals NaN.
+fn difference(left: &Array, right: &Array, tolerance: f64) -> Option<String> {
+    if left.shape != right.shape {
+        return Some(format!("shape {:?} against {:?}", left.shape, right.shape));
+    }
+    if left.dtype != right.dtype {
+        return Some(format!("type {} against {}", left.dtype, right.dtype));
+    }
+    let at = |place: usize| crate::grid::unravel(place as u64, &left.shape);
+    if left.dtype.is_text() {
+        let place = left.texts().iter().zip(right.texts()).position(|(left, right)| left != right)?;
+        return Some(format!("{:?} against {:?} at {:?}", left.texts().get(place)?, right.texts().get(place)?, at(place)));
+    }
+    let same = |(left, right): (crate::array::Scalar, crate::array::Scalar)| {
+        left == right || (left.as_f64().is_nan() && right.as_f64().is_nan()) || (left.as_f64() - right.as_f64()).abs() <= tolerance && tolerance > 0.0
+    };
+    let place = left.scalars().zip(right.scalars()).position(|pair| !same(pair))?;
+    Some(format!("{} against {} at {:?}", left.scalar(place)?.plain(), right.scalar(place)?.plain(), at(place)))
+}

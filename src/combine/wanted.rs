@@ -1,0 +1,86 @@
+//! Which values and digests the scan must read so that inputs can be compared and coordinates joined.
+//!
+//! Values where they are needed or tiny, digests where equality is all that matters. Invariant: whatever [`super::combine`] compares was asked
+//! for here, by the same rules.
+
+use super::Wanted;
+use super::survey::{Group, Survey};
+use crate::dataset::Schema;
+use crate::recipe::{Join, Recipe};
+
+/// Largest variable whose values are held at all.
+const LARGE: u64 = 16 << 20;
+/// Largest variable that is no coordinate and yet held.
+const SMALL: u64 = 64 << 10;
+/// Largest variable whose values, rather than a digest, are compared.
+const TINY: u64 = 4 << 10;
+/// Largest piece of a data variable that is held for each input.
+const MINUTE: u64 = 256;
+
+/// Which variables of each input must be read before inputs can be combined; in the order of `schemas` (number of the input, schema
+/// after the steps).
+#[must_use]
+pub fn wanted(recipe: &Recipe, schemas: &[(usize, Schema)]) -> Vec<Wanted> {
+    let survey = Survey::new(recipe, schemas.iter().map(|(number, schema)| (*number, schema)));
+    let mut all = vec![Wanted::default(); schemas.len()];
+    for group in &survey.groups {
+        for (member, values) in reads(&survey, group) {
+            let Some(wanted) = all.get_mut(member) else { continue };
+            let names = if values { &mut wanted.values } else { &mut wanted.digests };
+            names.insert(group.name.to_owned());
+        }
+    }
+    all
+}
+
+/// Members to read the variable of, and whether their values are needed.
+fn reads(survey: &Survey<'_>, group: &Group<'_>) -> Vec<(usize, bool)> {
+    let sizes: Vec<u64> = group.holders.iter().map(|&(member, variant)| size(survey, group, member, variant)).collect();
+    let largest = sizes.iter().copied().max().unwrap_or(0);
+    let total = sizes.iter().fold(0, |sum: u64, size| sum.saturating_add(*size));
+    let joined = group.is_index() || is_joined(survey, group, largest, total);
+    let values_needed = largest <= LARGE && (differently_stored(survey, group) || (group.is_coordinate() && survey.recipe.combine.join != Join::Exact));
+    let limit = if group.is_coordinate() || group.descriptive { LARGE } else { SMALL };
+    let mut reads = Vec::new();
+    for holders in group.cells(&survey.members).values() {
+        let alone = holders.len() == 1;
+        for (place, &(member, _)) in holders.iter().enumerate() {
+            let values = match place {
+                0 if !group.axes.is_empty() => joined || (!alone && values_needed),
+                0 => largest <= limit,
+                _ => values_needed || largest <= TINY || (group.is_index() && !group.axes.is_empty()),
+            };
+            if values || !alone {
+                reads.push((member, values));
+            }
+        }
+    }
+    reads
+}
+
+/// True if pieces along concat axes are joined before the run: everything that describes data, and what is next to nothing.
+fn is_joined(survey: &Survey<'_>, group: &Group<'_>, largest: u64, total: u64) -> bool {
+    let described = group.is_coordinate() || group.descriptive;
+    let timed = group.variants.iter().any(|variant| variant.clock.is_some()) && differently_stored(survey, group);
+    largest <= MINUTE || ((described || timed) && total <= 4 * LARGE)
+}
+
+/// True if raw values of different inputs may mean different things.
+fn differently_stored(survey: &Survey<'_>, group: &Group<'_>) -> bool {
+    let family = group.parent.and_then(|parent| survey.groups.get(parent)).into_iter().chain([group]);
+    let mut variants = family.map(|group| &group.variants).filter(|variants| variants.len() > 1);
+    variants.any(|variants| {
+        let Some((first, others)) = variants.split_first() else { return false };
+        let stored = |variable: &crate::dataset::Variable| {
+            (variable.dtype, crate::cf::packing::PACKING_ATTRIBUTES.map(|name| variable.attributes.get(name).cloned()))
+        };
+        others.iter().any(|other| other.clock != first.clock || stored(other.variable) != stored(first.variable))
+    })
+}
+
+fn size(survey: &Survey<'_>, group: &Group<'_>, member: usize, variant: usize) -> u64 {
+    match (survey.members.get(member), group.variant(variant)) {
+        (Some(member), Some(variant)) => member.schema.bytes(variant.variable),
+        _ => 0,
+    }
+}

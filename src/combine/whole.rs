@@ -1,0 +1,200 @@
+//! Putting the whole together: dimensions, then each variable's storage, attributes and content.
+//!
+//! Invariant: a result is only given out if no conflict was found anywhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::attributes;
+use super::axes::{Joined, check_dimensions, check_order, check_presence, measure};
+use super::conflicts::Conflicts;
+use super::contents::{View, has_holes};
+use super::survey::{Group, Survey};
+use super::times::{Retimed, read, retime};
+use super::{Combined, ConcatAxis, Content, Scanned, storage};
+use crate::array::Array;
+use crate::cf::calendar::Calendar;
+use crate::cf::time::TimeUnits;
+use crate::dataset::{Attribute, Attributes, Encoding, Schema, Variable};
+use crate::recipe::Recipe;
+use crate::recipe::diagnostic::{Code, Diagnostic};
+
+/// Combines scanned inputs (in the order of their numbers) into one dataset.
+///
+/// The result's schema has no chunks (the planner chooses) and, as `coordinates` attributes, names the coordinates anew.
+///
+/// # Errors
+/// Every conflict between the inputs at once, each with variable, files and both values (of one kind, twenty in full).
+pub fn combine(recipe: &Recipe, scanned: &[Scanned]) -> Result<Combined, Vec<Diagnostic>> {
+    let survey = Survey::new(recipe, scanned.iter().map(|one| (one.input, &one.schema)));
+    let mut conflicts = Conflicts::default();
+    if survey.members.is_empty() {
+        conflicts.add(Code::VariableAbsent, "there is no file to combine".to_owned(), "check the dates and lists under `inputs`");
+    }
+    let mut work = Work { survey: &survey, scanned, conflicts, warnings: Vec::new(), whole: Combined::empty(), order: Vec::new() };
+    work.dimensions();
+    let retimed = retime(&survey, scanned, &mut work.conflicts);
+    for (number, group) in survey.groups.iter().enumerate() {
+        work.variable(group, retimed.get(&number));
+    }
+    work.attributes_of_whole();
+    work.finish()
+}
+
+impl Combined {
+    fn empty() -> Self {
+        Self { schema: Schema::default(), axes: vec![], contents: vec![], warnings: vec![], source_chunks: BTreeMap::new() }
+    }
+}
+
+/// The whole in the making.
+struct Work<'a> {
+    survey: &'a Survey<'a>,
+    scanned: &'a [Scanned],
+    conflicts: Conflicts,
+    warnings: Vec<String>,
+    whole: Combined,
+    /// Groups whose variables are in the schema, in its order.
+    order: Vec<&'a Group<'a>>,
+}
+
+impl<'a> Work<'a> {
+    fn dimensions(&mut self) {
+        let (axes, dimensions) = measure(self.survey, &mut self.conflicts);
+        self.whole.axes = axes;
+        self.whole.schema.dimensions = dimensions;
+    }
+
+    fn variable(&mut self, group: &'a Group<'a>, retimed: Option<&Retimed>) {
+        let survey = self.survey;
+        check_presence(survey, group, &mut self.conflicts);
+        if !check_dimensions(survey, group, &mut self.conflicts) {
+            return;
+        }
+        let Some(mut storage) = storage::decide(survey, group, retimed, &mut self.conflicts, &mut self.warnings) else { return };
+        let cells = group.cells(&survey.members);
+        if has_holes(group, &cells, &self.whole.axes) {
+            storage.mark_for_holes(group);
+        }
+        let Some(first) = group.variants.first().map(|variant| variant.variable) else { return };
+        let mut variable = Variable {
+            name: group.name.to_owned(),
+            dtype: storage.dtype,
+            dimensions: first.dimensions.clone(),
+            attributes: attributes::of_variable(survey, group, &storage, &mut self.conflicts, &mut self.warnings),
+            coordinate: group.is_coordinate(),
+            encoding: Encoding { fill: storage.fill.clone(), ..Encoding::default() },
+        };
+        set_clock(group, retimed, &mut variable.attributes);
+        storage.attributes.iter().for_each(|(name, value)| variable.attributes.set(name, value.clone()));
+        let shape = self.whole.schema.shape(&variable);
+        let view = View { survey, scanned: self.scanned, group, storage: &storage, axes: &self.whole.axes, shape: &shape };
+        let Some(content) = view.content(&mut self.conflicts) else { return };
+        if let (Content::Known(array), true) = (&content, group.is_index()) {
+            self.check_index(group, array, &variable.attributes);
+        }
+        if let Some(chunks) = &first.encoding.chunks {
+            self.whole.source_chunks.insert(variable.name.clone(), chunks.clone());
+        }
+        self.whole.schema.variables.push(variable);
+        self.whole.contents.push(content);
+        self.order.push(group);
+    }
+
+    fn check_index(&mut self, group: &'a Group<'a>, array: &Array, attributes: &Attributes) {
+        let Some(axis) = group.axes.first().and_then(|&(axis, _)| self.whole.axes.get(axis)) else { return };
+        let cells = group.cells(&self.survey.members);
+        let file = |position: usize| cells.get(&vec![position]).and_then(|holders| holders.first()).map_or("", |&(member, _)| self.survey.url(member));
+        let units = attributes.text("units").and_then(|units| read((units, attributes.text("calendar"))).ok());
+        let files = (0..axis.lengths.len()).map(file).collect();
+        check_order(self.survey, &Joined { name: group.name, axis, files, values: array, units }, &mut self.conflicts);
+    }
+
+    fn attributes_of_whole(&mut self) {
+        let members = || self.survey.members.iter().enumerate();
+        let sets = members().map(|(number, member)| (number, &member.schema.attributes));
+        self.whole.schema.attributes = attributes::of_whole(self.survey, sets, &mut self.conflicts, &mut self.warnings);
+        let paths: BTreeSet<&String> = members().flat_map(|(_, member)| member.schema.groups.keys()).collect();
+        for path in paths {
+            let sets = members().filter_map(|(number, member)| Some((number, member.schema.groups.get(path)?)));
+            let merged = attributes::of_whole(self.survey, sets, &mut self.conflicts, &mut self.warnings);
+            self.whole.schema.groups.insert(path.clone(), merged);
+        }
+    }
+
+    fn finish(mut self) -> Result<Combined, Vec<Diagnostic>> {
+        if !self.conflicts.is_empty() {
+            return Err(self.conflicts.finish());
+        }
+        name_coordinates(&mut self.whole.schema, &self.order);
+        self.warn_of_axes();
+        self.warn_of_bounds();
+        self.whole.warnings = self.warnings;
+        Ok(self.whole)
+    }
+
+    fn warn_of_axes(&mut self) {
+        for ConcatAxis { dimension, .. } in &self.whole.axes {
+            if self.whole.schema.variable(dimension).is_none() {
+                self.warnings.push(format!("dimension `{dimension}` has no coordinate; its order is that of the files"));
+            }
+        }
+    }
+
+    /// Cells of a concat coordinate should touch: the upper bound of one is the lower bound of the next.
+    fn warn_of_bounds(&mut self) {
+        for (group, content) in self.order.iter().zip(&self.whole.contents) {
+            let Content::Known(array) = content else { continue };
+            let of_index = group.parent.and_then(|parent| self.survey.groups.get(parent)).is_some_and(Group::is_index);
+            if !of_index || group.axes.is_empty() || array.shape.get(1..) != Some(&[2]) {
+                continue;
+            }
+            let values: Vec<f64> = array.scalars().map(crate::array::Scalar::as_f64).collect();
+            let touches = |pair: &[f64]| matches!(pair, [_, a, b, _] if a == b) || matches!(pair, [a, _, _, b] if a == b);
+            let gap = (0..values.len().saturating_sub(2)).step_by(2).find(|&at| values.get(at..at + 4).is_some_and(|pair| !touches(pair)));
+            if let Some(at) = gap {
+                self.warnings.push(format!("bounds `{}`: cells {} and {} do not touch", group.name, at / 2, at / 2 + 1));
+            }
+        }
+    }
+}
+
+/// Units and calendar of a time variable: the new ones, or the first file's with its calendar said aloud.
+fn set_clock(group: &Group<'_>, retimed: Option<&Retimed>, attributes: &mut Attributes) {
+    let Some((units, calendar)) = group.variants.first().and_then(|variant| variant.clock) else { return };
+    if !group.variants.iter().all(|variant| variant.clock.is_some()) {
+        return;
+    }
+    let own = group.variants.iter().any(|variant| variant.variable.attributes.get("units").is_some());
+    if !own {
+        return;
+    }
+    let known = Calendar::named(calendar).unwrap_or(Calendar::Standard);
+    let text = retimed.map_or(units, |retimed| retimed.units.as_str());
+    attributes.set("units", Attribute::Text(text.to_owned()));
+    if calendar.is_some() || TimeUnits::parse(text, known).is_ok() {
+        attributes.set("calendar", Attribute::Text(calendar.unwrap_or(known.name()).to_owned()));
+    }
+}
+
+/// Writes `coordinates` attributes: each data variable names the coordinates, other than indexes, that have no dimensions but its own;
+/// coordinates that no variable can name are named by the whole.
+fn name_coordinates(schema: &mut Schema, order: &[&Group<'_>]) {
+    let split = |name: &str| name.rsplit_once('/').map_or((String::new(), name.to_owned()), |(path, own)| (path.to_owned(), own.to_owned()));
+    let coordinates: Vec<Variable> = schema.variables.iter().filter(|variable| variable.coordinate && !variable.is_index()).cloned().collect();
+    let descriptive: BTreeSet<&str> = order.iter().filter(|group| group.descriptive).map(|group| group.name).collect();
+    let mut named: BTreeSet<String> = BTreeSet::new();
+    for variable in schema.variables.iter_mut().filter(|variable| !variable.coordinate && !descriptive.contains(variable.name.as_str())) {
+        let path = split(&variable.name).0;
+        let fits = |one: &&Variable| split(&one.name).0 == path && one.dimensions.iter().all(|name| variable.dimensions.contains(name));
+        let found: Vec<&Variable> = coordinates.iter().filter(fits).collect();
+        named.extend(found.iter().map(|one| one.name.clone()));
+        if !found.is_empty() {
+            let text = found.iter().map(|one| split(&one.name).1).collect::<Vec<_>>().join(" ");
+            variable.attributes.set("coordinates", Attribute::Text(text));
+        }
+    }
+    let left: Vec<&str> = coordinates.iter().map(|one| one.name.as_str()).filter(|name| !named.contains(*name)).collect();
+    if !left.is_empty() {
+        schema.attributes.set("coordinates", Attribute::Text(left.join(" ")));
+    }
+}

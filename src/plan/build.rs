@@ -1,0 +1,301 @@
+//! From the combined dataset to the plan: chunks, codecs, slabs.
+
+use std::collections::BTreeMap;
+
+use super::{Plan, PlannedContent, PlannedInput, Stage, TaskGrid, VERSION, object_shape};
+use crate::array::DataType;
+use crate::combine::{Combined, Content, Pieces};
+use crate::dataset::{Attribute, Codec, Identity, Schema, Variable};
+use crate::grid::{ChunkGrid, Shape, elements};
+use crate::rechunk::{SlabProblem, automatic_chunks};
+use crate::recipe::diagnostic::{Code, Diagnostic, Severity, Span};
+use crate::recipe::{Chunks, OutputFormat, Recipe};
+
+/// Most objects that one variable may have (analysis-ready checklist AR30).
+const MOST_OBJECTS: u64 = 1_000_000;
+/// Chunks to aim for where the recipe names no size.
+const CHUNK: u64 = 16 << 20;
+/// Chunks of coordinates that grow: constant from the first write, so that appending never changes their grid.
+const COORDINATE_CHUNK: u64 = 1 << 20;
+/// Static variables up to this size are one chunk, whatever the recipe's chunks are.
+const WHOLE: u64 = 4 << 20;
+
+/// What the operator says.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Bytes of memory the run may use in all.
+    pub memory: u64,
+    /// Threads that decode and encode.
+    pub threads: usize,
+    /// Codecs of variables for which the recipe names none.
+    pub default_codecs: fn(DataType) -> Vec<Codec>,
+}
+
+/// Memory that is not buffers: the program, its tables, the headers of open files.
+const BASELINE: u64 = 72 << 20;
+
+impl Settings {
+    /// Bytes left for values once the program and its threads' own buffers are subtracted.
+    fn buffers(&self, largest_source: u64, largest_object: u64) -> u64 {
+        // Per thread: a stored and a decoded source chunk, a converted copy, and one encoded object.
+        let thread = largest_source.saturating_mul(3) + largest_object + (largest_object >> 4);
+        self.memory.saturating_sub(BASELINE).saturating_sub(thread.saturating_mul(self.threads as u64))
+    }
+}
+
+/// Decides chunks, codecs and slabs.
+///
+/// # Errors
+/// Every problem that the combined dataset shows in the recipe's output section: unknown dimensions, too many objects, a chunk
+/// that memory cannot hold.
+pub fn build(recipe: &Recipe, combined: Combined, identities: Vec<Identity>, settings: &Settings) -> Result<Plan, Vec<Diagnostic>> {
+    let mut problems = unknown_names(recipe, &combined.schema);
+    let Combined { mut schema, axes, contents, mut warnings, source_chunks } = combined;
+    for position in 0..schema.variables.len() {
+        encode(recipe, &mut schema, position, &axes_of(&axes), settings);
+    }
+    problems.extend(schema.variables.iter().filter_map(|variable| too_many_objects(recipe, &schema, variable)));
+    describe(recipe, &mut schema);
+    let inputs = recipe.inputs.iter().zip(identities).map(|(input, identity)| PlannedInput {
+        url: input.url.clone(),
+        identity,
+        keys: input.values.clone(),
+    });
+    let contents: Vec<PlannedContent> = contents.into_iter().map(planned).collect();
+    let mut plan = Plan {
+        version: VERSION,
+        id: recipe.id.clone(),
+        format: recipe.output.format,
+        inputs: inputs.collect(),
+        steps: recipe.steps.iter().map(|(step, _)| step.clone()).collect(),
+        stages: Vec::new(),
+        memory: settings.memory,
+        schema,
+        axes,
+        contents,
+        warnings: Vec::new(),
+    };
+    if problems.is_empty() {
+        match stage(&plan, &source_chunks, settings, recipe) {
+            Ok(stage) => plan.stages.push(stage),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    warnings.extend(plan.advice());
+    plan.warnings = warnings;
+    if problems.is_empty() { Ok(plan) } else { Err(problems) }
+}
+
+fn axes_of(axes: &[crate::combine::ConcatAxis]) -> Vec<String> {
+    axes.iter().map(|axis| axis.dimension.clone()).collect()
+}
+
+fn planned(content: Content) -> PlannedContent {
+    match content {
+        Content::Known(array) => PlannedContent::Known(array),
+        Content::Pieces(pieces) => PlannedContent::Pieces(pieces),
+    }
+}
+
+fn problem(code: Code, message: String, label: Option<(Span, String)>, help: String) -> Diagnostic {
+    Diagnostic { code, severity: Severity::Error, message, label, help: Some(help) }
+}
+
+/// Names in `output` that the dataset does not have.
+fn unknown_names(recipe: &Recipe, schema: &Schema) -> Vec<Diagnostic> {
+    let span = recipe.output.chunks_span;
+    let dimensions = || schema.dimensions.iter().map(|dimension| format!("`{}`", dimension.name)).collect::<Vec<_>>().join(", ");
+    let mut named: Vec<&String> = match &recipe.output.chunks {
+        Chunks::Sizes(sizes) => sizes.keys().collect(),
+        Chunks::Auto { favour, .. } => favour.keys().collect(),
+    };
+    named.extend(recipe.output.shards.iter().flat_map(BTreeMap::keys));
+    let unknown = named.into_iter().filter(|name| schema.dimension(name).is_none()).map(|name| {
+        let label = Some((span, format!("no dimension `{name}`")));
+        problem(
+            Code::ChunkDimensionUnknown,
+            format!("the dataset has no dimension `{name}`"),
+            label,
+            format!("dimensions after the steps: {}", dimensions()),
+        )
+    });
+    let variables =
+        recipe.output.encoding.iter().filter(|(name, _)| *name != "*" && schema.variable(name).is_none()).map(|(name, (_, span))| {
+            let known = schema.variables.iter().map(|variable| format!("`{}`", variable.name)).collect::<Vec<_>>().join(", ");
+            let label = Some((*span, format!("no variable `{name}`")));
+            problem(
+                Code::VariableUnknown,
+                format!("the dataset has no variable `{name}`"),
+                label,
+                format!("variables after the steps: {known}"),
+            )
+        });
+    unknown.chain(variables).collect()
+}
+
+/// Chooses chunks, shards and codecs of one variable.
+fn encode(recipe: &Recipe, schema: &mut Schema, position: usize, concat: &[String], settings: &Settings) {
+    let variable = schema.variables[position].clone();
+    let shape = schema.shape(&variable);
+    let choices = [recipe.output.encoding.get(&variable.name), recipe.output.encoding.get("*")];
+    let own = choices[0].and_then(|(choice, _)| choice.chunks.as_ref());
+    let codecs =
+        choices.iter().flatten().find_map(|(choice, _)| choice.codecs.clone()).unwrap_or_else(|| (settings.default_codecs)(variable.dtype));
+    let chunks = chunk_lengths(recipe, &variable, &shape, concat, own);
+    let shards = recipe.output.shards.as_ref().filter(|_| !variable.coordinate && recipe.output.format == OutputFormat::Zarr3);
+    let encoding = &mut schema.variables[position].encoding;
+    encoding.shards = shards.map(|sizes| shard_lengths(&variable, &chunks, sizes));
+    encoding.codecs = Some(codecs);
+    encoding.chunks = Some(chunks);
+}
+
+fn item_bytes(variable: &Variable) -> u64 {
+    if variable.dtype == DataType::String { 16 } else { variable.dtype.size().max(1) as u64 }
+}
+
+fn chunk_lengths(recipe: &Recipe, variable: &Variable, shape: &[u64], concat: &[String], own: Option<&BTreeMap<String, u64>>) -> Shape {
+    let item = item_bytes(variable);
+    let grows = variable.dimensions.iter().any(|dimension| concat.contains(dimension));
+    if let (None, true, [_]) = (own, variable.coordinate || variable.is_index(), shape) {
+        return if grows { vec![COORDINATE_CHUNK / item] } else { vec![shape[0].max(1)] };
+    }
+    if own.is_none() && !grows && elements(shape).saturating_mul(item) <= WHOLE {
+        return shape.iter().map(|length| (*length).max(1)).collect();
+    }
+    let sizes = match (own, &recipe.output.chunks) {
+        (Some(sizes), _) | (None, Chunks::Sizes(sizes)) => sizes,
+        (None, Chunks::Auto { size, favour }) => {
+            let weights: Vec<f64> = variable.dimensions.iter().map(|name| favour.get(name).copied().unwrap_or(1.0)).collect();
+            let size = if size.0 == 0 { CHUNK } else { size.0 };
+            return automatic_chunks(shape, &weights, item, size);
+        }
+    };
+    let length = |(name, &whole): (&String, &u64)| match sizes.get(name) {
+        Some(&size) if concat.contains(name) => size,
+        Some(&size) => size.clamp(1, whole.max(1)),
+        None => whole.max(1),
+    };
+    variable.dimensions.iter().zip(shape).map(length).collect()
+}
+
+/// Shards are whole numbers of chunks: the recipe's lengths rounded up; a dimension not listed is one chunk long.
+fn shard_lengths(variable: &Variable, chunks: &[u64], sizes: &BTreeMap<String, u64>) -> Shape {
+    let length = |(name, &chunk): (&String, &u64)| sizes.get(name).map_or(chunk, |size| size.div_ceil(chunk).max(1) * chunk);
+    variable.dimensions.iter().zip(chunks).map(length).collect()
+}
+
+fn too_many_objects(recipe: &Recipe, schema: &Schema, variable: &Variable) -> Option<Diagnostic> {
+    let shape = schema.shape(variable);
+    let objects = ChunkGrid::new(shape.clone(), object_shape(variable, &shape)).chunks();
+    if objects <= MOST_OBJECTS {
+        return None;
+    }
+    let sane = automatic_chunks(&shape, &vec![1.0; shape.len()], item_bytes(variable), CHUNK);
+    let sane: Vec<String> = variable.dimensions.iter().zip(sane).map(|(name, length)| format!("{name}: {length}")).collect();
+    Some(problem(
+        Code::TooManyObjects,
+        format!("`{}` would be {objects} objects; at most {MOST_OBJECTS} are sane", variable.name),
+        Some((recipe.output.chunks_span, "these chunks are too small".to_owned())),
+        format!("chunks of about 16 MiB would be {{{}}}; or add `shards`", sane.join(", ")),
+    ))
+}
+
+/// Writes what the recipe says of the dataset into its attributes.
+fn describe(recipe: &Recipe, schema: &mut Schema) {
+    let about = &recipe.about;
+    let mut set = |name: &str, text: &str| {
+        if !text.is_empty() {
+            schema.attributes.set(name, Attribute::Text(text.to_owned()));
+        }
+    };
+    set("title", &about.title);
+    set("license", &about.license);
+    set("summary", about.description.as_deref().unwrap_or_default());
+    set("doi", about.doi.as_deref().unwrap_or_default());
+    set("citation", about.citation.as_deref().unwrap_or_default());
+    set("keywords", &about.keywords.join(", "));
+    set("gristmill_id", &recipe.id);
+}
+
+/// Variables that are read together: same dimensions, same objects, same inputs.
+fn groups<'a>(plan: &'a Plan) -> Vec<(Vec<usize>, &'a Pieces)> {
+    let mut groups: Vec<(Vec<usize>, &'a Pieces)> = Vec::new();
+    for (position, content) in plan.contents.iter().enumerate() {
+        let PlannedContent::Pieces(pieces) = content else { continue };
+        let variable = &plan.schema.variables[position];
+        let alike = |other: &usize| {
+            let other = &plan.schema.variables[*other];
+            other.dimensions == variable.dimensions
+                && plan.objects(position).chunk == object_shape(other, &plan.schema.shape(other))
+                && !other.dtype.is_text()
+        };
+        let found =
+            groups.iter_mut().find(|(members, shared)| alike(&members[0]) && shared.axes == pieces.axes && shared.inputs == pieces.inputs);
+        match found {
+            Some((members, _)) if !variable.dtype.is_text() => members.push(position),
+            _ => groups.push((vec![position], pieces)),
+        }
+    }
+    groups
+}
+
+fn stage(plan: &Plan, source_chunks: &BTreeMap<String, Shape>, settings: &Settings, recipe: &Recipe) -> Result<Stage, Diagnostic> {
+    let known = |content: &PlannedContent| matches!(content, PlannedContent::Known(_));
+    let known = plan.contents.iter().enumerate().filter(|(_, content)| known(content)).map(|(position, _)| position).collect();
+    let largest_object = (0..plan.contents.len()).map(|position| plan.object_bytes(position)).max().unwrap_or(0);
+    let problems: Vec<_> =
+        groups(plan).into_iter().map(|(members, pieces)| (slab_problem(plan, members[0], pieces, source_chunks), members)).collect();
+    let largest_source = problems.iter().map(|(problem, _)| elements(&problem.source).saturating_mul(8).min(64 << 20)).max().unwrap_or(0);
+    let buffers = settings.buffers(largest_source, largest_object);
+    if buffers < largest_object {
+        return Err(memory_too_small(plan, largest_object, largest_source, settings, recipe));
+    }
+    let mut grids = Vec::new();
+    for (mut slab_problem, members) in problems {
+        slab_problem.limit = buffers - buffers / 8;
+        let slab = slab_problem.solve();
+        let together = ((buffers / 3) / slab.bytes.max(1)).clamp(1, members.len() as u64) as usize;
+        for variables in members.chunks(members.len().div_ceil(members.len().div_ceil(together))) {
+            let slabs = ChunkGrid::new(plan.objects(variables[0]).counts(), slab.objects.clone());
+            grids.push(TaskGrid { variables: variables.to_vec(), slabs, amplification: (slab.amplification * 1000.0).round() as u64 });
+        }
+    }
+    Ok(Stage { known, grids })
+}
+
+fn memory_too_small(plan: &Plan, object: u64, source: u64, settings: &Settings, recipe: &Recipe) -> Diagnostic {
+    let needed = BASELINE + object + (source * 3 + object + (object >> 4)) * settings.threads as u64;
+    let worst = (0..plan.contents.len())
+        .max_by_key(|&position| plan.object_bytes(position))
+        .map_or("", |position| plan.schema.variables[position].name.as_str());
+    problem(
+        Code::MemoryTooSmall,
+        format!(
+            "one object of `{worst}` holds {}; with {} threads that cannot be done within {}",
+            crate::size::ByteSize(object),
+            settings.threads,
+            crate::size::ByteSize(settings.memory)
+        ),
+        Some((recipe.output.chunks_span, "these chunks are too large for the memory".to_owned())),
+        format!(
+            "give `--memory {}` or fewer `--threads`, or make the chunks smaller",
+            crate::size::ByteSize(needed.next_multiple_of(1 << 20))
+        ),
+    )
+}
+
+fn slab_problem(plan: &Plan, position: usize, pieces: &Pieces, source_chunks: &BTreeMap<String, Shape>) -> SlabProblem {
+    let variable = &plan.schema.variables[position];
+    let objects = plan.objects(position);
+    let mut source = source_chunks
+        .get(&variable.name)
+        .filter(|chunk| chunk.len() == objects.shape.len())
+        .cloned()
+        .unwrap_or_else(|| objects.shape.clone());
+    for &(axis, dimension) in &pieces.axes {
+        let longest = plan.axes[axis].lengths.iter().copied().max().unwrap_or(1).max(1);
+        source[dimension] = source[dimension].min(longest);
+    }
+    let item = if variable.dtype.is_text() { 16 } else { variable.dtype.size() as u64 };
+    SlabProblem { shape: objects.shape.clone(), object: objects.chunk, source, item, limit: 0 }
+}

@@ -1,0 +1,194 @@
+//! What a maintainer wants to know before spending a night.
+
+use std::fmt::{self, Write as _};
+
+use serde::Serialize;
+
+use super::Plan;
+use crate::grid::ChunkGrid;
+use crate::size::ByteSize;
+
+/// A plan in numbers.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// `id` of the recipe.
+    pub id: String,
+    /// Number of input files.
+    pub inputs: usize,
+    /// Bytes of the input files as far as their servers told.
+    pub fetch_bytes: u64,
+    /// Bytes of values before encoding.
+    pub value_bytes: u64,
+    /// Number of objects.
+    pub objects: u64,
+    /// Number of stages.
+    pub stages: usize,
+    /// Number of tasks.
+    pub tasks: u64,
+    /// Bytes of values that the largest task holds.
+    pub largest_task_bytes: u64,
+    /// Bytes of memory the run may use in all.
+    pub memory: u64,
+    /// Dimensions and lengths.
+    pub dimensions: Vec<(String, u64)>,
+    /// One per variable.
+    pub variables: Vec<VariableExplanation>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// A variable in numbers.
+#[derive(Debug, Clone, Serialize)]
+pub struct VariableExplanation {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub dtype: String,
+    /// Its dimensions.
+    pub dimensions: Vec<String>,
+    /// Its lengths.
+    pub shape: Vec<u64>,
+    /// Lengths of a chunk.
+    pub chunks: Vec<u64>,
+    /// Lengths of a shard.
+    pub shards: Option<Vec<u64>>,
+    /// Bytes of values in one chunk.
+    pub chunk_bytes: u64,
+    /// Number of objects.
+    pub objects: u64,
+    /// How often the average source element is decoded; `None` for values that are in the plan.
+    pub amplification: Option<f64>,
+    /// Chunks a reader fetches for one step of the first dimension, all of the others.
+    pub map_requests: u64,
+    /// Chunks a reader fetches for all steps of the first dimension at one point.
+    pub series_requests: u64,
+}
+
+impl Plan {
+    /// The plan in numbers.
+    #[must_use]
+    pub fn explain(&self) -> Explanation {
+        let tasks = self.stages.iter().map(super::Stage::tasks).sum();
+        Explanation {
+            id: self.id.clone(),
+            inputs: self.inputs.len(),
+            fetch_bytes: self.inputs.iter().filter_map(|input| input.identity.size).sum(),
+            value_bytes: self.bytes(),
+            objects: self.object_count(),
+            stages: self.stages.len(),
+            tasks,
+            largest_task_bytes: self.largest_task(),
+            memory: self.memory,
+            dimensions: self.schema.dimensions.iter().map(|dimension| (dimension.name.clone(), dimension.length)).collect(),
+            variables: (0..self.schema.variables.len()).map(|position| self.explain_variable(position)).collect(),
+            warnings: self.warnings.clone(),
+        }
+    }
+
+    fn largest_task(&self) -> u64 {
+        let grid_bytes = |grid: &super::TaskGrid| -> u64 {
+            let slab = crate::grid::elements(&grid.slabs.region(&vec![0; grid.slabs.shape.len()]).shape);
+            grid.variables.iter().map(|&variable| self.object_bytes(variable).saturating_mul(slab)).sum()
+        };
+        self.stages.iter().flat_map(|stage| stage.grids.iter().map(grid_bytes)).max().unwrap_or(0)
+    }
+
+    fn explain_variable(&self, position: usize) -> VariableExplanation {
+        let variable = &self.schema.variables[position];
+        let shape = self.schema.shape(variable);
+        let chunks = variable.encoding.chunks.clone().unwrap_or_else(|| shape.clone());
+        let counts = ChunkGrid::new(shape.clone(), chunks.clone()).counts();
+        let item = if variable.dtype.is_text() { 16 } else { variable.dtype.size() as u64 };
+        let grid = self.stages.iter().flat_map(|stage| &stage.grids).find(|grid| grid.variables.contains(&position));
+        VariableExplanation {
+            name: variable.name.clone(),
+            dtype: variable.dtype.to_string(),
+            dimensions: variable.dimensions.clone(),
+            chunk_bytes: crate::grid::elements(&chunks).saturating_mul(item),
+            objects: self.objects(position).chunks(),
+            amplification: grid.map(|grid| grid.amplification as f64 / 1000.0),
+            map_requests: counts.iter().skip(1).product(),
+            series_requests: counts.first().copied().unwrap_or(1),
+            shards: variable.encoding.shards.clone(),
+            shape,
+            chunks,
+        }
+    }
+
+    /// Warnings that follow from the plan's own numbers.
+    pub(super) fn advice(&self) -> Vec<String> {
+        let data = |explanation: &VariableExplanation| explanation.amplification.is_some();
+        let explained: Vec<_> = (0..self.schema.variables.len()).map(|position| self.explain_variable(position)).filter(data).collect();
+        let large = explained
+            .iter()
+            .filter(|variable| variable.chunk_bytes > 100 << 20)
+            .map(|variable| format!("`{}`: chunks hold {}; readers like 1 to 100 MiB", variable.name, ByteSize(variable.chunk_bytes)));
+        let small = explained.iter().filter(|variable| variable.objects > 10_000 && variable.chunk_bytes < 1 << 20).map(|variable| {
+            format!(
+                "`{}`: {} chunks of only {}; make them larger or add `shards`",
+                variable.name,
+                variable.objects,
+                ByteSize(variable.chunk_bytes)
+            )
+        });
+        let again = explained.iter().filter(|variable| variable.amplification.is_some_and(|times| times > 2.0)).map(|variable| {
+            format!(
+                "`{}`: source chunks are decoded {:.1} times; more `--memory` makes it less",
+                variable.name,
+                variable.amplification.unwrap_or(1.0)
+            )
+        });
+        large.chain(small).chain(again).collect()
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut head = vec![
+            ("recipe", self.id.clone()),
+            ("inputs", format!("{} files, {}", self.inputs, ByteSize(self.fetch_bytes))),
+            ("dimensions", self.dimensions.iter().map(|(name, length)| format!("{name} {length}")).collect::<Vec<_>>().join(", ")),
+            ("result", format!("{} of values in {} objects", ByteSize(self.value_bytes), self.objects)),
+            ("work", format!("{} tasks in {} stage{}", self.tasks, self.stages, if self.stages == 1 { "" } else { "s" })),
+        ];
+        head.push(("memory", format!("largest task {}, whole run within {}", ByteSize(self.largest_task_bytes), ByteSize(self.memory))));
+        for (name, text) in head {
+            writeln!(formatter, "{name:<11} {text}")?;
+        }
+        writeln!(formatter)?;
+        write_table(formatter, &self.variables)?;
+        self.warnings.iter().try_for_each(|warning| writeln!(formatter, "warning: {warning}"))
+    }
+}
+
+fn write_table(formatter: &mut fmt::Formatter<'_>, variables: &[VariableExplanation]) -> fmt::Result {
+    let titles = ["variable", "type", "shape", "chunks", "chunk", "objects", "read", "one map", "one series"].map(str::to_owned);
+    let rows: Vec<[String; 9]> = std::iter::once(titles).chain(variables.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..9).map(width).collect();
+    for row in &rows {
+        let mut line = String::new();
+        for (text, width) in row.iter().zip(&widths) {
+            write!(line, "{text:<width$}  ")?;
+        }
+        writeln!(formatter, "{}", line.trim_end())?;
+    }
+    writeln!(formatter)
+}
+
+fn row(variable: &VariableExplanation) -> [String; 9] {
+    let lengths = |lengths: &[u64]| lengths.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
+    let requests = |count: u64| format!("{count} GET{}", if count == 1 { "" } else { "s" });
+    let chunks = lengths(&variable.chunks);
+    [
+        variable.name.clone(),
+        variable.dtype.clone(),
+        lengths(&variable.shape),
+        variable.shards.as_ref().map_or(chunks.clone(), |shards| format!("{chunks} in {}", lengths(shards))),
+        ByteSize(variable.chunk_bytes).to_string(),
+        variable.objects.to_string(),
+        variable.amplification.map_or("-".to_owned(), |times| format!("{times:.1}×")),
+        requests(variable.map_requests),
+        requests(variable.series_requests),
+    ]
+}

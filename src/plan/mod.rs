@@ -1,0 +1,211 @@
+//! The plan: everything a run will do, as versioned plain data.
+//!
+//! `build` makes it, `explain` shows it, `save` keeps it. It holds grids and rules; a task is computed from its number. No I/O.
+//! Invariant: the tasks of a stage own every object of every variable exactly once, and a plan's [`Plan::identity`] changes
+//! whenever a byte of the result could.
+
+mod build;
+mod explain;
+mod save;
+
+use serde::{Deserialize, Serialize};
+
+use crate::array::Array;
+use crate::combine::{ConcatAxis, Pieces};
+use crate::dataset::{Identity, Schema, Variable};
+use crate::grid::{ChunkGrid, Region, Shape, elements, positions};
+use crate::pattern::KeyValue;
+use crate::recipe::OutputFormat;
+use crate::transform::Step;
+
+pub use build::{Settings, build};
+pub use explain::{Explanation, VariableExplanation};
+pub use save::{PlanFileError, VERSION};
+
+/// Everything a run will do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Version of this format: [`VERSION`].
+    pub version: u32,
+    /// `id` of the recipe.
+    pub id: String,
+    /// On-disk format of the result.
+    pub format: OutputFormat,
+    /// The result: lengths, types, attributes, encodings.
+    pub schema: Schema,
+    /// Concat axes with the length of each position.
+    pub axes: Vec<ConcatAxis>,
+    /// The files, by number.
+    pub inputs: Vec<PlannedInput>,
+    /// What is done to each file.
+    pub steps: Vec<Step>,
+    /// Where each variable's values come from, in the order of the schema.
+    pub contents: Vec<PlannedContent>,
+    /// One after the other.
+    pub stages: Vec<Stage>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+    /// Bytes of memory the run may use in all.
+    pub memory: u64,
+}
+
+/// A file of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedInput {
+    /// Where it is.
+    pub url: String,
+    /// What it was when it was scanned.
+    pub identity: Identity,
+    /// Value of every key.
+    pub keys: std::collections::BTreeMap<String, KeyValue>,
+}
+
+/// Where a variable's values come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlannedContent {
+    /// Values in the plan itself.
+    Known(Array),
+    /// Read from inputs.
+    Pieces(Pieces),
+}
+
+/// Tasks that may run in any order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Task 0 writes these variables from the plan itself (none: there is no such task).
+    pub known: Vec<usize>,
+    /// All other tasks, grid after grid.
+    pub grids: Vec<TaskGrid>,
+}
+
+/// Tasks of one shape: a slab of whole objects over variables that share their inputs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskGrid {
+    /// Variables, by position in the schema; all have the same dimensions and objects.
+    pub variables: Vec<usize>,
+    /// Object *indices*, cut into slabs.
+    pub slabs: ChunkGrid,
+    /// How often the average source element is decoded, in thousandths.
+    pub amplification: u64,
+}
+
+/// What one task does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// Writes variables whose values are in the plan.
+    Known {
+        /// Positions in the schema.
+        variables: Vec<usize>,
+    },
+    /// Writes a slab of objects of each variable.
+    Slab {
+        /// Positions in the schema.
+        variables: Vec<usize>,
+        /// Box of object indices.
+        objects: Region,
+    },
+}
+
+/// One task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// Stage, from 0.
+    pub stage: usize,
+    /// Number within the stage.
+    pub number: u64,
+    /// What it does.
+    pub work: Work,
+    /// Bytes of values of its objects: what it holds in memory at most, buffers of threads aside.
+    pub bytes: u64,
+}
+
+/// Lengths of the objects of a variable: its shards, else its chunks, else all of it.
+#[must_use]
+pub fn object_shape(variable: &Variable, shape: &[u64]) -> Shape {
+    let encoding = &variable.encoding;
+    let lengths = encoding.shards.as_ref().or(encoding.chunks.as_ref());
+    lengths.cloned().unwrap_or_else(|| shape.iter().map(|length| (*length).max(1)).collect())
+}
+
+impl Stage {
+    /// Number of tasks.
+    #[must_use]
+    pub fn tasks(&self) -> u64 {
+        u64::from(!self.known.is_empty()) + self.grids.iter().map(|grid| grid.slabs.chunks()).sum::<u64>()
+    }
+
+    fn work(&self, number: u64) -> Option<Work> {
+        let mut rest = number;
+        if !self.known.is_empty() {
+            if rest == 0 {
+                return Some(Work::Known { variables: self.known.clone() });
+            }
+            rest -= 1;
+        }
+        for grid in &self.grids {
+            if rest < grid.slabs.chunks() {
+                let objects = grid.slabs.region(&grid.slabs.index(rest));
+                return Some(Work::Slab { variables: grid.variables.clone(), objects });
+            }
+            rest -= grid.slabs.chunks();
+        }
+        None
+    }
+}
+
+impl Plan {
+    /// The grid of a variable's objects.
+    #[must_use]
+    pub fn objects(&self, variable: usize) -> ChunkGrid {
+        let variable = &self.schema.variables[variable];
+        let shape = self.schema.shape(variable);
+        let object = object_shape(variable, &shape);
+        ChunkGrid::new(shape, object)
+    }
+
+    /// A task by its number; `None` past the last.
+    #[must_use]
+    pub fn task(&self, stage: usize, number: u64) -> Option<Task> {
+        let work = self.stages.get(stage)?.work(number)?;
+        let bytes = match &work {
+            Work::Known { variables } => variables.iter().map(|&variable| self.object_bytes(variable)).max().unwrap_or(0),
+            Work::Slab { variables, objects } => {
+                variables.iter().map(|&variable| self.object_bytes(variable).saturating_mul(objects.elements())).sum()
+            }
+        };
+        Some(Task { stage, number, work, bytes })
+    }
+
+    /// Bytes of values of one whole object of a variable (texts count as 16 bytes each).
+    #[must_use]
+    pub fn object_bytes(&self, variable: usize) -> u64 {
+        let item = self.schema.variables[variable].dtype.size().max(1) as u64;
+        let item = if self.schema.variables[variable].dtype.is_text() { 16 } else { item };
+        elements(&self.objects(variable).chunk).saturating_mul(item)
+    }
+
+    /// (variable, object index) of everything a task owns, in the order of variables, then row-major.
+    #[must_use]
+    pub fn owned(&self, task: &Task) -> Vec<(usize, Vec<u64>)> {
+        let all = |variable: usize, objects: &Region| positions(objects).map(move |index| (variable, index)).collect::<Vec<_>>();
+        match &task.work {
+            Work::Known { variables } => {
+                variables.iter().flat_map(|&variable| all(variable, &Region::whole(&self.objects(variable).counts()))).collect()
+            }
+            Work::Slab { variables, objects } => variables.iter().flat_map(|&variable| all(variable, objects)).collect(),
+        }
+    }
+
+    /// Bytes of all values before encoding.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.schema.variables.iter().map(|variable| self.schema.bytes(variable)).sum()
+    }
+
+    /// Number of objects of all variables.
+    #[must_use]
+    pub fn object_count(&self) -> u64 {
+        (0..self.schema.variables.len()).map(|variable| self.objects(variable).chunks()).sum()
+    }
+}

@@ -1,0 +1,137 @@
+//! What a run did, as data: `report.json` and the summary on screen.
+//!
+//! Invariant: a report is written on every exit that opened the target, and holds no secret.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::RunError;
+use crate::plan::Plan;
+use crate::receipt::{InputRead, Receipt};
+
+/// What a run did.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Version of this format.
+    pub version: u32,
+    /// Version of gristmill.
+    pub gristmill: String,
+    /// `id` of the recipe.
+    pub recipe: String,
+    /// URL of the target.
+    pub target: String,
+    /// `done`, `nothing-to-do`, `interrupted` or `failed`.
+    pub outcome: String,
+    /// Exit code.
+    pub exit: u8,
+    /// What went wrong.
+    pub errors: Vec<String>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+    /// [`Plan::identity`].
+    pub plan: String,
+    /// Every file read.
+    pub inputs: Vec<InputReport>,
+    /// Tasks of the plan, and how many of them this run did.
+    pub tasks: u64,
+    /// Tasks done by this run; the others were done before.
+    pub tasks_run: u64,
+    /// Objects written by all runs of the plan.
+    pub objects: u64,
+    /// Bytes of those objects.
+    pub stored_bytes: u64,
+    /// Bytes of values before encoding.
+    pub value_bytes: u64,
+    /// What verification compared.
+    pub verification: Verification,
+    /// Seconds per phase, of this run.
+    pub seconds: BTreeMap<String, f64>,
+}
+
+/// One file read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InputReport {
+    /// Where it is.
+    pub url: String,
+    /// Its length in bytes.
+    pub size: Option<u64>,
+    /// Its validator.
+    pub etag: Option<String>,
+    /// Its last modification.
+    pub modified: Option<String>,
+    /// Bytes read of it to fill objects.
+    pub read_bytes: u64,
+    /// Sum of the XXH3-128 of every part read.
+    pub checksum: String,
+}
+
+/// What verification compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Boxes compared with the sources.
+    pub compared: u64,
+    /// Boxes there are.
+    pub of: u64,
+    /// Values compared.
+    pub values: u64,
+    /// Name of the second reader.
+    pub reader: String,
+}
+
+impl Report {
+    /// A report of a run that has only begun.
+    #[must_use]
+    pub fn begin(recipe: &str, target: &str) -> Self {
+        let gristmill = env!("CARGO_PKG_VERSION").to_owned();
+        Self { version: 1, gristmill, recipe: recipe.to_owned(), target: target.to_owned(), ..Self::default() }
+    }
+
+    /// Notes the plan.
+    pub fn planned(&mut self, plan: &Plan, identity: &str) {
+        self.plan = identity.to_owned();
+        self.tasks = plan.stages.iter().map(crate::plan::Stage::tasks).sum();
+        self.value_bytes = plan.bytes();
+        self.warnings.clone_from(&plan.warnings);
+        let input = |input: &crate::plan::PlannedInput| InputReport {
+            url: input.url.clone(),
+            size: input.identity.size,
+            etag: input.identity.etag.clone(),
+            modified: input.identity.modified.clone(),
+            read_bytes: 0,
+            checksum: String::new(),
+        };
+        self.inputs = plan.inputs.iter().map(input).collect();
+    }
+
+    /// Adds what tasks left behind.
+    pub fn worked(&mut self, receipts: &[Receipt]) {
+        let mut reads: BTreeMap<u32, InputRead> = BTreeMap::new();
+        for receipt in receipts {
+            self.objects += receipt.chunks.len() as u64;
+            self.stored_bytes += receipt.chunks.iter().map(|chunk| chunk.bytes).sum::<u64>();
+            for read in &receipt.inputs {
+                reads.entry(read.input).and_modify(|sum| sum.add(read)).or_insert_with(|| read.clone());
+            }
+        }
+        for (number, read) in reads {
+            if let Some(input) = self.inputs.get_mut(number as usize) {
+                input.read_bytes = read.bytes;
+                input.checksum = read.checksum;
+            }
+        }
+    }
+
+    /// Notes how the run ended.
+    pub fn ended(&mut self, result: &Result<(), RunError>) {
+        let (outcome, exit) = match result {
+            Ok(()) if self.tasks_run == 0 && self.tasks > 0 => ("nothing-to-do", 0),
+            Ok(()) => ("done", 0),
+            Err(RunError::Interrupted) => ("interrupted", super::INTERRUPTED),
+            Err(error) => ("failed", error.exit()),
+        };
+        self.outcome = outcome.to_owned();
+        self.exit = exit;
+        self.errors = result.as_ref().err().map(RunError::messages).unwrap_or_default();
+    }
+}

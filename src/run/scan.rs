@@ -1,0 +1,267 @@
+//! Describes every input: headers, and the few values that inputs must agree on.
+//!
+//! In parallel, headers only, remembered in the state beside the target so that a killed scan goes on where it was. Invariant:
+//! a remembered description is used only for a file with the same URL and validators, under the same steps.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::RunError;
+use super::state::{SEGMENT, State};
+use crate::array::{Array, Values};
+use crate::combine::{Scanned, Wanted, wanted};
+use crate::dataset::{Identity, Schema};
+use crate::event::{Event, Phase, Reporter};
+use crate::grid::Region;
+use crate::pattern::{self, Input};
+use crate::recipe::{MissingFile, Recipe};
+use crate::source::{self, Source, SourceError, fetch::read_stored};
+use crate::store::{ErrorKind, SourceStore};
+use crate::transform::{self, Step, Transformed};
+
+/// What scanning found.
+pub struct Scan {
+    /// One per input that exists, in order.
+    pub scanned: Vec<Scanned>,
+    /// What each file was, in order.
+    pub identities: Vec<Identity>,
+    /// Numbers of inputs that do not exist.
+    pub missing: Vec<usize>,
+}
+
+/// A remembered description.
+#[derive(Clone, Serialize, Deserialize)]
+struct Record {
+    /// Of URL, validators, steps and keys.
+    key: String,
+    identity: Identity,
+    schema: Schema,
+    values: BTreeMap<String, Array>,
+    digests: BTreeMap<String, String>,
+}
+
+/// What scanning works with.
+pub struct Scanner<'a> {
+    /// The recipe.
+    pub recipe: &'a Recipe,
+    /// Where inputs are read.
+    pub sources: Arc<dyn SourceStore>,
+    /// Where descriptions are remembered; `None`: nowhere.
+    pub state: Option<&'a State>,
+    /// Who listens.
+    pub reporter: &'a dyn Reporter,
+    /// Set from outside to stop.
+    pub stop: &'a AtomicBool,
+    /// Files described at a time.
+    pub width: usize,
+}
+
+impl Scan {
+    /// The recipe as if it listed only the files that exist.
+    #[must_use]
+    pub fn present(&self, recipe: &Recipe) -> Recipe {
+        if self.missing.is_empty() {
+            return recipe.clone();
+        }
+        let (axes, inputs) = pattern::without(&recipe.axes, &recipe.inputs, &self.missing, recipe.missing == MissingFile::Skip);
+        Recipe { axes, inputs, ..recipe.clone() }
+    }
+}
+
+type Found = Result<Option<Record>, RunError>;
+
+impl Scanner<'_> {
+    /// Describes every input.
+    ///
+    /// # Errors
+    /// Every file that cannot be read, at once.
+    pub fn scan(&self) -> Result<Scan, RunError> {
+        let inputs = &self.recipe.inputs;
+        let remembered = self.remembered()?;
+        let bytes = 0;
+        self.reporter.report(Event::PhaseStarted { phase: Phase::Scan, steps: inputs.len() as u64, done: 0, bytes });
+        let first = inputs.first().map(|input| self.describe(input, &remembered, &Wanted::default())).transpose()?.flatten();
+        let guess = first.map(|record| wanted(self.recipe, &[(0, record.schema)]).pop().unwrap_or_default()).unwrap_or_default();
+        let found = self.describe_all(&remembered, &guess)?;
+        let missing = found.iter().enumerate().filter(|(_, record)| record.is_none()).map(|(number, _)| number).collect();
+        let mut records: Vec<(usize, Record)> = found.into_iter().enumerate().filter_map(|(number, record)| Some((number, record?))).collect();
+        self.complete(&mut records)?;
+        self.reporter.report(Event::PhaseFinished { phase: Phase::Scan });
+        let identities = records.iter().map(|(_, record)| record.identity.clone()).collect();
+        let scanned = records.into_iter().enumerate().map(|(input, (_, record))| Scanned { input, schema: record.schema, values: record.values, digests: record.digests });
+        Ok(Scan { scanned: scanned.collect(), identities, missing })
+    }
+
+    fn remembered(&self) -> Result<HashMap<String, Record>, RunError> {
+        let mut remembered = HashMap::new();
+        let Some(state) = self.state else { return Ok(remembered) };
+        for number in 0..self.recipe.inputs.len().div_ceil(SEGMENT) {
+            let records: Option<Vec<Record>> = state.scan_segment(number)?;
+            remembered.extend(records.unwrap_or_default().into_iter().map(|record| (record.key.clone(), record)));
+        }
+        Ok(remembered)
+    }
+
+    /// Describes segment after segment, remembering each.
+    fn describe_all(&self, remembered: &HashMap<String, Record>, guess: &Wanted) -> Result<Vec<Option<Record>>, RunError> {
+        let mut all = Vec::with_capacity(self.recipe.inputs.len());
+        for (number, segment) in self.recipe.inputs.chunks(SEGMENT).enumerate() {
+            let found = self.parallel(segment, &|input| {
+                let record = self.describe(input, remembered, guess);
+                self.reporter.report(Event::StepFinished { phase: Phase::Scan, bytes: 0 });
+                record
+            })?;
+            let known = found.iter().flatten().all(|record| remembered.contains_key(&record.key));
+            if let (Some(state), false) = (self.state, known) {
+                state.save_scan_segment(number, &found.iter().flatten().collect::<Vec<_>>())?;
+            }
+            all.extend(found);
+        }
+        Ok(all)
+    }
+
+    /// Runs `each` on every input, several at a time, and gives the results in order, or every error.
+    fn parallel<I: Sync, T: Send>(&self, inputs: &[I], each: &(dyn Fn(&I) -> Result<T, RunError> + Sync)) -> Result<Vec<T>, RunError> {
+        let next = AtomicUsize::new(0);
+        let results: Mutex<Vec<(usize, Result<T, RunError>)>> = Mutex::new(Vec::with_capacity(inputs.len()));
+        let work = || loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(input) = inputs.get(number) else { return };
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            let result = each(input);
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((number, result));
+        };
+        std::thread::scope(|scope| (0..self.width.min(inputs.len())).for_each(|_| drop(scope.spawn(work))));
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(RunError::Interrupted);
+        }
+        let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        results.sort_by_key(|(number, _)| *number);
+        let (good, bad): (Vec<_>, Vec<_>) = results.into_iter().map(|(_, result)| result).partition(Result::is_ok);
+        let errors: Vec<RunError> = bad.into_iter().filter_map(Result::err).collect();
+        if errors.is_empty() { Ok(good.into_iter().filter_map(Result::ok).collect()) } else { Err(RunError::several(errors)) }
+    }
+
+    /// Describes one input; `None` if there is no such file and the recipe allows that.
+    fn describe(&self, input: &Input, remembered: &HashMap<String, Record>, guess: &Wanted) -> Found {
+        let head = match self.sources.head(&input.url) {
+            Ok(head) => head,
+            Err(error) if error.kind == ErrorKind::NotFound && self.recipe.missing != MissingFile::Fail => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let identity = Identity { size: head.size, etag: head.etag, modified: head.modified };
+        let key = self.key(input, &identity);
+        if let Some(record) = remembered.get(&key) {
+            return Ok(Some(record.clone()));
+        }
+        let opened = self.open(input)?;
+        let mut record = opened.record(key, identity);
+        opened.read(guess, &mut record)?;
+        Ok(Some(record))
+    }
+
+    fn open<'b>(&'b self, input: &'b Input) -> Result<Opened<'b>, RunError> {
+        let source = source::open(&self.sources, &input.url)?;
+        let mut whole = |name: &str| whole_variable(&*source, name).ok();
+        let steps: Vec<Step> = self.recipe.steps.iter().map(|(step, _)| step.clone()).collect();
+        let transformed = transform::apply(&steps, source.schema(), &input.values, &mut whole).map_err(|error| RunError::Step { url: input.url.clone(), message: error.to_string() })?;
+        Ok(Opened { sources: &*self.sources, input, source, transformed })
+    }
+
+    fn key(&self, input: &Input, identity: &Identity) -> String {
+        let described = serde_json::to_vec(&(&input.url, identity, &input.values, self.recipe.steps.iter().map(|(step, _)| step).collect::<Vec<_>>()));
+        crate::receipt::checksum(&described.unwrap_or_default())
+    }
+
+    /// Reads the values that the guess from the first input missed.
+    fn complete(&self, records: &mut [(usize, Record)]) -> Result<(), RunError> {
+        let schemas: Vec<(usize, Schema)> = records.iter().map(|(number, record)| (*number, record.schema.clone())).collect();
+        let wanted = wanted(self.recipe, &schemas);
+        drop(schemas);
+        let lacking = |record: &Record, wanted: &Wanted| Wanted {
+            values: wanted.values.iter().filter(|name| !record.values.contains_key(*name)).cloned().collect(),
+            digests: wanted.digests.iter().filter(|name| !record.digests.contains_key(*name) && !record.values.contains_key(*name)).cloned().collect(),
+        };
+        let todo: Vec<(usize, Wanted)> = records.iter().zip(&wanted).map(|((_, record), wanted)| lacking(record, wanted)).enumerate().filter(|(_, wanted)| *wanted != Wanted::default()).collect();
+        let read = self.parallel(&todo, &|(position, wanted)| {
+            let (number, mut record) = records[*position].clone();
+            self.open(&self.recipe.inputs[number])?.read(wanted, &mut record)?;
+            Ok(record)
+        })?;
+        for ((position, _), record) in todo.into_iter().zip(read) {
+            records[position].1 = record;
+        }
+        Ok(())
+    }
+}
+
+/// An input while it is described.
+struct Opened<'a> {
+    sources: &'a dyn SourceStore,
+    input: &'a Input,
+    source: Box<dyn Source>,
+    transformed: Transformed,
+}
+
+impl Opened<'_> {
+    fn record(&self, key: String, identity: Identity) -> Record {
+        let schema = self.transformed.schema.clone();
+        Record { key, identity, schema, values: BTreeMap::new(), digests: BTreeMap::new() }
+    }
+
+    fn read(&self, wanted: &Wanted, record: &mut Record) -> Result<(), RunError> {
+        for name in &wanted.values {
+            if let Some(array) = self.variable(name)? {
+                record.values.insert(name.clone(), array);
+            }
+        }
+        for name in &wanted.digests {
+            if let Some(array) = self.variable(name)? {
+                record.digests.insert(name.clone(), digest(&array));
+            }
+        }
+        Ok(())
+    }
+
+    /// All raw values of a variable after the steps.
+    fn variable(&self, name: &str) -> Result<Option<Array>, RunError> {
+        if let Some(array) = self.transformed.made.get(name) {
+            return Ok(Some(array.clone()));
+        }
+        let Some((source_name, view)) = self.transformed.views.get(name) else { return Ok(None) };
+        let stored = self.source.stored(source_name)?;
+        let array = match self.transformed.texts.get(name) {
+            Some(rule) => {
+                let chars = whole_variable(&*self.source, source_name)?;
+                rule.apply(&chars).unwrap_or(chars)
+            }
+            None if stored.dtype.is_text() => whole_variable(&*self.source, source_name)?,
+            None => read_stored(self.sources, &self.input.url, source_name, &stored, &Region::whole(&stored.shape))?,
+        };
+        Ok(view.apply(&array))
+    }
+}
+
+/// All values of a file's variable through the source's own reader.
+fn whole_variable(source: &dyn Source, name: &str) -> Result<Array, SourceError> {
+    let shape = source.schema().variable(name).map(|variable| source.schema().shape(variable)).unwrap_or_default();
+    source.read(name, &Region::whole(&shape))
+}
+
+fn digest(array: &Array) -> String {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    hasher.update(format!("{} {:?}", array.dtype, array.shape).as_bytes());
+    match &array.values {
+        Values::Bytes(bytes) => hasher.update(bytes),
+        Values::Texts(texts) => texts.iter().for_each(|text| {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        }),
+    }
+    format!("{:032x}", hasher.digest128())
+}

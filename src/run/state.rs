@@ -1,0 +1,168 @@
+//! What a run keeps beside its target, in `TARGET.gristmill/`: plan, scan, receipts, report, lock.
+//!
+//! Never inside the target. Invariant: whoever holds the lock is the only writer of the target and of this state.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::plan::Plan;
+use crate::receipt::Receipt;
+use crate::store::{self, Access, PutMode, StoreError, TargetStore};
+
+use super::RunError;
+use super::lock::{self, Lock};
+use super::report::Report;
+
+/// The state beside one target.
+pub struct State {
+    store: Arc<dyn TargetStore>,
+    /// URL of the target, for messages.
+    target: String,
+    _lock: Lock,
+}
+
+/// Files scanned per stored segment of the scan cache.
+pub(super) const SEGMENT: usize = 256;
+
+impl State {
+    /// Opens the state of a target and takes its lock.
+    ///
+    /// # Errors
+    /// [`RunError::Conflict`] if another run holds the target.
+    pub fn open(target: &str, access: &Access) -> Result<Self, RunError> {
+        let url = store::sibling(target, ".gristmill")?;
+        let store = store::target(&url, access)?;
+        let lock = match local_folder(&url) {
+            Some(folder) => lock::folder(&folder, target)?,
+            None => lock::lease(&store, target)?,
+        };
+        Ok(Self { store, target: target.to_owned(), _lock: lock })
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, RunError> {
+        let Some(bytes) = self.store.get(key)? else { return Ok(None) };
+        // A torn or foreign state object is as good as none: whatever it said is done again.
+        Ok(serde_json::from_slice(&bytes).ok())
+    }
+
+    pub(super) fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.store.put(key, Bytes::from(bytes), PutMode::Overwrite)
+    }
+
+    /// The plan that an earlier run saved.
+    ///
+    /// # Errors
+    /// [`RunError::Store`]; [`RunError::PlanFile`] if it is of another version.
+    pub fn plan(&self) -> Result<Option<Plan>, RunError> {
+        let Some(bytes) = self.store.get("plan.json")? else { return Ok(None) };
+        Ok(Some(Plan::from_json(&bytes)?))
+    }
+
+    /// Saves the plan.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub fn save_plan(&self, plan: &Plan) -> Result<(), RunError> {
+        Ok(self.put("plan.json", plan.to_json()?)?)
+    }
+
+    /// The plan whose result is visible, by identity.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub fn committed(&self) -> Result<Option<Committed>, RunError> {
+        self.json("committed.json")
+    }
+
+    /// Notes that a plan's result is visible.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub fn save_committed(&self, committed: &Committed) -> Result<(), RunError> {
+        Ok(self.put("committed.json", serde_json::to_vec(committed).unwrap_or_default())?)
+    }
+
+    /// The receipt of a task, if the task is done.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub fn receipt(&self, plan: &str, stage: usize, task: u64) -> Result<Option<Receipt>, RunError> {
+        let receipt: Option<Receipt> = self.json(&receipt_key(plan, stage, task))?;
+        Ok(receipt.filter(|receipt| receipt.plan == plan && receipt.task == task))
+    }
+
+    /// Keeps the receipt of a finished task.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn save_receipt(&self, receipt: &Receipt) -> Result<(), StoreError> {
+        let key = receipt_key(&receipt.plan, receipt.stage as usize, receipt.task);
+        self.put(&key, serde_json::to_vec(receipt).unwrap_or_default())
+    }
+
+    /// A segment of the scan cache.
+    pub(super) fn scan_segment<T: serde::de::DeserializeOwned>(&self, number: usize) -> Result<Option<T>, RunError> {
+        let Some(bytes) = self.store.get(&segment_key(number))? else { return Ok(None) };
+        let Ok(json) = zstd::decode_all(&bytes[..]) else { return Ok(None) };
+        Ok(serde_json::from_slice(&json).ok())
+    }
+
+    /// Keeps a segment of the scan cache.
+    pub(super) fn save_scan_segment<T: serde::Serialize>(&self, number: usize, records: &T) -> Result<(), RunError> {
+        let json = serde_json::to_vec(records).unwrap_or_default();
+        let packed = zstd::encode_all(&json[..], 1).unwrap_or_default();
+        Ok(self.put(&segment_key(number), packed)?)
+    }
+
+    /// Keeps the report of the latest run.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn save_report(&self, report: &Report) -> Result<(), StoreError> {
+        self.put("report.json", serde_json::to_vec_pretty(report).unwrap_or_default())
+    }
+
+    /// Forgets receipts and what was committed: the next tasks are done anew.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn forget(&self) -> Result<(), StoreError> {
+        self.store.delete("committed.json")?;
+        self.store.delete("plan.json")?;
+        super::empty(&*self.store, "receipts")
+    }
+
+    /// URL of the target this state belongs to.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+}
+
+/// What is visible at the target.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Committed {
+    /// `id` of the recipe.
+    pub id: String,
+    /// [`Plan::identity`].
+    pub plan: String,
+}
+
+fn receipt_key(plan: &str, stage: usize, task: u64) -> String {
+    format!("receipts/{plan}/{stage}-{task}.json")
+}
+
+fn segment_key(number: usize) -> String {
+    format!("scan/{number}.json.zst")
+}
+
+/// The folder of a state on a local disk.
+pub(super) fn local_folder(url: &str) -> Option<PathBuf> {
+    match url.split_once("://") {
+        Some(("file", path)) => Some(PathBuf::from(path)),
+        Some(_) => None,
+        None => Some(PathBuf::from(url)),
+    }
+}

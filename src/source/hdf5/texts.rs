@@ -1,0 +1,71 @@
+//! Texts of HDF5 datasets, a box at a time.
+//!
+//! The raw elements (padded bytes, or references into the global heap) are read like bytes with one more dimension; then each
+//! becomes a text. Invariant: a text that cannot be found is an error, never an empty text.
+
+use hdf5_reader::Dataset;
+
+use super::attributes::text;
+use super::types::TextKind;
+use crate::array::{Array, DataType};
+use crate::grid::Region;
+use crate::layout::{Layout, Stored};
+
+/// Bytes of one raw element.
+pub(super) fn element_size(dataset: &Dataset, kind: TextKind) -> u64 {
+    match kind {
+        TextKind::Fixed(size, _) => u64::from(size),
+        TextKind::Variable => dataset.vlen_reference_size() as u64,
+    }
+}
+
+/// The raw elements as chars with one more dimension, so that they are read like any other values.
+pub(super) fn as_bytes(stored: &Stored, layout: Layout, element: u64) -> Stored {
+    let mut wide = stored.clone();
+    wide.dtype = DataType::Char;
+    wide.shape.push(element);
+    wide.fill = vec![0];
+    wide.layout = match layout {
+        Layout::Chunked(mut table) => {
+            table.grid.shape.push(element);
+            table.grid.chunk.push(element);
+            Layout::Chunked(table)
+        }
+        Layout::Strided { offset, mut strides } => {
+            strides.push(1);
+            Layout::Strided { offset, strides }
+        }
+        other => other,
+    };
+    wide
+}
+
+/// The box of raw elements that holds the texts of `region`.
+pub(super) fn widened(region: &Region, element: u64) -> Region {
+    let mut wide = region.clone();
+    wide.start.push(0);
+    wide.shape.push(element);
+    wide
+}
+
+/// Turns raw elements into texts.
+pub(super) fn decode(dataset: &Dataset, kind: TextKind, raw: &Array, region: &Region) -> Result<Array, String> {
+    let element = element_size(dataset, kind).max(1) as usize;
+    let one = |bytes: &[u8]| match kind {
+        TextKind::Fixed(_, padding) => Ok(fixed(bytes, padding)),
+        TextKind::Variable => dataset
+            .resolve_vlen_reference_bytes(bytes, 1)
+            .map(|bytes| text(bytes.split(|&byte| byte == 0).next().unwrap_or_default()))
+            .map_err(|error| format!("a text cannot be found: {error}")),
+    };
+    let texts = raw.bytes().chunks_exact(element).map(one).collect::<Result<Vec<String>, String>>()?;
+    Array::from_texts(region.shape.clone(), texts).ok_or_else(|| "it has fewer texts than its shape says".to_owned())
+}
+
+fn fixed(bytes: &[u8], padding: hdf5_core::StringPadding) -> String {
+    match padding {
+        hdf5_core::StringPadding::NullTerminate => text(bytes.split(|&byte| byte == 0).next().unwrap_or_default()),
+        hdf5_core::StringPadding::NullPad => text(bytes),
+        hdf5_core::StringPadding::SpacePad => text(bytes).trim_end_matches(' ').to_owned(),
+    }
+}

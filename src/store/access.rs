@@ -1,0 +1,407 @@
+//! The operator's settings: how hard to try, how many at once, which S3, what is allowed.
+//!
+//! From `gristmill.toml`, the environment (which wins) and defaults. Not for anything a recipe may say. Invariant: a secret
+//! is never printed, not by `Debug` either.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::size::ByteSize;
+
+/// Where settings are looked for when no file is named.
+const USUAL_FILE: &str = "gristmill.toml";
+
+/// The operator's settings.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Most requests under way at once to one host.
+    pub connections_per_host: usize,
+    /// When to try again.
+    pub retries: Retries,
+    /// Longest silence of a server in the middle of an answer.
+    pub idle_timeout: Duration,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// How this tool names itself to servers.
+    pub user_agent: String,
+    /// Where files are put whose servers cannot send ranges; `None`: the system's temporary directory.
+    pub spool_directory: Option<PathBuf>,
+    /// Most bytes kept there; older files give way and are fetched again when needed.
+    pub spool_limit: ByteSize,
+    /// True if every object written to a local disk is flushed before its put returns; metadata and state always are.
+    pub flush_chunks: bool,
+    /// The S3-compatible server.
+    pub s3: S3Access,
+    /// True if the recipe may come from a stranger: no files of this machine, no private addresses, no credentials for sources.
+    pub untrusted: bool,
+    /// True if private addresses are fine all the same (tests, networks of one's own).
+    pub allow_private: bool,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            connections_per_host: 8,
+            retries: Retries::default(),
+            idle_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(15),
+            user_agent: concat!("gristmill/", env!("CARGO_PKG_VERSION")).to_owned(),
+            spool_directory: None,
+            spool_limit: ByteSize(16 << 30),
+            flush_chunks: false,
+            s3: S3Access::default(),
+            untrusted: false,
+            allow_private: false,
+        }
+    }
+}
+
+/// When to try again.
+#[derive(Debug, Clone)]
+pub struct Retries {
+    /// Attempts in a row without progress, the first included.
+    pub attempts: u32,
+    /// Longest time without progress, waits included.
+    pub give_up_after: Duration,
+    /// Upper end of the first random wait; doubles each time.
+    pub first_wait: Duration,
+    /// Upper end of any random wait.
+    pub longest_wait: Duration,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self {
+            attempts: 7,
+            give_up_after: Duration::from_mins(4),
+            first_wait: Duration::from_millis(500),
+            longest_wait: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The S3-compatible server and who asks.
+#[derive(Debug, Clone, Default)]
+pub struct S3Access {
+    /// Its URL; `None`: Amazon's.
+    pub endpoint: Option<String>,
+    /// Region for signatures; `None`: `us-east-1`.
+    pub region: Option<String>,
+    /// Where requests name the bucket; the path is what most servers want.
+    pub path_style: PathStyle,
+    /// True if `http://` endpoints other than this machine are fine.
+    pub allow_http: bool,
+    /// Key and secret; `None`: anonymous.
+    pub credentials: Option<Credentials>,
+}
+
+/// Where S3 requests name the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PathStyle {
+    /// `https://host/bucket/key`.
+    #[default]
+    Path,
+    /// `https://bucket.host/key`.
+    HostName,
+}
+
+/// Key and secret of an S3 account.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// Access key id.
+    pub key_id: String,
+    /// Secret access key.
+    pub secret: Secret,
+    /// Session token of temporary credentials.
+    pub token: Option<Secret>,
+}
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps a text from being printed.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for the library that signs with it.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The file cannot be read.
+    #[error("{path}: cannot read the settings: {cause}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The file is not what settings look like.
+    #[error("{path}: {message}", path = path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where and why; never quotes a value, which might be a secret.
+        message: String,
+    },
+    /// A value makes no sense.
+    #[error("setting `{name}`: {message}")]
+    Senseless {
+        /// Key of the file, or variable of the environment.
+        name: &'static str,
+        /// What is wrong and what to write.
+        message: String,
+    },
+}
+
+impl AccessError {
+    /// The exit code of a command that fails with this: usage (DESIGN §8).
+    #[must_use]
+    pub fn exit(&self) -> u8 {
+        2
+    }
+}
+
+impl Access {
+    /// Reads settings: the file (or `gristmill.toml` of the working directory, if there is one and recipes are trusted),
+    /// then the environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_ENDPOINT_URL_S3`,
+    /// `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_DEFAULT_REGION`, `AWS_ALLOW_HTTP`, `GRISTMILL_UNTRUSTED`.
+    ///
+    /// # Errors
+    /// If the named file is absent or any setting is unknown or makes no sense.
+    pub fn load(path: Option<&Path>, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, AccessError> {
+        let read = |name: &str| environment(name).filter(|value| !value.is_empty());
+        let untrusted = read("GRISTMILL_UNTRUSTED").is_some_and(|value| is_yes(&value));
+        let mut access = match path {
+            Some(path) => Self::from_file(path)?,
+            // The working directory of an untrusted run is the stranger's own checkout.
+            None if !untrusted && Path::new(USUAL_FILE).exists() => Self::from_file(Path::new(USUAL_FILE))?,
+            None => Self::default(),
+        };
+        access.untrusted |= untrusted;
+        access.s3.take_environment(&read)?;
+        Ok(access)
+    }
+
+    fn from_file(path: &Path) -> Result<Self, AccessError> {
+        let text = std::fs::read_to_string(path).map_err(|cause| AccessError::Unreadable { path: path.to_owned(), cause })?;
+        let written: Written = toml::from_str(&text).map_err(|error| malformed(path, &text, &error))?;
+        written.into_access()
+    }
+}
+
+fn is_yes(value: &str) -> bool {
+    ["1", "true", "yes", "on"].iter().any(|word| value.eq_ignore_ascii_case(word))
+}
+
+/// The library's own rendering quotes the line, which may hold a secret: say where and why only.
+fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> AccessError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count().saturating_add(1);
+    AccessError::Malformed { path: path.to_owned(), message: format!("line {line}: {}", error.message().replace('\n', "; ")) }
+}
+
+impl S3Access {
+    fn take_environment(&mut self, read: &dyn Fn(&str) -> Option<String>) -> Result<(), AccessError> {
+        let first = |names: [&str; 2]| names.into_iter().find_map(read);
+        self.endpoint = first(["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]).or_else(|| self.endpoint.take());
+        self.region = first(["AWS_REGION", "AWS_DEFAULT_REGION"]).or_else(|| self.region.take());
+        self.allow_http |= read("AWS_ALLOW_HTTP").is_some_and(|value| is_yes(&value));
+        let token = read("AWS_SESSION_TOKEN").map(Secret);
+        match (read("AWS_ACCESS_KEY_ID"), read("AWS_SECRET_ACCESS_KEY").map(Secret)) {
+            (Some(key_id), Some(secret)) => self.credentials = Some(Credentials { key_id, secret, token }),
+            (None, None) => {}
+            (Some(_), None) => return Err(half("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")),
+            (None, Some(_)) => return Err(half("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")),
+        }
+        Ok(())
+    }
+}
+
+fn half(given: &'static str, missing: &str) -> AccessError {
+    AccessError::Senseless { name: given, message: format!("is given without `{missing}`; give both or neither") }
+}
+
+/// `gristmill.toml` as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    network: WrittenNetwork,
+    disk: WrittenDisk,
+    s3: WrittenS3,
+    policy: WrittenPolicy,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenNetwork {
+    connections_per_host: Option<usize>,
+    attempts: Option<u32>,
+    give_up_after_seconds: Option<f64>,
+    idle_timeout_seconds: Option<f64>,
+    connect_timeout_seconds: Option<f64>,
+    user_agent: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenDisk {
+    spool_directory: Option<PathBuf>,
+    spool_limit: Option<String>,
+    flush_chunks: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenS3 {
+    endpoint: Option<String>,
+    region: Option<String>,
+    path_style: Option<bool>,
+    allow_http: bool,
+    access_key_id: Option<String>,
+    secret_access_key: Option<Secret>,
+    session_token: Option<Secret>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenPolicy {
+    untrusted: bool,
+    allow_private: bool,
+}
+
+impl Written {
+    fn into_access(self) -> Result<Access, AccessError> {
+        let mut access = Access { untrusted: self.policy.untrusted, allow_private: self.policy.allow_private, ..Access::default() };
+        self.network.put_into(&mut access)?;
+        self.disk.put_into(&mut access)?;
+        access.s3 = self.s3.into_access()?;
+        Ok(access)
+    }
+}
+
+impl WrittenNetwork {
+    fn put_into(self, access: &mut Access) -> Result<(), AccessError> {
+        access.connections_per_host = at_least_one("connections_per_host", self.connections_per_host, access.connections_per_host)?;
+        access.retries.attempts = at_least_one("attempts", self.attempts, access.retries.attempts)?;
+        seconds("give_up_after_seconds", self.give_up_after_seconds, &mut access.retries.give_up_after)?;
+        seconds("idle_timeout_seconds", self.idle_timeout_seconds, &mut access.idle_timeout)?;
+        seconds("connect_timeout_seconds", self.connect_timeout_seconds, &mut access.connect_timeout)?;
+        if let Some(agent) = self.user_agent {
+            access.user_agent = agent;
+        }
+        Ok(())
+    }
+}
+
+impl WrittenDisk {
+    fn put_into(self, access: &mut Access) -> Result<(), AccessError> {
+        access.spool_directory = self.spool_directory;
+        access.flush_chunks = self.flush_chunks;
+        if let Some(text) = self.spool_limit {
+            let senseless = |error: crate::size::NotASize| AccessError::Senseless { name: "spool_limit", message: error.to_string() };
+            access.spool_limit = text.parse().map_err(senseless)?;
+        }
+        Ok(())
+    }
+}
+
+impl WrittenS3 {
+    fn into_access(self) -> Result<S3Access, AccessError> {
+        let credentials = match (self.access_key_id, self.secret_access_key) {
+            (Some(key_id), Some(secret)) => Some(Credentials { key_id, secret, token: self.session_token }),
+            (None, None) => None,
+            (Some(_), None) => return Err(half("access_key_id", "secret_access_key")),
+            (None, Some(_)) => return Err(half("secret_access_key", "access_key_id")),
+        };
+        let path_style = if self.path_style == Some(false) { PathStyle::HostName } else { PathStyle::Path };
+        Ok(S3Access { endpoint: self.endpoint, region: self.region, path_style, allow_http: self.allow_http, credentials })
+    }
+}
+
+fn at_least_one<T: From<u8> + PartialOrd>(name: &'static str, given: Option<T>, usual: T) -> Result<T, AccessError> {
+    match given {
+        Some(number) if number < T::from(1) => Err(AccessError::Senseless { name, message: "must be at least 1".into() }),
+        Some(number) => Ok(number),
+        None => Ok(usual),
+    }
+}
+
+fn seconds(name: &'static str, given: Option<f64>, into: &mut Duration) -> Result<(), AccessError> {
+    if let Some(number) = given {
+        let duration = Duration::try_from_secs_f64(number).ok().filter(|duration| !duration.is_zero());
+        *into = duration.ok_or_else(|| AccessError::Senseless { name, message: "must be a number of seconds above 0".into() })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Access, AccessError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("settings.toml");
+        std::fs::write(&path, text).unwrap();
+        let read = |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        Access::load(Some(&path), &read)
+    }
+
+    const FILE: &str = "[network]\nattempts = 3\nidle_timeout_seconds = 0.5\n[disk]\nspool_limit = '2 GiB'\n\
+                        [s3]\nendpoint = 'http://a'\nregion = 'r'\naccess_key_id = 'k'\nsecret_access_key = 'hush'\npath_style = false\n";
+
+    #[test]
+    fn reads_the_file() {
+        let access = load(FILE, &[]).unwrap();
+        assert_eq!((access.retries.attempts, access.idle_timeout), (3, Duration::from_millis(500)));
+        assert_eq!((access.spool_limit.0, access.s3.path_style), (2 << 30, PathStyle::HostName));
+        assert_eq!(access.s3.credentials.as_ref().map(|known| known.secret.reveal()), Some("hush"));
+    }
+
+    #[test]
+    fn the_environment_wins() {
+        let given = [("AWS_ENDPOINT_URL", "http://b"), ("AWS_ENDPOINT_URL_S3", "http://c"), ("AWS_DEFAULT_REGION", "d")];
+        let access = load(FILE, &given).unwrap();
+        assert_eq!((access.s3.endpoint.as_deref(), access.s3.region.as_deref()), (Some("http://c"), Some("d")));
+        let keys = [("AWS_ACCESS_KEY_ID", "i"), ("AWS_SECRET_ACCESS_KEY", "s"), ("AWS_SESSION_TOKEN", "t")];
+        assert_eq!(load(FILE, &keys).unwrap().s3.credentials.map(|known| known.key_id).as_deref(), Some("i"));
+    }
+
+    #[test]
+    fn secrets_are_never_printed() {
+        let access = load(FILE, &[("AWS_ACCESS_KEY_ID", "i"), ("AWS_SECRET_ACCESS_KEY", "canary")]).unwrap();
+        let printed = format!("{access:?}");
+        assert!(!printed.contains("canary") && !printed.contains("hush"), "{printed}");
+        let broken = load("[s3]\nsecret_access_key = ['hush']\n", &[]).unwrap_err();
+        assert!(!format!("{broken} {broken:?}").contains("hush"), "{broken:?}");
+        assert!(broken.to_string().contains("line 2"), "{broken}");
+    }
+
+    #[test]
+    fn refuses_what_makes_no_sense() {
+        for text in ["[netwrk]\n", "[network]\nattempts = 0\n", "[network]\nidle_timeout_seconds = -1\n", "[s3]\naccess_key_id = 'k'\n"] {
+            assert!(load(text, &[]).is_err(), "{text}");
+        }
+        assert!(load("", &[("AWS_SECRET_ACCESS_KEY", "s")]).is_err());
+        assert!(Access::load(Some(Path::new("absent.toml")), &|_| None).is_err());
+    }
+}

@@ -1,0 +1,216 @@
+//! Source files of web servers.
+//!
+//! Ranges are fetched in parallel, each retried and resumed by itself. A file whose server cannot send ranges is fetched whole
+//! once into an unnamed temporary file. Invariant: all bytes handed on of one URL are of one content, the one that was there
+//! when it was first looked at, and as long as announced.
+
+mod answer;
+mod body;
+mod request;
+mod spool;
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Client;
+use url::Url;
+
+use crate::event::Reporter;
+
+use super::access::{Access, Retries};
+use super::address::Address;
+use super::limit::{Gate, Gates};
+use super::policy::{self, PublicOnly};
+use super::retry::Patience;
+use super::runtime::{install_cryptography, wait};
+use super::{ErrorKind, Head, SourceStore, StoreError, merge};
+use spool::Spool;
+
+/// Files whose validators are remembered; beyond it memory would grow with the archive, and asking again is cheap.
+const REMEMBERED: usize = 1 << 14;
+
+/// Redirects followed for one request.
+const REDIRECTS: usize = 10;
+
+/// Reads `http://` and `https://` URLs.
+pub(super) struct HttpSource {
+    client: Client,
+    retries: Retries,
+    gates: Gates,
+    reporter: Arc<dyn Reporter>,
+    idle: Duration,
+    guarded: bool,
+    seen: Mutex<HashMap<String, Arc<Seen>>>,
+    spool: Spool,
+}
+
+/// What was learned of a file when it was first looked at.
+#[derive(Debug, Default)]
+struct Seen {
+    head: Head,
+    /// The server ignored a range or says that it knows none.
+    no_ranges: AtomicBool,
+}
+
+impl Seen {
+    fn lacks_ranges(&self) -> bool {
+        self.no_ranges.load(Ordering::Relaxed)
+    }
+}
+
+/// One URL being read, with all that its requests need.
+struct Reading<'a> {
+    source: &'a HttpSource,
+    /// As the caller names it.
+    url: &'a str,
+    target: Url,
+    gate: Arc<Gate>,
+}
+
+impl HttpSource {
+    /// A source with the operator's settings.
+    pub(super) fn new(access: &Access, reporter: Arc<dyn Reporter>) -> Result<Self, StoreError> {
+        install_cryptography();
+        let client = client(access).map_err(|error| {
+            StoreError::new(ErrorKind::Other, "network", "cannot set up web access; check the user agent and certificates").because(error)
+        })?;
+        Ok(Self {
+            client,
+            retries: access.retries.clone(),
+            gates: Gates::new(access.connections_per_host),
+            reporter,
+            idle: access.idle_timeout,
+            guarded: policy::guards(access),
+            seen: Mutex::default(),
+            spool: Spool::new(access.spool_directory.clone(), access.spool_limit.0),
+        })
+    }
+
+    fn reading<'a>(&'a self, url: &'a str) -> Result<Reading<'a>, StoreError> {
+        let Address::Http(target) = Address::parse(url)? else {
+            return Err(StoreError::new(ErrorKind::Policy, url, "not a web address"));
+        };
+        if self.guarded {
+            policy::permit_host(&target).map_err(|refusal| StoreError::new(ErrorKind::Policy, url, refusal.to_string()))?;
+        }
+        let gate = self.gates.of(&target.origin().ascii_serialization());
+        Ok(Reading { source: self, url, target, gate })
+    }
+
+    fn remember(&self, url: &str, seen: Seen) -> Arc<Seen> {
+        let seen = Arc::new(seen);
+        let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(url.to_owned(), Arc::clone(&seen));
+        seen
+    }
+
+    fn recall(&self, url: &str) -> Option<Arc<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned()
+    }
+}
+
+fn client(access: &Access) -> reqwest::Result<Client> {
+    let guarded = policy::guards(access);
+    let redirects = reqwest::redirect::Policy::custom(move |attempt| {
+        if attempt.previous().len() > REDIRECTS {
+            return attempt.error(request::TooManyRedirects);
+        }
+        match policy::permit_host(attempt.url()) {
+            Err(refusal) if guarded => attempt.error(refusal),
+            _ => attempt.follow(),
+        }
+    });
+    let builder = Client::builder()
+        .user_agent(access.user_agent.as_str())
+        .connect_timeout(access.connect_timeout)
+        .pool_max_idle_per_host(access.connections_per_host)
+        .http2_adaptive_window(true)
+        .referer(false)
+        .redirect(redirects);
+    // A proxy would look names up itself, behind the guard's back.
+    if guarded { builder.no_proxy().dns_resolver(PublicOnly).build() } else { builder.build() }
+}
+
+impl<'a> Reading<'a> {
+    fn patience(&'a self) -> Patience<'a> {
+        Patience::new(self.url, &self.source.retries, &self.gate, self.source.reporter.as_ref())
+    }
+
+    /// What is known of the file, asking the server if nothing is.
+    async fn seen(&self) -> Result<Arc<Seen>, StoreError> {
+        match self.source.recall(self.url) {
+            Some(seen) => Ok(seen),
+            None => self.look().await,
+        }
+    }
+
+    /// Asks the server and remembers the answer.
+    async fn look(&self) -> Result<Arc<Seen>, StoreError> {
+        let mut patience = self.patience();
+        let mut seen = loop {
+            match self.ask_head().await {
+                Ok(seen) => break seen,
+                Err(fault) => patience.after(fault).await?,
+            }
+        };
+        if seen.head.size.is_none() {
+            // Neither HEAD nor a range tells the length: only the whole file does.
+            seen.no_ranges = AtomicBool::new(true);
+            let file = self.source.spool.file(self, &seen).await?;
+            seen.head.size = Some(file.length());
+        }
+        Ok(self.source.remember(self.url, seen))
+    }
+
+    async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
+        let seen = self.seen().await?;
+        merge::check(self.url, ranges, seen.head.size.unwrap_or(u64::MAX))?;
+        if !seen.lacks_ranges() {
+            let answers = merge::fetch_all(self.url, ranges, self.gate.room(), |range| self.fetch(&seen, range)).await;
+            // Some request may have shown just now that ranges are ignored.
+            if !seen.lacks_ranges() {
+                return answers;
+            }
+        }
+        let file = self.source.spool.file(self, &seen).await?;
+        merge::check(self.url, ranges, file.length())?;
+        ranges.iter().map(|range| file.read(self.url, range)).collect()
+    }
+
+    async fn stream(&self, sink: &mut dyn Write) -> Result<u64, StoreError> {
+        let seen = self.seen().await?;
+        if seen.lacks_ranges() && self.source.spool.holds(self.url) {
+            return self.source.spool.file(self, &seen).await?.copy(self.url, sink);
+        }
+        self.download(&seen, sink).await
+    }
+}
+
+impl SourceStore for HttpSource {
+    fn head(&self, url: &str) -> Result<Head, StoreError> {
+        let reading = self.reading(url)?;
+        wait(async { reading.look().await.map(|seen| seen.head.clone()) })
+    }
+
+    fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
+        let reading = self.reading(url)?;
+        wait(reading.ranges(ranges))
+    }
+
+    fn stream(&self, url: &str, sink: &mut dyn Write) -> Result<u64, StoreError> {
+        let reading = self.reading(url)?;
+        wait(reading.stream(sink))
+    }
+
+    fn is_local(&self, _url: &str) -> bool {
+        false
+    }
+}

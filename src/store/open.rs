@@ -1,0 +1,91 @@
+//! From a URL to the store that serves it.
+//!
+//! Invariant: policy is asked before any store is.
+
+use std::io::Write;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::event::Reporter;
+
+use super::access::Access;
+use super::address::Address;
+use super::file::FileSource;
+use super::http::HttpSource;
+use super::local::LocalTarget;
+use super::memory::MemoryTarget;
+use super::s3::{S3Source, S3Target};
+use super::{ErrorKind, Head, SourceStore, StoreError, TargetStore, policy};
+
+/// Reads every supported scheme: paths, `file://`, `http(s)://`, `s3://`. Make one per run: it holds the limits per host.
+#[must_use]
+pub fn source(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn SourceStore> {
+    let s3 = S3Source::new(access);
+    Arc::new(AnySource { access: access.clone(), reporter, file: FileSource::default(), http: OnceLock::new(), s3 })
+}
+
+/// Opens the place where objects are written: a path, `file://`, `s3://bucket/prefix` or `memory://name`. Asks no server yet.
+///
+/// # Errors
+/// `Policy` for a scheme that cannot be written to, `Other` for settings or URLs that make no sense.
+pub fn target(url: &str, access: &Access) -> Result<Arc<dyn TargetStore>, StoreError> {
+    match Address::parse(url)? {
+        Address::File(path) => Ok(Arc::new(LocalTarget::new(path, access.flush_chunks))),
+        Address::Memory(name) => Ok(Arc::new(MemoryTarget::open(&name))),
+        Address::S3 { bucket, path } => Ok(Arc::new(S3Target::open(access, url, &bucket, &path)?)),
+        Address::Http(_) => Err(StoreError::new(ErrorKind::Policy, url, "a web server cannot be written to; use a path or `s3://`")),
+    }
+}
+
+/// Sends each URL to the store of its scheme.
+struct AnySource {
+    access: Access,
+    reporter: Arc<dyn Reporter>,
+    file: FileSource,
+    /// Made when first needed: loading certificates takes its time.
+    http: OnceLock<HttpSource>,
+    s3: S3Source,
+}
+
+impl AnySource {
+    fn of(&self, url: &str) -> Result<&dyn SourceStore, StoreError> {
+        let address = Address::parse(url)?;
+        policy::permit(&self.access, url, &address)?;
+        match address {
+            Address::File(_) => Ok(&self.file),
+            Address::Http(_) => Ok(self.http()?),
+            Address::S3 { .. } => Ok(&self.s3),
+            Address::Memory(_) => {
+                Err(StoreError::new(ErrorKind::Policy, url, "memory holds targets only; give a path or an `https://` URL"))
+            }
+        }
+    }
+
+    fn http(&self) -> Result<&HttpSource, StoreError> {
+        if let Some(http) = self.http.get() {
+            return Ok(http);
+        }
+        let made = HttpSource::new(&self.access, Arc::clone(&self.reporter))?;
+        Ok(self.http.get_or_init(|| made))
+    }
+}
+
+impl SourceStore for AnySource {
+    fn head(&self, url: &str) -> Result<Head, StoreError> {
+        self.of(url)?.head(url)
+    }
+
+    fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
+        self.of(url)?.ranges(url, ranges)
+    }
+
+    fn stream(&self, url: &str, sink: &mut dyn Write) -> Result<u64, StoreError> {
+        self.of(url)?.stream(url, sink)
+    }
+
+    fn is_local(&self, url: &str) -> bool {
+        matches!(Address::parse(url), Ok(Address::File(_)))
+    }
+}

@@ -1,0 +1,113 @@
+//! Array stores that a run writes: chunks first, metadata last.
+//!
+//! One folder per kind. A target knows how chunks and metadata look and under which keys they go; where the bytes lie is
+//! [`crate::store`], and what a run has done is told by receipts, not here. Invariant: nothing that a reader could open exists
+//! before [`Target::commit`], and the bytes written follow from schema and values alone (no time, host, threads or run id).
+
+pub mod zarr;
+
+use bytes::Bytes;
+
+use crate::dataset::{Schema, TargetState, Variable};
+use crate::receipt::ChunkRef;
+use crate::store::StoreError;
+
+/// What is stored for one object (a chunk, or a shard when sharded).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChunkPayload {
+    /// The object's bytes, encoded.
+    Encoded(Bytes),
+}
+
+/// Why a target cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The variable cannot be stored as asked; nothing was written for it.
+    #[error("variable `{variable}`: {message}")]
+    Unsupported {
+        /// The variable.
+        variable: String,
+        /// What is not possible, and what to do.
+        message: String,
+        /// Why, where a library said it.
+        #[source]
+        cause: Option<Cause>,
+    },
+    /// Values could not be encoded, or stored bytes could not be decoded.
+    #[error("variable `{variable}`: {message}")]
+    Codec {
+        /// The variable.
+        variable: String,
+        /// What failed.
+        message: String,
+        /// Why, where a library said it.
+        #[source]
+        cause: Option<Cause>,
+    },
+    /// The target's own metadata does not make sense.
+    #[error("`{key}`: {message}")]
+    Metadata {
+        /// Key of the metadata object.
+        key: String,
+        /// What is wrong, and what to do.
+        message: String,
+        /// Why, where a library said it.
+        #[source]
+        cause: Option<Cause>,
+    },
+    /// An object that must exist does not: a hole in the data.
+    #[error("object `{key}` of variable `{variable}` is missing from the target; run the recipe again to write it")]
+    Missing {
+        /// The variable.
+        variable: String,
+        /// The object.
+        key: String,
+    },
+}
+
+/// An error of a library below.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// An array store that a run writes.
+pub trait Target: Send + Sync {
+    /// What is there. A store with root metadata counts as [`TargetState::Ours`] with empty `id` and `plan`, committed: whose it
+    /// is, is told by the state directory beside the target (DESIGN §4.5), which this room does not read.
+    ///
+    /// # Errors
+    /// [`TargetError::Store`].
+    fn state(&self) -> Result<TargetState, TargetError>;
+
+    /// Stores the object at `index` (one number per dimension, in units of objects). Writing it again with the same payload
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// [`TargetError::Store`].
+    fn write(&self, variable: &Variable, index: &[u64], payload: ChunkPayload) -> Result<ChunkRef, TargetError>;
+
+    /// Makes everything visible; the root's metadata is written last. Again with the same schema: the same bytes.
+    ///
+    /// # Errors
+    /// [`TargetError::Unsupported`] before anything is written, if the format cannot hold the schema; [`TargetError::Store`].
+    fn commit(&self, schema: &Schema) -> Result<(), TargetError>;
+
+    /// The published schema; `None` before the first commit.
+    ///
+    /// # Errors
+    /// [`TargetError::Store`], [`TargetError::Metadata`].
+    fn schema(&self) -> Result<Option<Schema>, TargetError>;
+}
+
+pub(crate) fn unsupported(variable: &str, message: impl Into<String>) -> TargetError {
+    TargetError::Unsupported { variable: variable.to_owned(), message: message.into(), cause: None }
+}
+
+pub(crate) fn codec_failure(variable: &str, message: &str, cause: impl Into<Cause>) -> TargetError {
+    TargetError::Codec { variable: variable.to_owned(), message: message.to_owned(), cause: Some(cause.into()) }
+}
+
+pub(crate) fn bad_metadata(key: &str, message: impl Into<String>) -> TargetError {
+    TargetError::Metadata { key: key.to_owned(), message: message.into(), cause: None }
+}

@@ -1,0 +1,156 @@
+//! Inputs opened once and remembered: what each variable of the result is in each file.
+//!
+//! A file is described (header parsed, steps applied, chunk tables read) and closed again. Descriptions are kept while they
+//! fit; an evicted one is made anew. Invariant: a description is handed out only if the file is still the one that was scanned.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{WorkError, Workshop};
+use crate::dataset::Identity;
+use crate::layout::{Layout, Stored};
+use crate::plan::PlannedContent;
+use crate::source::{self, Source};
+use crate::transform::{self, TextRule, view::View};
+
+/// Bytes of descriptions to remember.
+const REMEMBERED: usize = 24 << 20;
+/// Headers fetched at a time from far away.
+const FAR_OPENERS: usize = 16;
+
+/// What the variables of the result are in one file.
+pub struct Described {
+    /// Where the file is.
+    pub url: String,
+    variables: BTreeMap<String, DescribedVariable>,
+}
+
+/// One variable of the result in one file.
+#[derive(Clone)]
+pub struct DescribedVariable {
+    /// Its name in the file.
+    pub source_name: String,
+    /// Where its elements are in the file's variable.
+    pub view: View,
+    /// Where the file's variable is.
+    pub stored: Arc<Stored>,
+    /// How its chars become texts.
+    pub rule: Option<TextRule>,
+}
+
+/// The cache.
+#[derive(Default)]
+pub struct Inputs {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    descriptions: HashMap<usize, Arc<Described>>,
+    order: VecDeque<(usize, usize)>,
+    bytes: usize,
+}
+
+impl Inputs {
+    /// Makes sure that descriptions exist, opening several files at a time.
+    pub(super) fn open_all(&self, workshop: &Workshop, inputs: impl Iterator<Item = usize>) -> Result<(), WorkError> {
+        let missing: Vec<usize> = inputs.filter(|input| self.kept(*input).is_none()).collect();
+        let far = missing.first().is_some_and(|&input| !workshop.sources.is_local(&workshop.plan.inputs[input].url));
+        let openers = if far { FAR_OPENERS } else { 1 };
+        if openers == 1 || missing.len() < 2 {
+            return Ok(());
+        }
+        let queue = Mutex::new(missing.into_iter());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let open = || -> Result<(), WorkError> {
+            while let Some(input) = next() {
+                self.get(workshop, input)?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let openers: Vec<_> = (0..openers).map(|_| scope.spawn(open)).collect();
+            openers.into_iter().try_for_each(|opener| opener.join().unwrap_or_else(|_| Err(WorkError::Internal("a thread that opens files died".to_owned()))))
+        })
+    }
+
+    /// The description of an input, made now if it is not remembered.
+    pub(super) fn get(&self, workshop: &Workshop, input: usize) -> Result<Arc<Described>, WorkError> {
+        if let Some(described) = self.kept(input) {
+            return Ok(described);
+        }
+        let described = Arc::new(describe(workshop, input)?);
+        self.keep(input, &described);
+        Ok(described)
+    }
+
+    fn kept(&self, input: usize) -> Option<Arc<Described>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).descriptions.get(&input).cloned()
+    }
+
+    fn keep(&self, input: usize, described: &Arc<Described>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = described.memory();
+        if kept.descriptions.insert(input, Arc::clone(described)).is_none() {
+            kept.bytes += bytes;
+            kept.order.push_back((input, bytes));
+        }
+        while kept.bytes > REMEMBERED && kept.order.len() > 1 {
+            let Some((oldest, bytes)) = kept.order.pop_front() else { return };
+            kept.descriptions.remove(&oldest);
+            kept.bytes -= bytes;
+        }
+    }
+}
+
+impl Described {
+    /// The variable of that name in the result.
+    ///
+    /// # Errors
+    /// [`WorkError::Changed`] if the file no longer has it.
+    pub fn variable(&self, name: &str) -> Result<DescribedVariable, WorkError> {
+        self.variables.get(name).cloned().ok_or_else(|| changed(&self.url, &format!("it has no variable `{name}` any more")))
+    }
+
+    fn memory(&self) -> usize {
+        let table = |variable: &DescribedVariable| match &variable.stored.layout {
+            Layout::Chunked(table) => table.entries.len() * 16,
+            Layout::Inline(bytes) => bytes.len(),
+            _ => 0,
+        };
+        self.variables.values().map(|variable| 400 + table(variable)).sum::<usize>() + self.url.len()
+    }
+}
+
+/// Opens one input of the plan as a source, after checking that it is still the file that was scanned.
+pub(super) fn open(workshop: &Workshop, input: usize) -> Result<Box<dyn Source>, WorkError> {
+    let planned = &workshop.plan.inputs[input];
+    let head = workshop.sources.head(&planned.url)?;
+    let now = Identity { size: head.size, etag: head.etag, modified: head.modified };
+    if now != planned.identity {
+        return Err(changed(&planned.url, "it changed since it was scanned"));
+    }
+    Ok(source::open(&workshop.sources, &planned.url)?)
+}
+
+fn changed(url: &str, what: &str) -> WorkError {
+    WorkError::Changed { url: url.to_owned(), message: format!("{what}; run again to scan it anew") }
+}
+
+fn describe(workshop: &Workshop, input: usize) -> Result<Described, WorkError> {
+    let planned = &workshop.plan.inputs[input];
+    let source = open(workshop, input)?;
+    let mut whole = |name: &str| {
+        let shape = source.schema().variable(name).map(|variable| source.schema().shape(variable))?;
+        source.read(name, &crate::grid::Region::whole(&shape)).ok()
+    };
+    let transformed = transform::apply(&workshop.plan.steps, source.schema(), &planned.keys, &mut whole)
+        .map_err(|error| changed(&planned.url, &format!("its steps no longer apply ({error})")))?;
+    let mut variables = BTreeMap::new();
+    for (variable, content) in workshop.plan.schema.variables.iter().zip(&workshop.plan.contents) {
+        let (PlannedContent::Pieces(_), Some((source_name, view))) = (content, transformed.views.get(&variable.name)) else { continue };
+        let stored = Arc::new(source.stored(source_name)?);
+        variables.insert(variable.name.clone(), DescribedVariable { source_name: source_name.clone(), view: view.clone(), stored, rule: transformed.texts.get(&variable.name).copied() });
+    }
+    Ok(Described { url: planned.url.clone(), variables })
+}

@@ -1,0 +1,264 @@
+//! Do one task: read, decode, convert, place, encode, write. The only place where data moves.
+//!
+//! *Which* tasks run, where and when is `executor`'s. `inputs` opens files, `reads` lists what a task must read from them,
+//! `objects` are the buffers that fill up. Invariant: an object is encoded only after every read that touches it has been
+//! placed, and a task's receipt exists only after all its objects are stored.
+
+mod expected;
+mod inputs;
+mod objects;
+mod reads;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::array::Values;
+use crate::codec;
+use crate::grid::Region;
+use crate::plan::{Plan, PlannedContent, Task, Work, object_shape};
+use crate::receipt::{ChunkRef, InputRead, Receipt};
+use crate::source::SourceError;
+use crate::store::{SourceStore, StoreError};
+use crate::target::zarr::Encoder;
+use crate::target::{ChunkPayload, Target, TargetError};
+
+pub use inputs::{Described, DescribedVariable, Inputs};
+pub use objects::Object;
+pub use reads::{Read, ReadFrom};
+
+/// Why a task could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// A source could not be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Bytes could not be fetched.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An object could not be encoded or stored.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A file is not what it was when it was scanned, or not what the plan says.
+    #[error("{url}: {message}")]
+    Changed {
+        /// The file.
+        url: String,
+        /// What differs, and what to do.
+        message: String,
+    },
+    /// A file's values cannot become the result's without loss.
+    #[error("{url}: variable `{variable}`: {message}")]
+    Conversion {
+        /// The file.
+        url: String,
+        /// The variable.
+        variable: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A defect of ours.
+    #[error("internal: {0}; please report this")]
+    Internal(String),
+}
+
+/// Everything tasks share.
+pub struct Workshop {
+    /// The plan.
+    pub plan: Plan,
+    /// [`Plan::identity`], computed once.
+    pub plan_id: String,
+    /// Where inputs are read.
+    pub sources: Arc<dyn SourceStore>,
+    /// Where objects go.
+    pub target: Arc<dyn Target>,
+    inputs: Inputs,
+    encoders: Vec<Encoder>,
+}
+
+/// A task whose inputs are open and whose reads are known.
+pub struct Prepared {
+    /// The task.
+    pub task: Task,
+    /// The task's objects, in the order of [`Plan::owned`].
+    pub objects: Vec<Object>,
+    /// What must be read; each fills some objects.
+    pub reads: Vec<Read>,
+    inputs: Vec<OpenInput>,
+    /// Objects not yet stored.
+    unfinished: AtomicUsize,
+}
+
+/// An input of a task, and what was read of it.
+struct OpenInput {
+    number: usize,
+    described: Arc<Described>,
+    bytes: AtomicU64,
+    checksum: Mutex<u128>,
+}
+
+impl OpenInput {
+    fn note(&self, parts: &[Bytes]) {
+        for part in parts {
+            self.bytes.fetch_add(part.len() as u64, Ordering::Relaxed);
+            let mut sum = self.checksum.lock().unwrap_or_else(PoisonError::into_inner);
+            *sum = sum.wrapping_add(xxhash_rust::xxh3::xxh3_128(part));
+        }
+    }
+
+    fn read(&self) -> InputRead {
+        let sum = *self.checksum.lock().unwrap_or_else(PoisonError::into_inner);
+        InputRead { input: self.number as u32, bytes: self.bytes.load(Ordering::Relaxed), checksum: format!("{sum:032x}") }
+    }
+}
+
+impl Workshop {
+    /// Sets up encoders and an empty cache of opened inputs.
+    ///
+    /// # Errors
+    /// [`WorkError::Target`] if a variable's encoding cannot be carried out.
+    pub fn new(plan: Plan, sources: Arc<dyn SourceStore>, target: Arc<dyn Target>) -> Result<Self, WorkError> {
+        let encoders = plan.schema.variables.iter().map(Encoder::new).collect::<Result<_, _>>()?;
+        Ok(Self { plan_id: plan.identity(), plan, sources, target, inputs: Inputs::default(), encoders })
+    }
+
+    /// Opens the task's inputs and lists its reads.
+    ///
+    /// # Errors
+    /// Any [`WorkError`]; nothing has been written.
+    pub fn prepare(&self, task: Task) -> Result<Prepared, WorkError> {
+        let objects = self.objects(&task);
+        let unfinished = AtomicUsize::new(objects.len());
+        let mut prepared = Prepared { objects, task, reads: Vec::new(), inputs: Vec::new(), unfinished };
+        let Work::Slab { variables, objects } = prepared.task.work.clone() else { return Ok(prepared) };
+        let mut first = 0;
+        for variable in variables {
+            self.list_reads(&mut prepared, variable, &objects, first)?;
+            first += objects.elements() as usize;
+        }
+        for (number, read) in prepared.reads.iter().enumerate() {
+            debug_assert!(!read.touches.is_empty(), "read {number} touches nothing");
+            read.touches.iter().for_each(|&object| prepared.objects[object as usize].expect_read());
+        }
+        Ok(prepared)
+    }
+
+    fn objects(&self, task: &Task) -> Vec<Object> {
+        let object = |(variable, index): (usize, Vec<u64>)| {
+            let region = self.plan.objects(variable).region(&index);
+            let schema = &self.plan.schema;
+            let lengths = object_shape(&schema.variables[variable], &schema.shape(&schema.variables[variable]));
+            Object::new(variable, index, region, lengths, &schema.variables[variable])
+        };
+        self.plan.owned(task).into_iter().map(object).collect()
+    }
+
+    /// Adds the reads that fill a slab of objects of one variable; `first` is the position of the slab's first object.
+    fn list_reads(&self, prepared: &mut Prepared, variable: usize, objects: &Region, first: usize) -> Result<(), WorkError> {
+        let PlannedContent::Pieces(pieces) = &self.plan.contents[variable] else {
+            return Err(WorkError::Internal("a slab of a variable that is in the plan itself".to_owned()));
+        };
+        let grid = self.plan.objects(variable);
+        let slab = reads::slab(&grid, objects);
+        let cells = reads::cells(&self.plan.axes, pieces, &grid.shape, &slab);
+        self.inputs.open_all(self, cells.iter().map(|cell| cell.input))?;
+        for cell in cells {
+            let described = self.inputs.get(self, cell.input)?;
+            let conversion = pieces.conversions.get(cell.conversion).cloned().unwrap_or_default();
+            let name = &self.plan.schema.variables[variable].name;
+            let found = described.variable(name)?;
+            let input = prepared.inputs.len();
+            let mut listed = reads::list(&found, &cell, &slab, (&grid, objects, first));
+            listed.iter_mut().for_each(|read| (read.variable, read.input, read.conversion) = (variable, input, conversion.clone()));
+            prepared.reads.append(&mut listed);
+            prepared.inputs.push(OpenInput { number: cell.input, described, bytes: AtomicU64::new(0), checksum: Mutex::new(0) });
+        }
+        Ok(())
+    }
+
+    /// Where a read's input is.
+    #[must_use]
+    pub fn url<'a>(&'a self, prepared: &'a Prepared, read: &Read) -> &'a str {
+        &prepared.inputs[read.input].described.url
+    }
+
+    /// The bytes of some reads of one input, one list per read, one part per range.
+    ///
+    /// # Errors
+    /// [`WorkError::Store`].
+    pub fn fetch(&self, prepared: &Prepared, reads: &[usize]) -> Result<Vec<Vec<Bytes>>, WorkError> {
+        let Some(&first) = reads.first() else { return Ok(Vec::new()) };
+        let ranges: Vec<_> = reads.iter().flat_map(|&read| prepared.reads[read].ranges()).collect();
+        let mut parts = if ranges.is_empty() { Vec::new() } else { self.sources.ranges(self.url(prepared, &prepared.reads[first]), &ranges)? }.into_iter();
+        Ok(reads.iter().map(|&read| parts.by_ref().take(prepared.reads[read].ranges().len()).collect()).collect())
+    }
+
+    /// Decodes, converts and places one read; returns the objects that are full now.
+    ///
+    /// # Errors
+    /// [`WorkError::Source`] for bytes that do not decode, [`WorkError::Conversion`] for values that would lose something.
+    pub fn place(&self, prepared: &Prepared, read: usize, parts: &[Bytes], scratch: &mut codec::Scratch) -> Result<Vec<usize>, WorkError> {
+        let read = &prepared.reads[read];
+        let input = &prepared.inputs[read.input];
+        input.note(parts);
+        let values = reads::values(self, (input.number, &input.described), read, parts, scratch)?;
+        let mut full = Vec::new();
+        for piece in &read.pieces {
+            for &object in &read.touches {
+                prepared.objects[object as usize].place(&values, piece)?;
+            }
+        }
+        for &object in &read.touches {
+            if prepared.objects[object as usize].finish_read() {
+                full.push(object as usize);
+            }
+        }
+        if let Values::Bytes(buffer) = values.values {
+            scratch.recycle(buffer);
+        }
+        Ok(full)
+    }
+
+    /// Encodes an object that is full (or that nothing fills) and frees its values.
+    ///
+    /// # Errors
+    /// [`WorkError::Target`].
+    pub fn encode(&self, prepared: &Prepared, object: usize) -> Result<Bytes, WorkError> {
+        let object = &prepared.objects[object];
+        if let (Work::Known { .. }, PlannedContent::Known(array)) = (&prepared.task.work, &self.plan.contents[object.variable]) {
+            object.place_known(array)?;
+        }
+        object.encode(&self.encoders[object.variable])
+    }
+
+    /// Stores an encoded object; gives the receipt when it was the task's last.
+    ///
+    /// # Errors
+    /// [`WorkError::Target`].
+    pub fn write(&self, prepared: &Prepared, object: usize, bytes: Bytes) -> Result<Option<Receipt>, WorkError> {
+        let object = &prepared.objects[object];
+        let written = self.target.write(&self.plan.schema.variables[object.variable], &object.index, ChunkPayload::Encoded(bytes))?;
+        object.written(written);
+        let last = prepared.unfinished.fetch_sub(1, Ordering::AcqRel) == 1;
+        Ok(last.then(|| self.receipt(prepared)))
+    }
+
+    fn receipt(&self, prepared: &Prepared) -> Receipt {
+        let mut chunks: Vec<ChunkRef> = prepared.objects.iter().filter_map(Object::stored).collect();
+        chunks.sort_by(|one, other| one.key.cmp(&other.key));
+        let mut inputs: BTreeMap<u32, InputRead> = BTreeMap::new();
+        for read in prepared.inputs.iter().map(OpenInput::read) {
+            inputs.entry(read.input).and_modify(|sum| sum.add(&read)).or_insert(read);
+        }
+        Receipt {
+            plan: self.plan_id.clone(),
+            stage: prepared.task.stage as u32,
+            task: prepared.task.number,
+            chunks,
+            inputs: inputs.into_values().collect(),
+            raw_bytes: prepared.task.bytes,
+        }
+    }
+}

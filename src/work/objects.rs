@@ -1,0 +1,155 @@
+//! Objects while they fill up: a buffer each, which reads are placed into from many threads.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::WorkError;
+use super::reads::PlacedPiece;
+use crate::array::{Array, DataType, FillValue, Placed, Values, copy_box};
+use crate::dataset::Variable;
+use crate::grid::{Region, Shape, elements, positions, strides};
+use crate::receipt::ChunkRef;
+use crate::target::zarr::Encoder;
+
+/// One object of a task: a chunk or a shard.
+pub struct Object {
+    /// Position of its variable in the schema.
+    pub variable: usize,
+    /// Its index in the variable's grid.
+    pub index: Vec<u64>,
+    /// Its box of the variable, clipped to the variable.
+    region: Region,
+    /// Its lengths as stored (never clipped).
+    lengths: Shape,
+    dtype: DataType,
+    fill: FillValue,
+    /// Reads that still have to be placed.
+    waiting: AtomicU32,
+    state: Mutex<State>,
+}
+
+enum State {
+    Empty,
+    Filling(Values),
+    Encoded,
+    Stored(ChunkRef),
+}
+
+impl Object {
+    pub(super) fn new(variable: usize, index: Vec<u64>, region: Region, lengths: Shape, of: &Variable) -> Self {
+        let fill = of.encoding.fill.clone().unwrap_or_else(|| default_fill(of.dtype));
+        Self { variable, index, region, lengths, dtype: of.dtype, fill, waiting: AtomicU32::new(0), state: Mutex::new(State::Empty) }
+    }
+
+    /// One more read will fill this object.
+    pub(super) fn expect_read(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One read is done with this object; true if it was the last.
+    pub(super) fn finish_read(&self) -> bool {
+        self.waiting.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// True if nothing has to be read to fill this object.
+    pub fn is_full(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) == 0
+    }
+
+    /// Copies the part of a placed piece that lies in this object.
+    pub(super) fn place(&self, values: &Array, piece: &PlacedPiece) -> Result<(), WorkError> {
+        let Some(common) = piece.region.intersect(&self.region) else { return Ok(()) };
+        let outer = strides(&self.lengths);
+        let within = common.relative_to(&self.region.start);
+        let target = Placed {
+            offset: within.start.iter().zip(&outer).map(|(start, stride)| start * stride).sum(),
+            strides: outer.iter().map(|&stride| stride as i64).collect(),
+        };
+        let source = piece.at(&common)?;
+        let mut state = self.lock();
+        if matches!(*state, State::Empty) {
+            *state = State::Filling(self.filled()?);
+        }
+        let State::Filling(buffer) = &mut *state else { return Err(self.out_of_order()) };
+        match (&values.values, buffer) {
+            (Values::Bytes(bytes), Values::Bytes(buffer)) => {
+                copy_box(self.dtype.size(), &common.shape, (bytes, &source), (buffer, &target)).map_err(|error| WorkError::Internal(error.to_string()))
+            }
+            (Values::Texts(texts), Values::Texts(buffer)) => copy_texts(&common.shape, (texts, &source), (buffer, &target)),
+            _ => Err(self.out_of_order()),
+        }
+    }
+
+    /// Fills the object from the whole variable's values.
+    pub(super) fn place_known(&self, array: &Array) -> Result<(), WorkError> {
+        let placed = Placed { offset: 0, strides: strides(&array.shape).iter().map(|&stride| stride as i64).collect() };
+        self.place(array, &PlacedPiece { region: Region::whole(&array.shape), placed })
+    }
+
+    pub(super) fn encode(&self, encoder: &Encoder) -> Result<Bytes, WorkError> {
+        let state = std::mem::replace(&mut *self.lock(), State::Encoded);
+        let values = match state {
+            State::Filling(values) => values,
+            State::Empty => self.filled()?,
+            State::Encoded | State::Stored(_) => return Err(self.out_of_order()),
+        };
+        Ok(match values {
+            Values::Bytes(bytes) => encoder.encode(bytes)?,
+            Values::Texts(texts) => encoder.encode_texts(&texts)?,
+        })
+    }
+
+    pub(super) fn written(&self, chunk: ChunkRef) {
+        *self.lock() = State::Stored(chunk);
+    }
+
+    pub(super) fn stored(&self) -> Option<ChunkRef> {
+        match &*self.lock() {
+            State::Stored(chunk) => Some(chunk.clone()),
+            _ => None,
+        }
+    }
+
+    /// A buffer of fill values.
+    fn filled(&self) -> Result<Values, WorkError> {
+        let too_large = || WorkError::Internal("an object too large for this machine".to_owned());
+        let count = usize::try_from(elements(&self.lengths)).map_err(|_| too_large())?;
+        Ok(match &self.fill {
+            FillValue::Text(text) => Values::Texts(vec![text.clone(); count]),
+            FillValue::Number(number) => {
+                let item = number.to_bytes();
+                let size = count.checked_mul(item.len()).ok_or_else(too_large)?;
+                // All-zero pages come free from the kernel.
+                Values::Bytes(if item.iter().all(|byte| *byte == 0) { vec![0; size] } else { item.repeat(count) })
+            }
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn out_of_order(&self) -> WorkError {
+        WorkError::Internal(format!("object {:?} was used out of order", self.index))
+    }
+}
+
+fn default_fill(dtype: DataType) -> FillValue {
+    if dtype.is_text() {
+        return FillValue::Text(String::new());
+    }
+    let zero = crate::array::Scalar::Int8(0).cast(dtype);
+    FillValue::Number(crate::array::Scalar::nan(dtype).or(zero).unwrap_or(crate::array::Scalar::Int8(0)))
+}
+
+fn copy_texts(shape: &[u64], source: (&[String], &Placed), target: (&mut [String], &Placed)) -> Result<(), WorkError> {
+    let outside = || WorkError::Internal("a text outside its buffer".to_owned());
+    for position in positions(&Region::whole(shape)) {
+        let text = source.1.at(&position).and_then(|at| source.0.get(at)).ok_or_else(outside)?;
+        let at = target.1.at(&position).ok_or_else(outside)?;
+        target.0.get_mut(at).ok_or_else(outside)?.clone_from(text);
+    }
+    Ok(())
+}

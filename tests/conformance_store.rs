@@ -1,0 +1,288 @@
+//! One suite for every target store: a directory, memory, and S3 when `GRISTMILL_TEST_S3` names a server (`ci/servers.sh`).
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
+#![expect(clippy::print_stdout, reason = "what is left out for want of a server is said aloud")]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gristmill::event::Silent;
+use gristmill::store::access::{Credentials, S3Access, Secret};
+use gristmill::store::fault::{Faulty, Mishap, Operation, Rule};
+use gristmill::store::{Access, CreateSupport, ErrorKind, PutMode, SourceStore, TargetStore, creates_exclusively, sibling, source, target};
+
+/// A place to test, and what keeps it alive.
+struct Place {
+    url: String,
+    access: Access,
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    fn open(&self) -> Arc<dyn TargetStore> {
+        target(&self.url, &self.access).unwrap()
+    }
+}
+
+/// A fresh place of every kind there is here.
+fn places(test: &str) -> Vec<Place> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a b/out.zarr").to_string_lossy().into_owned();
+    let mut places = vec![
+        Place { url: path, access: Access::default(), _directory: Some(directory) },
+        Place { url: format!("memory://{test}"), access: Access::default(), _directory: None },
+    ];
+    places.extend(s3(test));
+    places
+}
+
+/// A fresh prefix on the test server; `None`, said aloud, without one.
+fn s3(test: &str) -> Option<Place> {
+    let Ok(endpoint) = std::env::var("GRISTMILL_TEST_S3") else {
+        println!("no S3: `GRISTMILL_TEST_S3` is not set; ci/servers.sh starts a server");
+        return None;
+    };
+    make_bucket(&endpoint, "gristmill-conformance", "");
+    let credentials = Credentials { key_id: "test".into(), secret: Secret::new("test"), token: None };
+    let s3 = S3Access { endpoint: Some(endpoint), credentials: Some(credentials), ..S3Access::default() };
+    let url = format!("s3://gristmill-conformance/{test}-{}/out.zarr", std::process::id());
+    Some(Place { url, access: Access { s3, ..Access::default() }, _directory: None })
+}
+
+/// Buckets are the operator's to make, so no store can: one plain request does.
+fn make_bucket(endpoint: &str, name: &str, header: &str) {
+    let host = endpoint.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(host).unwrap();
+    write!(connection, "PUT /{name} HTTP/1.1\r\nHost: {host}\r\n{header}Content-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") || answer.contains("BucketAlreadyOwnedByYou"), "{answer}");
+}
+
+fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+fn put(store: &dyn TargetStore, key: &str, text: &str) {
+    store.put(key, bytes(text), PutMode::Overwrite).unwrap();
+}
+
+fn kind<T>(result: Result<T, gristmill::store::StoreError>) -> Option<ErrorKind> {
+    result.err().map(|error| error.kind)
+}
+
+#[test]
+fn what_is_put_is_got() {
+    for place in places("put") {
+        let store = place.open();
+        assert_eq!((store.head("c/0/0").unwrap(), store.get("c/0/0").unwrap()), (None, None), "{}", place.url);
+        for (key, text) in [("c/0/0", "one"), ("zarr.json", "{}"), ("empty", ""), ("ä ö+%20&=#?/x", "odd"), ("c/0/0", "another")] {
+            put(&*store, key, text);
+            assert_eq!(store.get(key).unwrap(), Some(bytes(text)), "{} {key}", place.url);
+            assert_eq!(store.head(key).unwrap(), Some(text.len() as u64), "{} {key}", place.url);
+        }
+    }
+}
+
+#[test]
+fn a_second_opening_sees_the_same() {
+    for place in places("again") {
+        put(&*place.open(), "a", "one");
+        assert_eq!(place.open().get("a").unwrap(), Some(bytes("one")));
+    }
+}
+
+#[test]
+fn create_creates_once() {
+    for place in places("create") {
+        let store = place.open();
+        assert_eq!(store.put("lease", bytes("one"), PutMode::Create).ok(), Some(()));
+        for text in ["two", "one"] {
+            assert_eq!(kind(store.put("lease", bytes(text), PutMode::Create)), Some(ErrorKind::Exists), "{}", place.url);
+        }
+        assert_eq!(store.get("lease").unwrap(), Some(bytes("one")));
+        store.delete("lease").unwrap();
+        assert_eq!(store.put("lease", bytes("three"), PutMode::Create).ok(), Some(()));
+    }
+}
+
+#[test]
+fn of_many_creators_one_wins() {
+    for place in places("race") {
+        for round in 0..5 {
+            let key = format!("lease-{round}");
+            let won = |number: usize| place.open().put(&key, bytes(&number.to_string()), PutMode::Create).is_ok();
+            let winners: Vec<usize> = std::thread::scope(|scope| {
+                let runners: Vec<_> = (0..8).map(|number| scope.spawn(move || (number, won(number)))).collect();
+                runners.into_iter().map(|runner| runner.join().unwrap()).filter(|(_, won)| *won).map(|(number, _)| number).collect()
+            });
+            assert_eq!(winners.len(), 1, "{}", place.url);
+            assert_eq!(place.open().get(&key).unwrap(), Some(bytes(&winners[0].to_string())));
+        }
+    }
+}
+
+#[test]
+fn a_reader_never_sees_a_part() {
+    let [one, two] = ["a", "b"].map(|letter| letter.repeat(400_000));
+    for place in places("whole") {
+        put(&*place.open(), "c", &one);
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..20).for_each(|turn| put(&*place.open(), "c", if turn % 2 == 0 { &two } else { &one })));
+            for _ in 0..40 {
+                let seen = place.open().get("c").unwrap().unwrap();
+                assert!(seen == one.as_bytes() || seen == two.as_bytes(), "{}: a part of {} bytes", place.url, seen.len());
+            }
+        });
+    }
+}
+
+#[test]
+fn lists_are_sorted_limited_and_by_directory() {
+    let keys = ["c.json", "c/1/0", "c/10", "c/2", "ca/0", "zarr.json"];
+    for place in places("list") {
+        let store = place.open();
+        assert!(store.list("", 9).unwrap().is_empty() && store.list("c", 9).unwrap().is_empty(), "{}", place.url);
+        keys.iter().rev().for_each(|key| put(&*store, key, "x"));
+        assert_eq!(store.list("", 99).unwrap(), keys, "{}", place.url);
+        assert_eq!(store.list("", 3).unwrap(), &keys[..3], "{}", place.url);
+        assert_eq!(store.list("c", 99).unwrap(), &keys[1..4], "{}", place.url);
+        assert_eq!(store.list("c/", 99).unwrap(), &keys[1..4], "{}", place.url);
+        assert!(store.list("zarr.json", 99).unwrap().is_empty(), "{}", place.url);
+    }
+}
+
+#[test]
+fn what_is_deleted_is_gone() {
+    for place in places("delete") {
+        let store = place.open();
+        put(&*store, "a/b", "x");
+        store.delete("a/b").unwrap();
+        store.delete("a/b").unwrap();
+        store.delete("never/there").unwrap();
+        assert_eq!((store.get("a/b").unwrap(), store.list("", 9).unwrap()), (None, Vec::new()), "{}", place.url);
+    }
+}
+
+#[test]
+fn keys_stay_inside() {
+    for place in places("keys") {
+        let store = place.open();
+        for key in ["", "/", "/a", "a/", "a//b", "..", "../a", "a/../../b", "./a", "a/.", "a\0b", "a\nb"] {
+            assert!(store.put(key, bytes("x"), PutMode::Overwrite).is_err(), "{} put {key:?}", place.url);
+            assert!(store.get(key).is_err() && store.head(key).is_err() && store.delete(key).is_err(), "{} {key:?}", place.url);
+        }
+        assert!(store.list("../", 9).is_err() || store.list("../", 9).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn the_sibling_is_another_place() {
+    for place in places("beside") {
+        let beside = target(&sibling(&place.url, ".gristmill").unwrap(), &place.access).unwrap();
+        put(&*place.open(), "a", "inside");
+        put(&*beside, "b", "beside");
+        assert_eq!(place.open().list("", 9).unwrap(), ["a"], "{}", place.url);
+        assert_eq!(beside.list("", 9).unwrap(), ["b"], "{}", place.url);
+    }
+}
+
+#[test]
+fn probes_tell_who_creates_exclusively() {
+    for place in places("probe") {
+        let store = place.open();
+        assert_eq!(creates_exclusively(&*store).unwrap(), CreateSupport::Honoured, "{}", place.url);
+        assert!(store.list("", 9).unwrap().is_empty(), "{}: the probe left something", place.url);
+        let refusing = Faulty::new(Arc::clone(&store), vec![Rule::nth(Operation::Put, 1, Mishap::Fail(ErrorKind::Other))]);
+        assert_eq!(creates_exclusively(&refusing).unwrap(), CreateSupport::Refused);
+        let down = Faulty::new(store, vec![Rule::nth(Operation::Put, 2, Mishap::Fail(ErrorKind::Temporary))]);
+        assert_eq!(kind(creates_exclusively(&down)), Some(ErrorKind::Temporary));
+    }
+    assert_eq!(creates_exclusively(&Careless(target("memory://careless", &Access::default()).unwrap())).unwrap(), CreateSupport::Ignored);
+}
+
+/// A store that overwrites whatever it is told, as some servers do.
+struct Careless(Arc<dyn TargetStore>);
+
+impl TargetStore for Careless {
+    fn head(&self, key: &str) -> Result<Option<u64>, gristmill::store::StoreError> {
+        self.0.head(key)
+    }
+    fn get(&self, key: &str) -> Result<Option<Bytes>, gristmill::store::StoreError> {
+        self.0.get(key)
+    }
+    fn put(&self, key: &str, bytes: Bytes, _mode: PutMode) -> Result<(), gristmill::store::StoreError> {
+        self.0.put(key, bytes, PutMode::Overwrite)
+    }
+    fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, gristmill::store::StoreError> {
+        self.0.list(prefix, limit)
+    }
+    fn delete(&self, key: &str) -> Result<(), gristmill::store::StoreError> {
+        self.0.delete(key)
+    }
+}
+
+#[test]
+fn a_file_in_the_way_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("file"), b"x").unwrap();
+    let url = directory.path().join("file/out.zarr").to_string_lossy().into_owned();
+    let store = target(&url, &Access::default()).unwrap();
+    let error = store.put("a", bytes("x"), PutMode::Overwrite).unwrap_err();
+    assert!(error.to_string().contains("cannot write") && error.exit() == 3, "{error}");
+    assert_eq!(store.get("a").unwrap(), None);
+}
+
+#[test]
+fn a_large_object_goes_in_parts() {
+    let Some(place) = s3("large") else { return };
+    let store = place.open();
+    let large: Bytes = (0..70_000_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 20) as u8).collect();
+    store.put("shard", large.clone(), PutMode::Overwrite).unwrap();
+    assert_eq!(store.head("shard").unwrap(), Some(large.len() as u64));
+    assert!(store.get("shard").unwrap().unwrap() == large);
+    // Through the reading side too: ranges across the edges of requests, and the stream.
+    let reader = source(&place.access, Arc::new(Silent));
+    let url = format!("{}/shard", place.url);
+    assert_eq!(reader.head(&url).unwrap().size, Some(large.len() as u64));
+    let asked = [8_388_600..8_388_700, 0..3, 30_000_000..60_000_000];
+    for (range, got) in asked.iter().zip(reader.ranges(&url, &asked).unwrap()) {
+        assert!(got == large[range.start as usize..range.end as usize], "{range:?}");
+    }
+    let mut streamed = Vec::new();
+    assert_eq!(reader.stream(&url, &mut streamed).unwrap(), large.len() as u64);
+    assert!(streamed == large);
+}
+
+#[test]
+fn an_s3_source_tells_what_is_wrong() {
+    let Some(place) = s3("source") else { return };
+    let reader: Arc<dyn SourceStore> = source(&place.access, Arc::new(Silent));
+    let url = format!("{}/a", place.url);
+    assert_eq!(kind(reader.head(&url)), Some(ErrorKind::NotFound));
+    put(&*place.open(), "a", "0123456789");
+    assert_eq!(reader.ranges(&url, &[8..10, 0..2]).unwrap(), ["89", "01"]);
+    assert_eq!(kind(reader.ranges(&url, &[8..11])), Some(ErrorKind::Integrity));
+    put(&*place.open(), "a", "abcdefghij");
+    assert_eq!(kind(reader.ranges(&url, &[8..10])), Some(ErrorKind::Integrity), "the object changed");
+    let anonymous = Access { s3: S3Access { credentials: None, ..place.access.s3.clone() }, ..place.access.clone() };
+    assert_eq!(kind(source(&anonymous, Arc::new(Silent)).head(&url)), Some(ErrorKind::Forbidden));
+    make_bucket(place.access.s3.endpoint.as_deref().unwrap(), "gristmill-public", "x-amz-acl: public-read\r\n");
+    put(&*target("s3://gristmill-public/x", &place.access).unwrap(), "a", "open");
+    assert_eq!(source(&anonymous, Arc::new(Silent)).ranges("s3://gristmill-public/x/a", &[0..2]).unwrap(), ["op"]);
+}
+
+#[test]
+fn an_s3_server_that_is_not_there_is_temporary() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut access = Access { s3: S3Access { endpoint: Some(format!("http://{gone}")), ..S3Access::default() }, ..Access::default() };
+    access.retries.attempts = 2;
+    access.retries.first_wait = std::time::Duration::from_millis(1);
+    let store = target("s3://bucket/prefix", &access).unwrap();
+    assert_eq!(kind(store.get("a")), Some(ErrorKind::Temporary));
+    assert_eq!(kind(store.put("a", bytes("x"), PutMode::Overwrite)), Some(ErrorKind::Temporary));
+    assert_eq!(kind(store.put("a", bytes("x"), PutMode::Create)), Some(ErrorKind::Temporary));
+    assert_eq!(kind(source(&access, Arc::new(Silent)).head("s3://bucket/a")), Some(ErrorKind::Temporary));
+}

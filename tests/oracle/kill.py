@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Kills one bake twenty times at random moments, resumes it each time, and compares the store with an undisturbed run's.
+
+    kill.py BINARY [RECIPE] [--kills 20] [--seed N] [--target URL-or-folder]
+
+SIGKILL goes to the process group. Every kill hits a run in progress: a run that ends before its moment starts over with
+an empty target. Without RECIPE, data and a recipe that need some seconds are generated.
+"""
+import argparse
+import hashlib
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import netCDF4
+import numpy as np
+
+RECIPE = """\
+schema: 1
+id: kill
+title: Data to be killed over
+license: CC0-1.0
+inputs:
+  url: {folder}/day-{{time:%Y%m%d}}.nc
+  keys:
+    time: {{dates: {{start: 2001-01-01, end: 2001-0{months}-28, step: 1 day}}}}
+combine: {{concat: [time]}}
+output:
+  chunks: {{time: 7, y: 90, x: 90}}
+  encoding:
+    "*": {{codecs: [{{name: blosc, configuration: {{cname: zstd, clevel: 9, shuffle: shuffle}}}}]}}
+"""
+
+
+def generate(folder, months):
+    """Noisy float32 fields, a file a day: incompressible enough to keep an encoder busy."""
+    noise = np.random.default_rng(7)
+    first, last = np.datetime64("2001-01-01"), np.datetime64(f"2001-0{months}-28")
+    for day in np.arange(first, last + 1):
+        with netCDF4.Dataset(folder / f"day-{str(day).replace('-', '')}.nc", "w") as file:
+            for name, length in (("time", None), ("y", 360), ("x", 720)):
+                file.createDimension(name, length)
+            time_variable = file.createVariable("time", "f8", ("time",))
+            time_variable.setncatts({"units": "days since 2001-01-01", "calendar": "standard"})
+            time_variable[:] = [(day - first).astype(int)]
+            for name in ("u", "v"):
+                variable = file.createVariable(name, "f4", ("time", "y", "x"), zlib=True, complevel=1, shuffle=True, chunksizes=(1, 180, 360))
+                variable[:] = noise.standard_normal((1, 360, 720), dtype="f4").round(3)
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(RECIPE.format(folder=folder, months=months))
+    return recipe
+
+
+def store_hash(target):
+    """SHA-256 of all keys and bytes below the target; its `.gristmill` sibling is not part of it."""
+    digest = hashlib.sha256()
+    files = sorted(path for path in target.rglob("*") if path.is_file())
+    for path in files:
+        digest.update(str(path.relative_to(target)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest(), len(files)
+
+
+def start(binary, recipe, target):
+    return subprocess.Popen([binary, "run", str(recipe), "--target", str(target), "--quiet"], start_new_session=True,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process, what):
+    error = process.communicate(timeout=900)[1]
+    if process.returncode != 0:
+        sys.exit(f"{what}: exit {process.returncode}: {error.strip()}")
+
+
+def remove(target):
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.rmtree(f"{target}.gristmill", ignore_errors=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("binary")
+    parser.add_argument("recipe", nargs="?")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
+    options = parser.parse_args()
+    binary = str(pathlib.Path(options.binary).resolve())
+    chance = random.Random(options.seed)
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="gristmill-kill-"))
+    try:
+        kill(binary, options, chance, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def kill(binary, options, chance, scratch):
+    undisturbed, disturbed = scratch / "undisturbed.zarr", scratch / "disturbed.zarr"
+    recipe, seconds = pathlib.Path(options.recipe).resolve() if options.recipe else None, 0.0
+    for months in ([0] if recipe else [2, 4, 8]):
+        (scratch / "data").mkdir(exist_ok=True)
+        used = recipe or generate(scratch / "data", months)
+        remove(undisturbed)
+        started = time.monotonic()
+        finish(start(binary, used, undisturbed), "the undisturbed run")
+        seconds = time.monotonic() - started
+        if seconds >= 3:
+            break
+    wanted, objects = store_hash(undisturbed)
+    print(f"undisturbed: {seconds:.1f} s, {objects} objects, {wanted[:16]}; seed {options.seed}", flush=True)
+    kills = rounds = early = 0
+    while kills < options.kills:
+        process = start(binary, used, disturbed)
+        # Resumed runs have less and less to do: moments are drawn from what an undisturbed rest would need.
+        moment = chance.uniform(0.02, seconds * 0.6)
+        try:
+            error = process.communicate(timeout=moment)[1]
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            if (disturbed / "zarr.json").exists():
+                early += 1
+            print(f"  kill {kills:2d} after {moment:5.2f} s", flush=True)
+            continue
+        if process.returncode != 0:
+            sys.exit(f"a resumed run failed: exit {process.returncode}: {error.strip()}")
+        rounds += 1
+        check(disturbed, wanted, rounds)
+        remove(disturbed)
+    finish(start(binary, used, disturbed), "the last resumed run")
+    check(disturbed, wanted, rounds + 1)
+    print(f"{kills} kills, {rounds + 1} bakes completed by resuming ({early} kills after the root metadata was visible): every store equals the undisturbed one")
+
+
+def check(target, wanted, number):
+    found, objects = store_hash(target)
+    if found != wanted:
+        sys.exit(f"bake {number}, resumed: {objects} objects with hash {found[:16]}, expected {wanted[:16]}")
+    print(f"  bake {number} complete: hashes equal", flush=True)
+
+
+if __name__ == "__main__":
+    main()
