@@ -19,9 +19,14 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Turns archives of NetCDF and HDF5 files into one analysis-ready Zarr store.
+/// Turns archives of `NetCDF` and HDF5 files into one analysis-ready Zarr store.
 #[derive(Debug, Parser)]
-#[command(name = "gristmill", version, arg_required_else_help = true)]
+#[command(
+    name = "gristmill",
+    version,
+    about = "Turns archives of NetCDF and HDF5 files into one analysis-ready Zarr store",
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// What every command understands.
     #[command(flatten)]
@@ -72,7 +77,7 @@ pub enum Command {
     /// Bake a recipe into a Zarr store
     Run(run::Run),
     /// Print the JSON Schema of a recipe
-    Schema(schema::Schema),
+    Schema,
     /// Print a completion script for a shell
     Completions(completions::Completions),
 }
@@ -146,7 +151,7 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Check(command) => command.run(terminal),
         Command::Plan(command) => command.run(terminal),
         Command::Run(command) => command.run(terminal),
-        Command::Schema(command) => command.run(terminal),
+        Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
     }
 }

@@ -119,7 +119,7 @@ pub enum FeedstockError {
 /// [`FeedstockError`], each naming what was looked for.
 pub fn locate(reference: &str) -> Result<Located, FeedstockError> {
     let whole = Path::new(reference);
-    if whole.is_file() {
+    if whole.exists() && !whole.is_dir() {
         return file(whole);
     }
     let (place, id) = reference.rsplit_once('#').map_or((reference, None), |(place, id)| (place, Some(id)));
@@ -134,7 +134,7 @@ pub fn locate(reference: &str) -> Result<Located, FeedstockError> {
 
 fn is_git(place: &str) -> bool {
     let scp = place.split_once(':').is_some_and(|(host, path)| host.contains('@') && !host.contains('/') && !path.starts_with("//"));
-    place.contains("://") || scp || place.ends_with(".git")
+    place.contains("://") || scp || Path::new(place).extension().is_some_and(|extension| extension == "git")
 }
 
 fn file(path: &Path) -> Result<Located, FeedstockError> {

@@ -56,7 +56,7 @@ impl Resolver<'_> {
             configuration.insert("cname".to_owned(), compressor.into());
         }
         let level = parts.next();
-        let number = level.map(|level| level.parse::<i64>());
+        let number = level.map(str::parse::<i64>);
         if parts.next().is_some() || matches!(number, Some(Err(_))) || (level.is_some() && name == "crc32c") {
             self.error(Code::BadCodec, place.span(), format!("`{word}` is no shorthand of a codec"), SHORT_HELP);
             return None;
@@ -158,7 +158,7 @@ fn settings(codec: &str) -> Option<Vec<Setting>> {
             setting("clevel", Values::Between(0, 9), Some(json!(1))),
             setting("shuffle", Values::Words(&SHUFFLES), Some(json!("shuffle"))),
             setting("typesize", Values::Between(1, 255), None),
-            setting("blocksize", Values::Between(0, i32::MAX as i64), Some(json!(0))),
+            setting("blocksize", Values::Between(0, i64::from(i32::MAX)), Some(json!(0))),
         ],
         "zstd" => {
             vec![setting("level", Values::Between(-131_072, 22), Some(json!(3))), setting("checksum", Values::Truth, Some(json!(false)))]

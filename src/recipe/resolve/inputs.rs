@@ -176,7 +176,14 @@ impl Resolver<'_> {
         };
         let mut misspelt = false;
         for problem in template.problems(|name| kinds.get(name).copied()) {
-            misspelt |= matches!(problem, TemplateProblem::Undefined { .. });
+            if let TemplateProblem::Undefined { name, .. } = &problem {
+                misspelt = true;
+                // A definition that could not be read is reported already.
+                let keys = place.get("keys");
+                if self.broken.contains("inputs") && (keys.get(name).is_written() || !keys.is_written()) {
+                    continue;
+                }
+            }
             self.template_problem(place, &problem, kinds);
         }
         for name in kinds.keys().filter(|name| !misspelt && template.uses().all(|used| used != **name)) {
@@ -228,7 +235,7 @@ impl Resolver<'_> {
                     let help = "dates: {start, end, step}, range: {start, end, step} or list: [..]";
                     self.error(Code::BadKey, place.key(), format!("the key `{name}` needs exactly one of `dates`, `range`, `list`"), help);
                 }
-                (KeyKind::Texts, None)
+                (KeyKind::Unknown, None)
             }
         }
     }
