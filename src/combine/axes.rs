@@ -122,11 +122,11 @@ pub(super) fn check_dimensions(survey: &Survey<'_>, group: &Group<'_>, conflicts
 }
 
 /// The variable must be in every file of the merge positions that hold it at all.
-pub(super) fn check_presence(survey: &Survey<'_>, group: &Group<'_>, conflicts: &mut Conflicts) {
+pub(super) fn check_presence(survey: &Survey<'_>, group: &Group<'_>, conflicts: &mut Conflicts) -> bool {
     let merges: std::collections::BTreeSet<usize> = group.holders.iter().filter_map(|&(member, _)| Some(survey.members.get(member)?.merge)).collect();
     let expected = survey.members.iter().filter(|member| merges.contains(&member.merge)).count();
     if expected == group.holders.len() || survey.recipe.combine.absent == crate::recipe::AbsentPolicy::Fill {
-        return;
+        return true;
     }
     let holders: std::collections::BTreeSet<usize> = group.holders.iter().map(|&(member, _)| member).collect();
     let lacking = survey.members.iter().enumerate().filter(|(number, member)| merges.contains(&member.merge) && !holders.contains(number));
@@ -134,6 +134,7 @@ pub(super) fn check_presence(survey: &Survey<'_>, group: &Group<'_>, conflicts: 
     let first = group.holders.first().map_or("", |&(member, _)| survey.url(member));
     let message = format!("variable `{}` is in `{first}` but not in {}", group.name, listed(lacking.iter().copied()));
     conflicts.add(Code::VariableAbsent, message, "drop the variable, or write `absent: fill` under `combine`");
+    false
 }
 
 /// A joined concat coordinate, for [`check_order`].

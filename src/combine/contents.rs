@@ -14,6 +14,14 @@ use crate::grid::{Region, Shape, elements, positions, ravel, strides};
 use crate::recipe::diagnostic::Code;
 use crate::recipe::{AbsentPolicy, Join, MissingFile};
 
+/// Why values that were read cannot be joined.
+enum Trouble {
+    /// Of a member.
+    Conversion(usize, ConversionError),
+    /// A coordinate's value where the file is missing.
+    Uncertain,
+}
+
 type Holders = BTreeMap<Vec<usize>, Vec<(usize, usize)>>;
 
 /// What is needed to look at one variable in all inputs.
@@ -42,11 +50,13 @@ fn is_empty(group: &Group<'_>, axes: &[ConcatAxis], cell: &[usize]) -> bool {
 }
 
 impl<'a> View<'a> {
-    /// The variable's content; `None` after a conflict was noted.
-    pub(super) fn content(&self, conflicts: &mut Conflicts) -> Option<Content> {
+    /// The variable's content; `None` after a conflict was noted. `present`: no file lacks the variable.
+    pub(super) fn content(&self, present: bool, conflicts: &mut Conflicts) -> Option<Content> {
         let cells = self.group.cells(&self.survey.members);
         if has_holes(self.group, &cells, self.axes) && !self.allows_holes() {
-            self.report_hole(&cells, conflicts);
+            if present {
+                self.report_hole(&cells, "no file holds variable", conflicts);
+            }
             return None;
         }
         let mut equal = true;
@@ -60,7 +70,11 @@ impl<'a> View<'a> {
         match self.joined(&cells, &pieces) {
             None => Some(Content::Pieces(pieces)),
             Some(Ok(array)) => Some(Content::Known(array)),
-            Some(Err((member, error))) => {
+            Some(Err(Trouble::Uncertain)) => {
+                self.report_hole(&cells, "the file is missing, and its place in time or space does not follow from the others: coordinate", conflicts);
+                None
+            }
+            Some(Err(Trouble::Conversion(member, error))) => {
                 let code = if matches!(error, ConversionError::NotExact(_)) { Code::TimeNotJoinable } else { Code::TypeMismatch };
                 conflicts.add(code, format!("variable `{}` in `{}`: {error}", self.group.name, self.survey.url(member)), "");
                 None
@@ -72,15 +86,16 @@ impl<'a> View<'a> {
         self.survey.recipe.missing == MissingFile::Fill || self.survey.recipe.combine.absent == AbsentPolicy::Fill
     }
 
-    fn report_hole(&self, cells: &Holders, conflicts: &mut Conflicts) {
+    fn report_hole(&self, cells: &Holders, problem: &str, conflicts: &mut Conflicts) {
         let hole = all_cells(self.group, self.axes).find(|cell| !cells.contains_key(cell) && !is_empty(self.group, self.axes, cell));
         let place: Vec<String> = hole
             .iter()
             .flat_map(|cell| self.group.axes.iter().zip(cell))
             .filter_map(|(&(axis, _), position)| Some(format!("position {position} of `{}`", self.axes.get(axis)?.dimension)))
             .collect();
-        let message = format!("no file holds variable `{}` at {}", self.group.name, place.join(", "));
-        conflicts.add(Code::VariableAbsent, message, "write `missing: fill` under `inputs`, or leave the whole position out with `except`");
+        let message = format!("{problem} `{}` at {}", self.group.name, place.join(", "));
+        let help = if self.allows_holes() { "leave the position out with `missing: skip` or `except`" } else { "write `missing: fill` under `inputs`, or leave the whole position out with `except`" };
+        conflicts.add(Code::VariableAbsent, message, help);
     }
 
     fn values(&self, member: usize) -> Option<&'a Array> {
@@ -170,7 +185,7 @@ impl<'a> View<'a> {
     }
 
     /// All values, if every cell's were read and there is no hole to fill in a coordinate.
-    fn joined(&self, cells: &Holders, pieces: &Pieces) -> Option<Result<Array, (usize, ConversionError)>> {
+    fn joined(&self, cells: &Holders, pieces: &Pieces) -> Option<Result<Array, Trouble>> {
         let firsts: Vec<(&Vec<usize>, (usize, usize))> = cells.iter().filter_map(|(cell, holders)| Some((cell, *holders.first()?))).collect();
         if firsts.is_empty() || firsts.iter().any(|(_, (member, _))| self.values(*member).is_none()) {
             return None;
@@ -179,7 +194,7 @@ impl<'a> View<'a> {
         for (cell, (member, variant)) in firsts {
             let array = match self.conversion(variant).apply(self.values(member)?.clone()) {
                 Ok(array) => array,
-                Err(error) => return Some(Err((member, error))),
+                Err(error) => return Some(Err(Trouble::Conversion(member, error))),
             };
             let region = placement(self.axes, pieces, self.shape, cell);
             if array.shape != region.shape || array.dtype != whole.dtype {
@@ -187,7 +202,15 @@ impl<'a> View<'a> {
             }
             place(&array, &region, &mut whole)?;
         }
-        Some(Ok(whole))
+        let open = self.group.is_index() && has_holes(self.group, cells, self.axes);
+        Some(if open { self.fill_index(cells, &whole).ok_or(Trouble::Uncertain) } else { Ok(whole) })
+    }
+
+    /// An index must have a value at every place, also where its file is missing.
+    fn fill_index(&self, cells: &Holders, whole: &Array) -> Option<Array> {
+        let lengths = &self.axes.get(self.group.axes.first()?.0)?.lengths;
+        let known = lengths.iter().enumerate().flat_map(|(position, &length)| std::iter::repeat_n(cells.contains_key(&vec![position]), length as usize));
+        super::gaps::fill_evenly(whole, &known.collect::<Vec<_>>())
     }
 }
 

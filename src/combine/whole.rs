@@ -66,7 +66,7 @@ impl<'a> Work<'a> {
 
     fn variable(&mut self, group: &'a Group<'a>, retimed: Option<&Retimed>) {
         let survey = self.survey;
-        check_presence(survey, group, &mut self.conflicts);
+        let present = check_presence(survey, group, &mut self.conflicts);
         if !check_dimensions(survey, group, &mut self.conflicts) {
             return;
         }
@@ -88,7 +88,7 @@ impl<'a> Work<'a> {
         storage.attributes.iter().for_each(|(name, value)| variable.attributes.set(name, value.clone()));
         let shape = self.whole.schema.shape(&variable);
         let view = View { survey, scanned: self.scanned, group, storage: &storage, axes: &self.whole.axes, shape: &shape };
-        let Some(content) = view.content(&mut self.conflicts) else { return };
+        let Some(content) = view.content(present, &mut self.conflicts) else { return };
         if let (Content::Known(array), true) = (&content, group.is_index()) {
             self.check_index(group, array, &variable.attributes);
         }
