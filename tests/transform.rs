@@ -26,10 +26,22 @@ fn dimension(name: &str, length: u64) -> Dimension {
 /// A file like those of CMIP: packed latitudes from north to south, a height, a type of chars, bounds.
 fn schema() -> Schema {
     use DataType::{Char, Float64, Int16, Int32};
-    let mut tas = variable("tas", Int32, &["time", "zlev", "lat"], &[("coordinates", "height type nowhere"), ("grid_mapping", "crs"), ("cell_methods", "time: mean")]);
+    let mut tas = variable(
+        "tas",
+        Int32,
+        &["time", "zlev", "lat"],
+        &[("coordinates", "height type nowhere"), ("grid_mapping", "crs"), ("cell_methods", "time: mean")],
+    );
     tas.encoding.chunks = Some(vec![1, 1, 3]);
     Schema {
-        dimensions: vec![dimension("time", 2), dimension("zlev", 1), dimension("lat", 3), dimension("bnds", 2), dimension("length", 4), dimension("unused", 9)],
+        dimensions: vec![
+            dimension("time", 2),
+            dimension("zlev", 1),
+            dimension("lat", 3),
+            dimension("bnds", 2),
+            dimension("length", 4),
+            dimension("unused", 9),
+        ],
         variables: vec![
             tas,
             variable("time", Int16, &["time"], &[("bounds", "time_bnds"), ("units", "days since 2000-01-01")]),
@@ -85,8 +97,14 @@ fn without_steps_texts_are_joined_and_coordinates_known() {
     let coordinates: Vec<&str> = done.schema.variables.iter().filter(|one| one.coordinate).map(|one| one.name.as_str()).collect();
     assert_eq!(coordinates, ["time", "lat", "zlev", "height", "type"]);
     assert_eq!(done.schema.variable("tas").unwrap().attributes.get("coordinates"), None);
-    assert_eq!((done.schema.variable("type").unwrap().dtype, &done.schema.variable("type").unwrap().dimensions), (DataType::String, &vec![]));
-    assert_eq!((read(&done, "type").texts(), read(&done, "flag").texts()), (&["ice".to_owned()][..], &["a".to_owned(), "b".into(), String::new()][..]));
+    assert_eq!(
+        (done.schema.variable("type").unwrap().dtype, &done.schema.variable("type").unwrap().dimensions),
+        (DataType::String, &vec![])
+    );
+    assert_eq!(
+        (read(&done, "type").texts(), read(&done, "flag").texts()),
+        (&["ice".to_owned()][..], &["a".to_owned(), "b".into(), String::new()][..])
+    );
     assert_eq!(done.schema.dimensions.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["time", "zlev", "lat", "bnds"]);
 }
 
@@ -110,7 +128,10 @@ fn keep_keeps_what_belongs_to_the_kept() {
 fn rename_follows_mentions_and_refuses_clashes() {
     let done = run(r#"[{"rename": {"lat": "latitude", "time": "t", "time_bnds": "t_bnds", "flag": "lat"}}]"#, &[]).unwrap();
     let tas = done.schema.variable("tas").unwrap();
-    assert_eq!((tas.dimensions.as_slice(), tas.attributes.text("cell_methods")), (&["t".to_owned(), "zlev".into(), "latitude".into()][..], Some("t: mean")));
+    assert_eq!(
+        (tas.dimensions.as_slice(), tas.attributes.text("cell_methods")),
+        (&["t".to_owned(), "zlev".into(), "latitude".into()][..], Some("t: mean"))
+    );
     assert_eq!(done.schema.variable("t").unwrap().attributes.text("bounds"), Some("t_bnds"));
     assert_eq!(done.views["latitude"].0, "lat");
     assert!(done.schema.dimension("latitude").is_some() && done.schema.dimension("lat").is_none());
@@ -183,7 +204,10 @@ fn made_coordinates_pass_through_later_steps() {
 fn transpose_moves_dimensions_of_every_variable() {
     let done = run(r#"[{"transpose": ["lat", "...", "time"]}]"#, &[]).unwrap();
     let tas = done.schema.variable("tas").unwrap();
-    assert_eq!((tas.dimensions.as_slice(), tas.encoding.chunks.clone()), (&["lat".to_owned(), "zlev".into(), "time".into()][..], Some(vec![3, 1, 1])));
+    assert_eq!(
+        (tas.dimensions.as_slice(), tas.encoding.chunks.clone()),
+        (&["lat".to_owned(), "zlev".into(), "time".into()][..], Some(vec![3, 1, 1]))
+    );
     assert_eq!(whole(&done, "tas"), [0, 3, 1, 4, 2, 5]);
     assert_eq!(done.schema.variable("time_bnds").unwrap().dimensions, ["bnds", "time"]);
     assert!(run(r#"[{"transpose": ["lat", "time"]}]"#, &[]).unwrap_err().message.contains("`zlev`"));
@@ -201,7 +225,11 @@ fn sort_orders_by_the_coordinate() {
 
 #[test]
 fn attrs_set_in_the_variables_type() {
-    let done = run(r#"[{"attrs": {"variables": ["t*"], "keep": ["units"], "set": {"_FillValue": -9, "long_name": "x", "scale": [1, 2.5]}}}]"#, &[]).unwrap();
+    let done = run(
+        r#"[{"attrs": {"variables": ["t*"], "keep": ["units"], "set": {"_FillValue": -9, "long_name": "x", "scale": [1, 2.5]}}}]"#,
+        &[],
+    )
+    .unwrap();
     let time = done.schema.variable("time").unwrap();
     assert_eq!((time.attributes.number("_FillValue"), time.attributes.get("bounds")), (Some(Scalar::Int16(-9)), None));
     assert_eq!(time.attributes.get("scale"), Some(&Attribute::Numbers(vec![Scalar::Float64(1.0), Scalar::Float64(2.5)])));

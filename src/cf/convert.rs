@@ -110,16 +110,46 @@ numbers!(i8 Int8 i16 Int16 i32 Int32 i64 Int64 u8 UInt8 u16 UInt16 u32 UInt32 u6
 macro_rules! with_type {
     ($dtype:expr, $native:ident => $body:expr) => {
         match $dtype {
-            DataType::Int8 => { type $native = i8; $body }
-            DataType::Int16 => { type $native = i16; $body }
-            DataType::Int32 => { type $native = i32; $body }
-            DataType::Int64 => { type $native = i64; $body }
-            DataType::UInt8 => { type $native = u8; $body }
-            DataType::UInt16 => { type $native = u16; $body }
-            DataType::UInt32 => { type $native = u32; $body }
-            DataType::UInt64 => { type $native = u64; $body }
-            DataType::Float32 => { type $native = f32; $body }
-            DataType::Float64 => { type $native = f64; $body }
+            DataType::Int8 => {
+                type $native = i8;
+                $body
+            }
+            DataType::Int16 => {
+                type $native = i16;
+                $body
+            }
+            DataType::Int32 => {
+                type $native = i32;
+                $body
+            }
+            DataType::Int64 => {
+                type $native = i64;
+                $body
+            }
+            DataType::UInt8 => {
+                type $native = u8;
+                $body
+            }
+            DataType::UInt16 => {
+                type $native = u16;
+                $body
+            }
+            DataType::UInt32 => {
+                type $native = u32;
+                $body
+            }
+            DataType::UInt64 => {
+                type $native = u64;
+                $body
+            }
+            DataType::Float32 => {
+                type $native = f32;
+                $body
+            }
+            DataType::Float64 => {
+                type $native = f64;
+                $body
+            }
             text => Err(ConversionError::Unsuitable(text)),
         }
     };
@@ -293,7 +323,9 @@ struct Packed {
 }
 
 fn repack_to<N: Number + Cast<f64>>(bytes: &[u8], marks: &[N], packed: Packed) -> Converted {
-    let value = |raw: N| if marks.contains(&raw) { f64::NAN } else { (raw.cast() * packed.unpack.0 + packed.unpack.1 - packed.pack.1) / packed.pack.0 };
+    let value = |raw: N| {
+        if marks.contains(&raw) { f64::NAN } else { (raw.cast() * packed.unpack.0 + packed.unpack.1 - packed.pack.1) / packed.pack.0 }
+    };
     match packed.fill {
         Scalar::Float32(fill) => Ok(map_each(bytes, |raw: N| if value(raw).is_nan() { fill } else { value(raw) as f32 })),
         Scalar::Float64(fill) => Ok(map_each(bytes, |raw: N| if value(raw).is_nan() { fill } else { value(raw) })),
@@ -368,7 +400,13 @@ mod tests {
 
     #[test]
     fn repacks_with_half_even_rounding_and_refuses_overflow() {
-        let repack = Conversion::Repack { unpack: (1.0, 0.0), missing: vec![Scalar::Float32(1e20)], pack: (0.5, 100.0), fill: Scalar::Int8(-128), unsigned: false };
+        let repack = Conversion::Repack {
+            unpack: (1.0, 0.0),
+            missing: vec![Scalar::Float32(1e20)],
+            pack: (0.5, 100.0),
+            fill: Scalar::Int8(-128),
+            unsigned: false,
+        };
         let apply = |values: &[f32]| repack.apply_bytes(DataType::Float32, bytes(values));
         assert_eq!(apply(&[101.0, 100.25, 100.75, 1e20, f32::NAN]), Ok(bytes(&[2_i8, 0, 2, -128, -128])));
         assert_eq!(apply(&[300.0]), Err(ConversionError::OutOfRange { value: 300.0, dtype: DataType::Int8 }));

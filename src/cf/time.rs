@@ -170,7 +170,8 @@ impl Ratio {
         if !whole.is_finite() || whole.abs() > 9.0e15 {
             return None;
         }
-        let numerator = (whole as i128) * i128::from(self.multiply) + i128::from(self.add) + (fraction * self.multiply as f64).round() as i128;
+        let numerator =
+            (whole as i128) * i128::from(self.multiply) + i128::from(self.add) + (fraction * self.multiply as f64).round() as i128;
         let divide = i128::from(self.divide);
         i64::try_from((2 * numerator + divide).div_euclid(2 * divide)).ok()
     }
@@ -209,7 +210,8 @@ fn within_half_step(numerator: i128, denominator: i128, value: f64) -> bool {
         return false;
     }
     let Some(scaled) = numerator.checked_mul(2).and_then(|twice| twice.checked_mul(1 << shift)) else { return false };
-    let Some(distance) = mantissa.checked_mul(2).and_then(|twice| twice.checked_mul(denominator)).map(|exact| (scaled - exact).abs()) else {
+    let Some(distance) = mantissa.checked_mul(2).and_then(|twice| twice.checked_mul(denominator)).map(|exact| (scaled - exact).abs())
+    else {
         return false;
     };
     distance <= denominator
@@ -349,14 +351,19 @@ mod tests {
         let all: Vec<_> = same.iter().map(|text| units(text)).collect();
         assert!(all.iter().all(|read| read.is_ok() && *read == all[0]), "{all:?}");
         assert_eq!(units("hours since 0001-01-01T00:00:00Z").map(|units| units.nanoseconds), Ok(3_600_000_000_000));
-        assert_eq!(units("seconds since 1990-1-1 0:0:0").map(|units| units.instant(Scalar::Float64(1.5))), Ok("1990-01-01T00:00:01.500000".into()));
+        assert_eq!(
+            units("seconds since 1990-1-1 0:0:0").map(|units| units.instant(Scalar::Float64(1.5))),
+            Ok("1990-01-01T00:00:01.500000".into())
+        );
     }
 
     #[test]
     fn refuses_what_cannot_be_exact() {
         assert!(matches!(units("hour since 0000-01-01 00:00:00"), Err(TimeError::NoSuchDate(..))));
         assert!(matches!(units("months since 1850-01-01"), Err(TimeError::NoFixedLength(_))));
-        for text in ["days", "day as %Y%m%d.%f", "days since", "days since yesterday", "days since 2000-01-01 25:00", "parsecs since 2000-01-01"] {
+        for text in
+            ["days", "day as %Y%m%d.%f", "days since", "days since yesterday", "days since 2000-01-01 25:00", "parsecs since 2000-01-01"]
+        {
             assert!(matches!(units(text), Err(TimeError::NotUnits(_))), "{text}");
         }
         assert!(is_reference("hour since 0000-01-01 00:00:00") && !is_reference("m s-1") && !is_reference("since"));
@@ -386,10 +393,21 @@ mod tests {
 
     #[test]
     fn finds_the_coarsest_exact_unit() {
-        let array = |values: &[f64]| Array::from_scalars(crate::array::DataType::Float64, vec![values.len() as u64], &values.iter().map(|v| Scalar::Float64(*v)).collect::<Vec<_>>()).unwrap();
+        let array = |values: &[f64]| {
+            Array::from_scalars(
+                crate::array::DataType::Float64,
+                vec![values.len() as u64],
+                &values.iter().map(|v| Scalar::Float64(*v)).collect::<Vec<_>>(),
+            )
+            .unwrap()
+        };
         let found = |parts: &[(&str, &[f64])]| {
             let arrays: Vec<_> = parts.iter().map(|(_, values)| array(values)).collect();
-            let times: Vec<_> = parts.iter().zip(&arrays).map(|((text, _), array)| Times { units: units(text).unwrap(), values: Some(array), missing: &[], whole: false }).collect();
+            let times: Vec<_> = parts
+                .iter()
+                .zip(&arrays)
+                .map(|((text, _), array)| Times { units: units(text).unwrap(), values: Some(array), missing: &[], whole: false })
+                .collect();
             join(&times).map(|unit| TARGET_UNITS[unit].0)
         };
         assert_eq!(found(&[("days since 1850-01-01", &[0.0, 1.0]), ("days since 1860-01-01", &[0.0])]), Some("days"));

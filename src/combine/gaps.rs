@@ -11,7 +11,9 @@ pub(super) fn fill_evenly(array: &Array, known: &[bool]) -> Option<Array> {
     let filled: Vec<Scalar> = if array.dtype.is_float() {
         let points: Vec<(usize, f64)> = places.iter().filter_map(|&place| Some((place, values.get(place)?.as_f64()))).collect();
         let line = even_floats(&points, values.len())?;
-        line.into_iter().map(|value| if array.dtype == DataType::Float32 { Scalar::Float32(value as f32) } else { Scalar::Float64(value) }).collect()
+        line.into_iter()
+            .map(|value| if array.dtype == DataType::Float32 { Scalar::Float32(value as f32) } else { Scalar::Float64(value) })
+            .collect()
     } else {
         let points: Vec<(usize, i64)> = places.iter().filter_map(|&place| Some((place, values.get(place)?.as_i64()?))).collect();
         even_integers(&points, values.len())?.into_iter().map(|value| Scalar::Int64(value).cast(array.dtype)).collect::<Option<_>>()?
@@ -41,7 +43,14 @@ mod tests {
 
     #[test]
     fn only_even_steps_are_certain() {
-        let whole = |values: &[i32]| Array::from_scalars(DataType::Int32, vec![values.len() as u64], &values.iter().map(|value| Scalar::Int32(*value)).collect::<Vec<_>>()).unwrap();
+        let whole = |values: &[i32]| {
+            Array::from_scalars(
+                DataType::Int32,
+                vec![values.len() as u64],
+                &values.iter().map(|value| Scalar::Int32(*value)).collect::<Vec<_>>(),
+            )
+            .unwrap()
+        };
         assert_eq!(fill_evenly(&whole(&[0, 10, 0, 30, 0]), &[false, true, false, true, false]), Some(whole(&[0, 10, 20, 30, 40])));
         assert_eq!(fill_evenly(&whole(&[0, 10, 0, 31]), &[true, true, false, true]), None);
         assert_eq!(fill_evenly(&whole(&[0, 5]), &[false, true]), None);

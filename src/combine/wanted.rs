@@ -37,10 +37,11 @@ fn reads(survey: &Survey<'_>, group: &Group<'_>) -> Vec<(usize, bool)> {
     let largest = sizes.iter().copied().max().unwrap_or(0);
     let total = sizes.iter().fold(0, |sum: u64, size| sum.saturating_add(*size));
     let joined = group.is_index() || is_joined(survey, group, total);
-    let values_needed = largest <= LARGE && (differently_stored(survey, group) || (group.is_coordinate() && survey.recipe.combine.join != Join::Exact));
+    let values_needed =
+        largest <= LARGE && (differently_stored(survey, group) || (group.is_coordinate() && survey.recipe.combine.join != Join::Exact));
     let limit = if group.is_coordinate() || group.descriptive { LARGE } else { SMALL };
     let mut reads = Vec::new();
-    for holders in group.cells(&survey.members).values() {
+    for holders in &group.cells(survey).holders {
         let alone = holders.len() == 1;
         for (place, &(member, _)) in holders.iter().enumerate() {
             let values = match place {

@@ -222,8 +222,10 @@ impl<'a> Draft<'a> {
         for variable in &mut self.schema.variables {
             variable.coordinate |= variable.is_index();
         }
-        let used: BTreeSet<&str> = self.schema.variables.iter().flat_map(|variable| variable.dimensions.iter().map(String::as_str)).collect();
-        let used: Vec<Dimension> = self.schema.dimensions.iter().filter(|dimension| used.contains(dimension.name.as_str())).cloned().collect();
+        let used: BTreeSet<&str> =
+            self.schema.variables.iter().flat_map(|variable| variable.dimensions.iter().map(String::as_str)).collect();
+        let used: Vec<Dimension> =
+            self.schema.dimensions.iter().filter(|dimension| used.contains(dimension.name.as_str())).cloned().collect();
         self.schema.dimensions = used;
     }
 

@@ -25,7 +25,9 @@ impl ExpandDims {
                 return draft.refuse(format!("there is already a dimension `{dimension}`"));
             }
             if draft.schema.variable(dimension).is_some_and(|variable| !variable.dimensions.is_empty()) {
-                return draft.refuse(format!("`{dimension}` is a variable with dimensions; only a scalar can become the coordinate of a new dimension"));
+                return draft.refuse(format!(
+                    "`{dimension}` is a variable with dimensions; only a scalar can become the coordinate of a new dimension"
+                ));
             }
         }
         let others = draft.descriptive();
@@ -46,7 +48,10 @@ fn add_coordinate(draft: &mut Draft<'_>, dimension: &str) {
     } else if let Some((array, attributes)) = draft.keys.get(dimension).and_then(from_key) {
         let dtype = array.dtype;
         let encoding = Encoding::default();
-        draft.make(Variable { name: dimension.to_owned(), dtype, dimensions: vec![dimension.to_owned()], attributes, coordinate: true, encoding }, array);
+        draft.make(
+            Variable { name: dimension.to_owned(), dtype, dimensions: vec![dimension.to_owned()], attributes, coordinate: true, encoding },
+            array,
+        );
     }
 }
 
@@ -59,7 +64,8 @@ fn from_key(key: &KeyValue) -> Option<(Array, Attributes)> {
         KeyValue::Integer(number) => Some((whole(*number)?, Attributes::default())),
         KeyValue::Date(date) => {
             let seconds = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
-            let attributes = [("units", text("seconds since 1970-01-01")), ("calendar", text("proleptic_gregorian")), ("standard_name", text("time"))];
+            let attributes =
+                [("units", text("seconds since 1970-01-01")), ("calendar", text("proleptic_gregorian")), ("standard_name", text("time"))];
             Some((whole(seconds)?, Attributes(attributes.map(|(name, value)| (name.to_owned(), value)).to_vec())))
         }
     }

@@ -20,9 +20,15 @@ pub struct Keep(pub Vec<String>);
 impl Keep {
     pub(super) fn apply(&self, draft: &mut Draft<'_>) -> Result<(), TransformError> {
         let mut kept = draft.select(&self.0);
-        let dimensions: BTreeSet<String> =
-            draft.schema.variables.iter().filter(|variable| kept.contains(&variable.name)).flat_map(|variable| variable.dimensions.clone()).collect();
-        let belongs = |variable: &&crate::dataset::Variable| variable.coordinate && variable.dimensions.iter().all(|name| dimensions.contains(name));
+        let dimensions: BTreeSet<String> = draft
+            .schema
+            .variables
+            .iter()
+            .filter(|variable| kept.contains(&variable.name))
+            .flat_map(|variable| variable.dimensions.clone())
+            .collect();
+        let belongs =
+            |variable: &&crate::dataset::Variable| variable.coordinate && variable.dimensions.iter().all(|name| dimensions.contains(name));
         kept.extend(draft.schema.variables.iter().filter(belongs).map(|variable| variable.name.clone()));
         kept.extend(described(&draft.schema, &kept));
         let removed = draft.schema.variables.iter().map(|variable| variable.name.clone()).filter(|name| !kept.contains(name)).collect();
