@@ -2,7 +2,7 @@
 //!
 //! Invariant: a length is taken over only if every input that has the dimension agrees.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::ConcatAxis;
 use super::conflicts::{Conflicts, listed};
@@ -67,10 +67,11 @@ fn axis_lengths(survey: &Survey<'_>, axis: usize, name: &str, conflicts: &mut Co
     if found.is_empty() {
         report_absent(survey, axis, name, conflicts);
     }
-    let certain = certain_length(survey, axis, &found);
+    let certain = certain_length(&found);
+    let listed = listed_positions(survey, axis);
     let mut lengths = Vec::new();
-    for position in 0..survey.positions(axis) {
-        match (found.get(&position), exists(survey, axis, position) && survey.recipe.missing == MissingFile::Fill, certain) {
+    for position in 0..survey.counts.get(axis).copied().unwrap_or(0) {
+        match (found.get(&position), listed.contains(&position) && survey.recipe.missing == MissingFile::Fill, certain) {
             (Some(&(length, _)), ..) => lengths.push(length),
             (None, true, Some(length)) => lengths.push(length),
             (None, true, None) if !found.is_empty() => {
@@ -87,17 +88,17 @@ fn axis_lengths(survey: &Survey<'_>, axis: usize, name: &str, conflicts: &mut Co
 }
 
 /// The one length that all files along the axis have.
-fn certain_length(survey: &Survey<'_>, axis: usize, found: &BTreeMap<usize, (u64, usize)>) -> Option<u64> {
+fn certain_length(found: &BTreeMap<usize, (u64, usize)>) -> Option<u64> {
     let mut lengths = found.values().map(|&(length, _)| length);
     let first = lengths.next()?;
-    (survey.positions(axis) > 0 && lengths.all(|length| length == first)).then_some(first)
+    lengths.all(|length| length == first).then_some(first)
 }
 
-/// True if the recipe lists a file there.
-fn exists(survey: &Survey<'_>, axis: usize, position: usize) -> bool {
+/// Positions of a concat axis for which the recipe lists a file.
+fn listed_positions(survey: &Survey<'_>, axis: usize) -> BTreeSet<usize> {
     let mut concat = survey.recipe.axes.iter().enumerate().filter(|(_, one)| matches!(one.role, crate::pattern::Role::Concat(_)));
-    let Some((place, _)) = concat.nth(axis) else { return false };
-    survey.recipe.inputs.iter().any(|input| input.position.get(place) == Some(&position))
+    let place = concat.nth(axis).map_or(usize::MAX, |(place, _)| place);
+    survey.recipe.inputs.iter().filter_map(|input| input.position.get(place).copied()).collect()
 }
 
 fn report_absent(survey: &Survey<'_>, axis: usize, name: &str, conflicts: &mut Conflicts) {
@@ -131,19 +132,19 @@ pub(super) fn check_dimensions(survey: &Survey<'_>, group: &Group<'_>, conflicts
 }
 
 /// The variable must be in every file of the merge positions that hold it at all.
-pub(super) fn check_presence(survey: &Survey<'_>, group: &Group<'_>, conflicts: &mut Conflicts) {
-    let merges: std::collections::BTreeSet<usize> =
-        group.holders.iter().filter_map(|&(member, _)| Some(survey.members.get(member)?.merge)).collect();
+pub(super) fn check_presence(survey: &Survey<'_>, group: &Group<'_>, conflicts: &mut Conflicts) -> bool {
+    let merges: BTreeSet<usize> = group.holders.iter().filter_map(|&(member, _)| Some(survey.members.get(member)?.merge)).collect();
     let expected = survey.members.iter().filter(|member| merges.contains(&member.merge)).count();
     if expected == group.holders.len() || survey.recipe.combine.absent == crate::recipe::AbsentPolicy::Fill {
-        return;
+        return true;
     }
-    let holders: std::collections::BTreeSet<usize> = group.holders.iter().map(|&(member, _)| member).collect();
+    let holders: BTreeSet<usize> = group.holders.iter().map(|&(member, _)| member).collect();
     let lacking = survey.members.iter().enumerate().filter(|(number, member)| merges.contains(&member.merge) && !holders.contains(number));
     let lacking: Vec<&str> = lacking.map(|(_, member)| member.url).collect();
     let first = group.holders.first().map_or("", |&(member, _)| survey.url(member));
     let message = format!("variable `{}` is in `{first}` but not in {}", group.name, listed(lacking.iter().copied()));
     conflicts.add(Code::VariableAbsent, message, "drop the variable, or write `absent: fill` under `combine`");
+    false
 }
 
 /// A joined concat coordinate, for [`check_order`].
@@ -151,7 +152,7 @@ pub(super) struct Joined<'a> {
     pub(super) name: &'a str,
     pub(super) axis: &'a ConcatAxis,
     /// File at each position of the axis; empty where there is none.
-    pub(super) files: Vec<&'a str>,
+    pub(super) files: &'a [&'a str],
     pub(super) values: &'a Array,
     pub(super) units: Option<TimeUnits>,
 }

@@ -3,10 +3,11 @@
 //! Inputs whose description of a variable is equal share a variant, so that everything later looks at variants (few), not inputs (many).
 //! Invariant: holders are in the order of the inputs, and a variant's first holder is the first input described so.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crate::cf::time::is_reference;
 use crate::dataset::{Attribute, Schema, Variable};
+use crate::grid::{Shape, elements, unravel};
 use crate::pattern::Role;
 use crate::recipe::Recipe;
 
@@ -56,12 +57,15 @@ pub(super) struct Survey<'a> {
     pub(super) members: Vec<Member<'a>>,
     pub(super) groups: Vec<Group<'a>>,
     pub(super) by_name: HashMap<&'a str, usize>,
+    /// Number of positions on each concat axis.
+    pub(super) counts: Vec<usize>,
 }
 
 impl<'a> Survey<'a> {
     pub(super) fn new(recipe: &'a Recipe, schemas: impl Iterator<Item = (usize, &'a Schema)>) -> Self {
         let members = schemas.map(|(input, schema)| member(recipe, input, schema)).collect();
-        let mut survey = Self { recipe, members, groups: Vec::new(), by_name: HashMap::new() };
+        let counts = concat_axes(recipe).map(|(_, axis)| axis.positions.len()).collect();
+        let mut survey = Self { recipe, members, groups: Vec::new(), by_name: HashMap::new(), counts };
         survey.group();
         survey.relate();
         survey.inherit();
@@ -70,11 +74,6 @@ impl<'a> Survey<'a> {
 
     pub(super) fn url(&self, member: usize) -> &'a str {
         self.members.get(member).map_or("", |member| member.url)
-    }
-
-    /// Number of positions on a concat axis.
-    pub(super) fn positions(&self, axis: usize) -> usize {
-        concat_axes(self.recipe).nth(axis).map_or(0, |(_, axis)| axis.positions.len())
     }
 
     fn group(&mut self) {
@@ -251,14 +250,35 @@ impl<'a> Group<'a> {
         self.variants.iter().any(|variant| variant.variable.is_index())
     }
 
-    /// Holders at each cell of the variable's axes, by position on those axes.
-    pub(super) fn cells(&self, members: &[Member<'_>]) -> BTreeMap<Vec<usize>, Vec<(usize, usize)>> {
-        let mut cells: BTreeMap<Vec<usize>, Vec<(usize, usize)>> = BTreeMap::new();
-        for &(member, variant) in &self.holders {
-            let Some(place) = members.get(member) else { continue };
-            let cell = self.axes.iter().map(|&(axis, _)| place.cell.get(axis).copied().unwrap_or(0)).collect();
-            cells.entry(cell).or_default().push((member, variant));
+    /// Holders (member, variant) at each cell of the variable's axes; cells are numbered row-major over the positions of those axes.
+    pub(super) fn cells(&self, survey: &Survey<'_>) -> Cells {
+        let counts: Shape = self.axes.iter().map(|&(axis, _)| survey.counts.get(axis).copied().unwrap_or(0) as u64).collect();
+        let mut holders = vec![Vec::new(); usize::try_from(elements(&counts)).unwrap_or(0)];
+        for &holder in &self.holders {
+            let Some(place) = survey.members.get(holder.0) else { continue };
+            let cell = self.axes.iter().fold(0, |number, &(axis, _)| {
+                number * survey.counts.get(axis).copied().unwrap_or(0) + place.cell.get(axis).copied().unwrap_or(0)
+            });
+            if let Some(cell) = holders.get_mut(cell) {
+                cell.push(holder);
+            }
         }
-        cells
+        Cells { counts, holders }
+    }
+}
+
+/// Who holds a variable where.
+#[derive(Debug)]
+pub(super) struct Cells {
+    /// Positions on each of the variable's concat axes.
+    pub(super) counts: Shape,
+    /// Holders (member, variant) of each cell, row-major.
+    pub(super) holders: Vec<Vec<(usize, usize)>>,
+}
+
+impl Cells {
+    /// Position of a cell on each axis.
+    pub(super) fn position(&self, cell: usize) -> Vec<usize> {
+        unravel(cell as u64, &self.counts).into_iter().map(|position| position as usize).collect()
     }
 }

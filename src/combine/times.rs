@@ -2,7 +2,7 @@
 //!
 //! Invariant: a conversion is only given out with units in which every value that was read is exact (DESIGN: first file's epoch, coarsest unit).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Scanned;
 use super::conflicts::Conflicts;
@@ -28,9 +28,30 @@ pub(super) struct Retimed {
     pub(super) fill: Option<i64>,
 }
 
-/// The new count of every group that needs one, by number of the group.
-pub(super) fn retime(survey: &Survey<'_>, scanned: &[Scanned], conflicts: &mut Conflicts) -> BTreeMap<usize, Retimed> {
-    let mut found = BTreeMap::new();
+/// What is to become of a variable's count of time, if it has one.
+pub(super) enum Clock<'a> {
+    /// Its new count; `None`: it stays.
+    Joined(Option<&'a Retimed>),
+    /// A conflict was noted.
+    Refused,
+}
+
+/// What was found for all groups.
+#[derive(Debug, Default)]
+pub(super) struct Clocks {
+    retimed: BTreeMap<usize, Retimed>,
+    refused: BTreeSet<usize>,
+}
+
+impl Clocks {
+    pub(super) fn of(&self, group: usize) -> Clock<'_> {
+        if self.refused.contains(&group) { Clock::Refused } else { Clock::Joined(self.retimed.get(&group)) }
+    }
+}
+
+/// The new count of every group that needs one.
+pub(super) fn retime(survey: &Survey<'_>, scanned: &[Scanned], conflicts: &mut Conflicts) -> Clocks {
+    let mut found = Clocks::default();
     for (root, group) in survey.groups.iter().enumerate() {
         let timed = |group: &Group<'_>| group.variants.iter().any(|variant| variant.clock.is_some());
         let inherits = group.parent.and_then(|parent| survey.groups.get(parent)).is_some_and(timed);
@@ -40,14 +61,16 @@ pub(super) fn retime(survey: &Survey<'_>, scanned: &[Scanned], conflicts: &mut C
         let children =
             survey.groups.iter().enumerate().filter(|(_, child)| child.parent == Some(root) && timed(child)).map(|(number, _)| number);
         let family: Vec<usize> = std::iter::once(root).chain(children).collect();
-        if calendars_agree(survey, &family, conflicts) && !family.iter().all(|&number| same_units(survey, number)) {
+        if !calendars_agree(survey, &family, conflicts) {
+            found.refused.extend(family);
+        } else if !family.iter().all(|&number| same_units(survey, number)) {
             match retime_family(survey, scanned, &family) {
-                Ok(retimed) => found.extend(retimed),
-                Err(reason) => conflicts.add(
-                    Code::TimeNotJoinable,
-                    format!("variable `{}` counts time differently from file to file, and {reason}", group.name),
-                    "make the files agree, or bake them as separate datasets",
-                ),
+                Ok(retimed) => found.retimed.extend(retimed),
+                Err(reason) => {
+                    let message = format!("variable `{}` counts time differently from file to file, and {reason}", group.name);
+                    conflicts.add(Code::TimeNotJoinable, message, "make the files agree, or bake them as separate datasets");
+                    found.refused.extend(family);
+                }
             }
         }
     }
