@@ -6,7 +6,7 @@
 mod check;
 mod completions;
 pub mod exit;
-pub mod inspect;
+mod inspect;
 mod interrupt;
 mod load;
 mod plan;
@@ -76,6 +76,8 @@ pub enum Command {
     Plan(plan::Plan),
     /// Bake a recipe into a Zarr store
     Run(run::Run),
+    /// Show what a source file holds
+    Inspect(inspect::Inspect),
     /// Print the JSON Schema of a recipe
     Schema,
     /// Print a completion script for a shell
@@ -151,6 +153,7 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Check(command) => command.run(terminal),
         Command::Plan(command) => command.run(terminal),
         Command::Run(command) => command.run(terminal),
+        Command::Inspect(command) => command.run(terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
     }

@@ -312,11 +312,10 @@ fn inspect_writes_json_and_text() {
     let path = crate::local::shared().join("data/tcco2-packed-three-formats");
     let file =
         std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.to_string_lossy().contains(".nc")).unwrap();
-    let args = |json| gristmill::cli::inspect::Args { url: file.to_string_lossy().into_owned(), stats: true, json };
-    let shown = |json| {
-        let mut out = Vec::new();
-        gristmill::cli::inspect::run(&args(json), &Local::files(), &mut out).unwrap();
-        String::from_utf8(out).unwrap()
+    let shown = |json: bool| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gristmill"));
+        command.arg("inspect").arg(&file).arg("--stats").args(json.then_some("--json"));
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
     };
     let description: Value = serde_json::from_str(&shown(true)).unwrap();
     let variables = description["variables"].as_array().unwrap();
