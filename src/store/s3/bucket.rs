@@ -28,6 +28,8 @@ pub(super) fn open(access: &Access, url: &str, name: &str, own: bool, silence: D
         .with_bucket_name(name)
         .with_region(access.s3.region.as_deref().unwrap_or("us-east-1"))
         .with_client_options(options)
+        // Deleting many at once is what small servers do not know, or know only with checksums of their own.
+        .with_disable_bulk_delete(true)
         .with_virtual_hosted_style_request(access.s3.path_style == PathStyle::HostName)
         .with_retry(once());
     if let Some(endpoint) = access.s3.endpoint.as_deref().filter(|_| own) {

@@ -1,6 +1,6 @@
 //! Reading `s3://bucket/key`.
 //!
-//! Invariant: all bytes handed on of one object have the ETag it had when it was first looked at.
+//! Invariant: all bytes handed on of one object have the `ETag` it had when it was first looked at.
 
 use std::collections::HashMap;
 use std::io::Write;
