@@ -45,6 +45,7 @@ fn files_follow_one_another_as_listed() {
     assert_eq!((&recipe.axes[0].role, recipe.axes[0].positions.len()), (&Role::Concat("time".into()), 3));
     assert_eq!((recipe.inputs[2].position.as_slice(), recipe.missing), (&[2][..], MissingFile::Fill));
     assert_eq!(read("inputs: {files: [a.nc]}\n").axes.len(), 0);
+    assert_eq!(read("inputs: {url: ./../x/../a.nc}\n").inputs[0].url, "/x/../a.nc");
     assert_eq!(read("inputs: {url: a.nc}\ncombine: {concat: [time]}\n").axes[0].positions.len(), 1);
 }
 

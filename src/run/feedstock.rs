@@ -139,7 +139,8 @@ fn is_git(place: &str) -> bool {
 
 fn file(path: &Path) -> Result<Located, FeedstockError> {
     let text = read(path)?;
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // Without links, so that `..` in a recipe means the folder above in text and on disk alike.
+    let absolute = fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
     let base = absolute.parent().map_or_else(PathBuf::new, Path::to_owned);
     let commit = None;
     Ok(Located { text: RecipeText { name: path.display().to_string(), text }, base, commit, untrusted: false, clone: None })

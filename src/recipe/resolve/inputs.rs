@@ -348,7 +348,17 @@ fn canonical(text: &str) -> Option<i64> {
     text.parse::<i64>().ok().filter(|number| number.to_string() == text)
 }
 
-/// Absolute URLs stay; paths start from the recipe's folder.
+/// Absolute URLs stay; paths start from the recipe's folder, and leading `..` are taken off it.
 fn absolute(base: &Path, url: String) -> String {
-    if url.contains("://") || Path::new(&url).is_absolute() { url } else { base.join(url).to_string_lossy().into_owned() }
+    if url.contains("://") || Path::new(&url).is_absolute() {
+        return url;
+    }
+    let (mut base, mut rest) = (base, url.as_str());
+    loop {
+        match (rest.strip_prefix("./"), rest.strip_prefix("../"), base.parent().filter(|_| base.is_absolute())) {
+            (Some(inner), ..) => rest = inner,
+            (None, Some(inner), Some(parent)) => (base, rest) = (parent, inner),
+            _ => return base.join(rest).to_string_lossy().into_owned(),
+        }
+    }
 }
