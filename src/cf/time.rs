@@ -150,7 +150,7 @@ impl Ratio {
     /// The result for `value`, if it is whole. A float stands for a fraction only if it is, bit for bit, the float nearest to it.
     pub(super) fn exactly(self, value: Scalar) -> Option<i64> {
         match value {
-            Scalar::Float32(value) => self.nearest(f64::from(value)).filter(|&count| self.fraction32(count) == Some(value)),
+            Scalar::Float32(value) => self.nearest(f64::from(value)).filter(|&count| self.fraction32(count) == value),
             Scalar::Float64(value) => self.nearest(value).filter(|&count| self.names(count, value)),
             whole => self.whole(i128::from(whole.as_i64()?)),
         }
@@ -181,10 +181,10 @@ impl Ratio {
         (i128::from(count) * i128::from(self.divide) - i128::from(self.add), i128::from(self.multiply))
     }
 
-    fn fraction32(self, count: i64) -> Option<f32> {
+    fn fraction32(self, count: i64) -> f32 {
         let (numerator, denominator) = self.fraction(count);
         // Both are far below 2^127 and single precision needs 24 bits, so double rounding cannot matter but in exact ties.
-        Some((numerator as f64 / denominator as f64) as f32)
+        (numerator as f64 / denominator as f64) as f32
     }
 
     /// True if `value` is the float nearest to the raw value that stands for `count`.
