@@ -30,9 +30,11 @@ use crate::executor::{Job, Outcome};
 use crate::plan::{Plan, Settings, build};
 use crate::receipt::Receipt;
 use crate::recipe::Recipe;
+use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
 use crate::target::Target;
 use crate::target::zarr::{ZarrReader, ZarrTarget, default_codecs};
+use crate::transform::Absent;
 use crate::work::{WorkError, Workshop};
 use append::Hindrance;
 use report::Report;
@@ -134,9 +136,21 @@ pub fn plan_with(recipe: &Recipe, options: &Options, setting: Setting<'_>, state
     let scanner = scan::Scanner { recipe, sources, state, reporter: &**setting.reporter, stop: setting.stop, width };
     let scan = scanner.scan()?;
     let present = scan.present(recipe);
+    let mistakes: Vec<Diagnostic> = scan.absent.iter().map(|absent| step_name_absent(recipe, absent)).collect();
+    if !mistakes.is_empty() {
+        return Err(RunError::Recipe(mistakes));
+    }
     let combined = combine(&present, &scan.scanned).map_err(RunError::Recipe)?;
     let settings = Settings { memory: options.memory, threads: options.threads, default_codecs };
     build(&present, combined, scan.identities, &settings).map_err(RunError::Recipe)
+}
+
+fn step_name_absent(recipe: &Recipe, absent: &Absent) -> Diagnostic {
+    let problem = Diagnostic::error(Code::StepNameAbsent, format!("no input has `{}`", absent.name)).help("take the name out of the step, or spell it as `gristmill inspect FILE` shows it (names are those after the steps before)");
+    match recipe.steps.get(absent.step) {
+        Some((step, span)) => problem.at(*span, format!("step `{}` names it", step.name())),
+        None => problem,
+    }
 }
 
 fn timed<T>(report: &mut Report, phase: &str, step: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
