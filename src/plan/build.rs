@@ -46,8 +46,8 @@ impl Settings {
 /// Decides chunks, codecs and slabs.
 ///
 /// # Errors
-/// Every problem that the combined dataset shows in the recipe's output section: unknown dimensions, too many objects, a chunk
-/// that memory cannot hold.
+/// Every problem that the combined dataset shows in the recipe's sections `output` and `expect`: unknown names, too many objects,
+/// a chunk that memory cannot hold, an expectation that does not hold.
 pub fn build(recipe: &Recipe, combined: Combined, identities: Vec<Identity>, settings: &Settings) -> Result<Plan, Vec<Diagnostic>> {
     let mut problems = unknown_names(recipe, &combined.schema);
     let Combined { mut schema, axes, contents, mut warnings, source_chunks } = combined;
@@ -74,7 +74,9 @@ pub fn build(recipe: &Recipe, combined: Combined, identities: Vec<Identity>, set
         axes,
         contents,
         warnings: Vec::new(),
+        expect: recipe.expect.clone(),
     };
+    problems.extend(plan.broken_expectations());
     if problems.is_empty() {
         match stage(&plan, &source_chunks, settings, recipe) {
             Ok(stage) => plan.stages.push(stage),

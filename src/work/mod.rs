@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::array::Values;
+use crate::cf::statistics::{Counting, Statistics};
 use crate::codec;
 use crate::grid::Region;
 use crate::plan::{Plan, PlannedContent, Task, Work, object_shape};
@@ -77,6 +78,8 @@ pub struct Workshop {
     inputs: Inputs,
     encoders: Vec<Encoder>,
     published: Vec<Vec<u64>>,
+    /// [`Plan::counted`].
+    counted: Vec<Option<Counting>>,
 }
 
 /// A task whose inputs are open and whose reads are known.
@@ -122,7 +125,8 @@ impl Workshop {
     /// [`WorkError::Target`] if a variable's encoding cannot be carried out.
     pub fn new(plan: Plan, sources: Arc<dyn SourceStore>, target: Arc<dyn Target>) -> Result<Self, WorkError> {
         let encoders = plan.schema.variables.iter().map(Encoder::new).collect::<Result<_, _>>()?;
-        Ok(Self { plan_id: plan.identity(), plan, sources, target, inputs: Inputs::default(), encoders, published: Vec::new() })
+        let counted = plan.counted();
+        Ok(Self { plan_id: plan.identity(), counted, plan, sources, target, inputs: Inputs::default(), encoders, published: Vec::new() })
     }
 
     /// Leaves objects as they are that an append does not touch: for each variable, how many along each dimension.
@@ -253,7 +257,7 @@ impl Workshop {
         if let (Work::Known { .. }, PlannedContent::Known(array)) = (&prepared.task.work, &self.plan.contents[object.variable]) {
             object.place_known(array)?;
         }
-        object.encode(&self.encoders[object.variable])
+        object.encode(&self.encoders[object.variable], self.counted[object.variable].as_ref())
     }
 
     /// Stores an encoded object; gives the receipt when it was the task's last.
@@ -282,6 +286,17 @@ impl Workshop {
             chunks,
             inputs: inputs.into_values().collect(),
             raw_bytes: prepared.task.bytes,
+            statistics: self.statistics(prepared),
         }
+    }
+
+    /// Statistics of all objects of a task, by variable.
+    fn statistics(&self, prepared: &Prepared) -> BTreeMap<String, Statistics> {
+        let mut statistics: BTreeMap<String, Statistics> = BTreeMap::new();
+        for (object, counted) in prepared.objects.iter().filter_map(|object| Some((object, object.counted()?))) {
+            let name = self.plan.schema.variables[object.variable].name.clone();
+            statistics.entry(name).or_default().add(counted);
+        }
+        statistics
     }
 }
