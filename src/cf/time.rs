@@ -298,6 +298,8 @@ fn parse_zone(text: &str) -> Option<i64> {
     let (sign, digits) = match text.split_at_checked(1)? {
         ("+", digits) => (1, digits),
         ("-", digits) => (-1, digits),
+        // Without a sign readers disagree (UDUNITS: east; cftime: nothing), so only what is nothing either way is read.
+        _ if text.bytes().all(|byte| matches!(byte, b'0' | b':')) => (1, text),
         _ => return None,
     };
     let (hours, minutes) = match digits.split_once(':') {
@@ -347,6 +349,7 @@ mod tests {
             "days since 1850-01-01 00:00:00 UTC",
             "days since 1850-01-01 02:00 +02:00",
             "d since 1849-12-31 19:30:00 -0430",
+            "days since 1850-01-01 00:00:00 0:00",
         ];
         let all: Vec<_> = same.iter().map(|text| units(text)).collect();
         assert!(all.iter().all(|read| read.is_ok() && *read == all[0]), "{all:?}");
@@ -361,9 +364,15 @@ mod tests {
     fn refuses_what_cannot_be_exact() {
         assert!(matches!(units("hour since 0000-01-01 00:00:00"), Err(TimeError::NoSuchDate(..))));
         assert!(matches!(units("months since 1850-01-01"), Err(TimeError::NoFixedLength(_))));
-        for text in
-            ["days", "day as %Y%m%d.%f", "days since", "days since yesterday", "days since 2000-01-01 25:00", "parsecs since 2000-01-01"]
-        {
+        for text in [
+            "days",
+            "day as %Y%m%d.%f",
+            "days since",
+            "days since yesterday",
+            "days since 2000-01-01 25:00",
+            "days since 2000-01-01 00:00:00 1:00",
+            "parsecs since 2000-01-01",
+        ] {
             assert!(matches!(units(text), Err(TimeError::NotUnits(_))), "{text}");
         }
         assert!(is_reference("hour since 0000-01-01 00:00:00") && !is_reference("m s-1") && !is_reference("since"));
