@@ -36,7 +36,7 @@ use crate::work::{WorkError, Workshop};
 use report::Report;
 use state::{Committed, State};
 
-pub use error::{RunError, with_causes};
+pub use error::{Problem, RunError, with_causes};
 
 /// Exit code of an interrupted, resumable run (DESIGN §8).
 pub const INTERRUPTED: u8 = 75;
@@ -147,8 +147,10 @@ fn timed_with<T>(report: &mut Report, phase: &str, step: impl FnOnce(&mut Report
 /// The saved plan, if it makes the same store from the same files and still fits; else the fresh one.
 fn adopt(fresh: Plan, state: &State, options: &Options) -> Result<Plan, RunError> {
     let Some(saved) = state.plan()? else { return Ok(fresh) };
-    let same = Plan { stages: saved.stages.clone(), ..fresh.clone() }.identity() == saved.identity();
-    Ok(if same && saved.memory <= options.memory { saved } else { fresh })
+    // A saved plan lacks the secrets of its addresses: only how it cut the work is taken over.
+    let resumed = Plan { stages: saved.stages.clone(), memory: saved.memory, ..fresh.clone() };
+    let same = resumed.identity() == saved.identity();
+    Ok(if same && saved.memory <= options.memory { resumed } else { fresh })
 }
 
 /// True if the target already shows this plan's result; an error if it holds anything that is not ours to write over.

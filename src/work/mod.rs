@@ -21,7 +21,7 @@ use crate::grid::Region;
 use crate::plan::{Plan, PlannedContent, Task, Work, object_shape};
 use crate::receipt::{ChunkRef, InputRead, Receipt};
 use crate::source::SourceError;
-use crate::store::{SourceStore, StoreError};
+use crate::store::{SourceStore, StoreError, shown};
 use crate::target::zarr::Encoder;
 use crate::target::{ChunkPayload, Target, TargetError};
 
@@ -42,7 +42,7 @@ pub enum WorkError {
     #[error(transparent)]
     Target(#[from] TargetError),
     /// A file is not what it was when it was scanned, or not what the plan says.
-    #[error("{url}: {message}")]
+    #[error("{}: {message}", shown(url))]
     Changed {
         /// The file.
         url: String,
@@ -50,7 +50,7 @@ pub enum WorkError {
         message: String,
     },
     /// A file's values cannot become the result's without loss.
-    #[error("{url}: variable `{variable}`: {message}")]
+    #[error("{}: variable `{variable}`: {message}", shown(url))]
     Conversion {
         /// The file.
         url: String,
