@@ -31,17 +31,15 @@ use crate::executor::{Job, Outcome};
 use crate::plan::{Plan, Settings, build};
 use crate::receipt::Receipt;
 use crate::recipe::Recipe;
-use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
 use crate::target::Target;
 use crate::target::zarr::{ZarrReader, ZarrTarget, default_codecs};
-use crate::transform::Absent;
 use crate::work::{WorkError, Workshop};
 use append::Hindrance;
 use report::Report;
 use state::{Committed, State};
 
-pub use error::{RunError, with_causes};
+pub use error::{Problem, RunError, with_causes};
 
 /// Exit code of an interrupted, resumable run (DESIGN §8).
 pub const INTERRUPTED: u8 = 75;
@@ -143,21 +141,9 @@ pub fn plan_with(recipe: &Recipe, options: &Options, setting: Setting<'_>, state
     let scanner = scan::Scanner { recipe, sources, state, reporter: &**setting.reporter, stop: setting.stop, width };
     let scan = scanner.scan()?;
     let present = scan.present(recipe);
-    let mistakes: Vec<Diagnostic> = scan.absent.iter().map(|absent| step_name_absent(recipe, absent)).collect();
-    if !mistakes.is_empty() {
-        return Err(RunError::Recipe(mistakes));
-    }
     let combined = combine(&present, &scan.scanned).map_err(RunError::Recipe)?;
     let settings = Settings { memory: options.memory, threads: options.threads, default_codecs };
     build(&present, combined, scan.identities, &settings).map_err(RunError::Recipe)
-}
-
-fn step_name_absent(recipe: &Recipe, absent: &Absent) -> Diagnostic {
-    let problem = Diagnostic::error(Code::StepNameAbsent, format!("no input has `{}`", absent.name)).help("take the name out of the step, or spell it as `gristmill inspect FILE` shows it (names are those after the steps before)");
-    match recipe.steps.get(absent.step) {
-        Some((step, span)) => problem.at(*span, format!("step `{}` names it", step.name())),
-        None => problem,
-    }
 }
 
 fn timed<T>(report: &mut Report, phase: &str, step: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
@@ -174,9 +160,11 @@ fn timed_with<T>(report: &mut Report, phase: &str, step: impl FnOnce(&mut Report
 /// The saved plan, if it makes the same store from the same files and still fits; else the fresh one.
 fn adopt(fresh: Plan, state: &State, options: &Options) -> Result<Plan, RunError> {
     let Some(saved) = state.plan()? else { return Ok(fresh) };
-    let same = Plan { stages: saved.stages.clone(), ..fresh.clone() }.identity() == saved.identity();
-    // What is expected is no part of the identity: the recipe as it is now counts.
-    Ok(if same && saved.memory <= options.memory { Plan { expect: fresh.expect, ..saved } } else { fresh })
+    // A saved plan lacks the secrets of its addresses, and what is expected is no part of its identity: only how it cut the work
+    // is taken over.
+    let resumed = Plan { stages: saved.stages.clone(), memory: saved.memory, ..fresh.clone() };
+    let same = resumed.identity() == saved.identity();
+    Ok(if same && saved.memory <= options.memory { resumed } else { fresh })
 }
 
 /// How a plan stands to what is at its target.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::RunError;
+use super::{Problem, RunError};
 use crate::plan::Plan;
 use crate::receipt::{InputRead, Receipt};
 
@@ -26,7 +26,7 @@ pub struct Report {
     /// Exit code.
     pub exit: u8,
     /// What went wrong.
-    pub errors: Vec<String>,
+    pub errors: Vec<Problem>,
     /// What a person should know.
     pub warnings: Vec<String>,
     /// [`Plan::identity`].
@@ -94,7 +94,7 @@ impl Report {
         self.value_bytes = plan.bytes();
         self.warnings.clone_from(&plan.warnings);
         let input = |input: &crate::plan::PlannedInput| InputReport {
-            url: input.url.clone(),
+            url: crate::pattern::without_secrets(&input.url),
             size: input.identity.size,
             etag: input.identity.etag.clone(),
             modified: input.identity.modified.clone(),
@@ -132,6 +132,6 @@ impl Report {
         };
         self.outcome = outcome.to_owned();
         self.exit = exit;
-        self.errors = result.as_ref().err().map(RunError::messages).unwrap_or_default();
+        self.errors = result.as_ref().err().map(RunError::problems).unwrap_or_default();
     }
 }

@@ -22,7 +22,7 @@ use crate::grid::Region;
 use crate::plan::{Plan, PlannedContent, Task, Work, object_shape};
 use crate::receipt::{ChunkRef, InputRead, Receipt};
 use crate::source::SourceError;
-use crate::store::{SourceStore, StoreError};
+use crate::store::{SourceStore, StoreError, shown};
 use crate::target::zarr::Encoder;
 use crate::target::{ChunkPayload, Target, TargetError};
 
@@ -43,7 +43,7 @@ pub enum WorkError {
     #[error(transparent)]
     Target(#[from] TargetError),
     /// A file is not what it was when it was scanned, or not what the plan says.
-    #[error("{url}: {message}")]
+    #[error("{}: {message}", shown(url))]
     Changed {
         /// The file.
         url: String,
@@ -51,7 +51,7 @@ pub enum WorkError {
         message: String,
     },
     /// A file's values cannot become the result's without loss.
-    #[error("{url}: variable `{variable}`: {message}")]
+    #[error("{}: variable `{variable}`: {message}", shown(url))]
     Conversion {
         /// The file.
         url: String,
