@@ -273,7 +273,15 @@ mod tests {
     fn counting(dtype: DataType, attributes: &[(&str, Scalar)]) -> Counting {
         let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), Attribute::Numbers(vec![*value])));
         let attributes = Attributes(attributes.collect());
-        Counting::of(&Variable { name: "v".into(), dtype, dimensions: vec![], attributes, coordinate: false, encoding: Encoding::default() }).unwrap()
+        Counting::of(&Variable {
+            name: "v".into(),
+            dtype,
+            dimensions: vec![],
+            attributes,
+            coordinate: false,
+            encoding: Encoding::default(),
+        })
+        .unwrap()
     }
 
     fn array(scalars: &[Scalar]) -> Array {
@@ -282,14 +290,26 @@ mod tests {
 
     #[test]
     fn packed_integers_are_unpacked_and_marks_are_missing() {
-        let packed = [("scale_factor", Scalar::Float64(-0.5)), ("add_offset", Scalar::Float64(10.0)), ("_FillValue", Scalar::Int16(-999)), ("missing_value", Scalar::Int16(7))];
+        let packed = [
+            ("scale_factor", Scalar::Float64(-0.5)),
+            ("add_offset", Scalar::Float64(10.0)),
+            ("_FillValue", Scalar::Int16(-999)),
+            ("missing_value", Scalar::Int16(7)),
+        ];
         let counted = counting(DataType::Int16, &packed).array(&array(&[-999, 4, 7, -6, 0].map(Scalar::Int16)));
         assert_eq!(counted, Statistics { values: 5, missing: 2, smallest: 8.0, largest: 13.0 });
     }
 
     #[test]
     fn bytes_are_unsigned_where_declared() {
-        let mut variable = Variable { name: "v".into(), dtype: DataType::Int8, dimensions: vec![], attributes: Attributes::default(), coordinate: false, encoding: Encoding::default() };
+        let mut variable = Variable {
+            name: "v".into(),
+            dtype: DataType::Int8,
+            dimensions: vec![],
+            attributes: Attributes::default(),
+            coordinate: false,
+            encoding: Encoding::default(),
+        };
         variable.attributes.set("_Unsigned", Attribute::Text("true".into()));
         variable.attributes.set("_FillValue", Attribute::Numbers(vec![Scalar::Int8(-1)]));
         let counted = Counting::of(&variable).unwrap().array(&array(&[-1, -2, 3].map(Scalar::Int8)));
