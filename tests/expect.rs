@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use gristmill::array::FillValue;
+use gristmill::array::{FillValue, Scalar};
 use gristmill::cf::statistics::Statistics;
 use gristmill::event::{Event, Phase, Reporter};
 use gristmill::grid::Region;
@@ -104,10 +104,10 @@ impl Bench {
         let store = store::target(self.target().to_str().unwrap(), &access()).unwrap();
         let reader = ZarrReader::open(store, Absent::Hole).unwrap().expect("a visible store");
         let described = reader.schema().variable(variable).unwrap().clone();
-        let number = |name| described.attributes.number(name).map(|number| number.as_f64());
+        let number = |name| described.attributes.number(name).map(Scalar::as_f64);
         let values = reader.read(variable, &Region::whole(&reader.schema().shape(&described))).unwrap();
         let (scale, offset) = (number("scale_factor").unwrap_or(1.0), number("add_offset").unwrap_or(0.0));
-        let raw: Vec<f64> = values.scalars().map(|value| value.as_f64()).collect();
+        let raw: Vec<f64> = values.scalars().map(Scalar::as_f64).collect();
         let fill = match described.encoding.fill {
             Some(FillValue::Number(fill)) => fill.as_f64(),
             _ => f64::NAN,
