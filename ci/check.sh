@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # What must hold before a change is shown to anybody: format, lints, documentation, layers, file lengths, licences.
-# Uses the release profile, so that the C code in dependencies is built once for this and for ci/test.sh.
+#   ci/check.sh            release profile: the C code in dependencies is built once for this and for ci/test.sh
+#   PROFILE=dev ci/check.sh    where the dev profile is already built
 set -uo pipefail
 cd "$(dirname "$0")/.."
+profile=${PROFILE:-release}
 failed=()
 step() {
   local name=$1
@@ -16,7 +18,7 @@ file_lengths() {
   long=$(find src -name '*.rs' -exec wc -l {} + | awk '$2 != "total" && $1 > 500 { print "  " $2 " has " $1 " lines; split it by meaning (limit 500)" }')
   [ -z "$long" ] || { echo "$long"; return 1; }
 }
-documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --release --locked --no-deps; }
+documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --profile "$profile" --locked --no-deps; }
 scripts() {
   local script
   for script in ci/*.sh .ci/run; do bash -n "$script" || return 1; done
@@ -26,9 +28,9 @@ scripts() {
 step "cargo fmt" cargo fmt --all -- --check
 step "file lengths" file_lengths
 step "scripts parse" scripts
-step "clippy" cargo clippy --quiet --release --locked --all-targets -- -D warnings
+step "clippy" cargo clippy --quiet --profile "$profile" --locked --all-targets -- -D warnings
 step "documentation" documentation
-step "layers" cargo test --quiet --release --locked --test layers
+step "layers" cargo test --quiet --profile "$profile" --locked --test layers
 if command -v cargo-deny >/dev/null; then
   step "cargo deny" cargo deny --all-features check licenses bans sources
 else

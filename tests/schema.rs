@@ -1,6 +1,8 @@
 //! The generated files equal the types they are made from; every shipped recipe and every example of the manual parses.
 //! `GRISTMILL_BLESS=1` writes the generated files anew.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

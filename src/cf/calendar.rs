@@ -176,14 +176,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALL: [Calendar; 6] = [
-        Calendar::Standard,
-        Calendar::ProlepticGregorian,
-        Calendar::Julian,
-        Calendar::NoLeap,
-        Calendar::AllLeap,
-        Calendar::Day360,
-    ];
+    const ALL: [Calendar; 6] =
+        [Calendar::Standard, Calendar::ProlepticGregorian, Calendar::Julian, Calendar::NoLeap, Calendar::AllLeap, Calendar::Day360];
 
     #[test]
     fn knows_julian_day_numbers() {

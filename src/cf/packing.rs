@@ -1,4 +1,4 @@
-//! Packing and missing values as attributes declare them (CF §8.1, §2.5.1; NetCDF User's Guide for `_Unsigned`).
+//! Packing and missing values as attributes declare them (CF §8.1, §2.5.1; `NetCDF` User's Guide for `_Unsigned`).
 //!
 //! Reads attributes, touches no values. Invariant: marks are returned only in the type of the stored values; one that the type
 //! cannot hold is reported, not bent.
@@ -20,6 +20,8 @@ pub struct Packing {
 pub struct Marks {
     /// `_FillValue`, if the type can hold it.
     pub fill: Option<Scalar>,
+    /// What of `missing_value` the type can hold, in the order of the attribute.
+    pub missing: Vec<Scalar>,
     /// `_FillValue` and all of `missing_value`, each once.
     pub all: Vec<Scalar>,
     /// Declared marks that the type cannot hold: attribute and value.
@@ -75,8 +77,9 @@ pub fn marks(variable: &Variable) -> Marks {
                 marks.unfit.push((name, number));
                 continue;
             };
-            if name == "_FillValue" {
-                marks.fill = Some(mark);
+            match name {
+                "_FillValue" => marks.fill = Some(mark),
+                _ => marks.missing.push(mark),
             }
             if !marks.all.iter().any(|known| known.identical(mark)) {
                 marks.all.push(mark);
@@ -88,7 +91,9 @@ pub fn marks(variable: &Variable) -> Marks {
 
 fn as_stored(number: Scalar, variable: &Variable) -> Option<Scalar> {
     match variable.dtype {
-        DataType::Float32 => Some(Scalar::Float32(number.as_f64() as f32)).filter(|mark| mark.as_f64().is_finite() || !number.as_f64().is_finite()),
+        DataType::Float32 => {
+            Some(Scalar::Float32(number.as_f64() as f32)).filter(|mark| mark.as_f64().is_finite() || !number.as_f64().is_finite())
+        }
         dtype => number.cast(dtype).or_else(|| {
             let unsigned = is_unsigned(variable).then(|| number.cast(unsigned(dtype)))??;
             Scalar::from_bytes(dtype, &unsigned.to_bytes())
@@ -131,7 +136,14 @@ mod tests {
 
     fn variable(dtype: DataType, attributes: &[(&str, Attribute)]) -> Variable {
         let attributes = crate::dataset::Attributes(attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect());
-        Variable { name: "v".into(), dtype, dimensions: vec![], attributes, coordinate: false, encoding: crate::dataset::Encoding::default() }
+        Variable {
+            name: "v".into(),
+            dtype,
+            dimensions: vec![],
+            attributes,
+            coordinate: false,
+            encoding: crate::dataset::Encoding::default(),
+        }
     }
 
     fn numbers(values: &[Scalar]) -> Attribute {
@@ -140,12 +152,17 @@ mod tests {
 
     #[test]
     fn marks_take_the_variables_type() {
-        let float = variable(DataType::Float32, &[("_FillValue", numbers(&[Scalar::Float32(1e20)])), ("missing_value", numbers(&[Scalar::Float64(1e20)]))]);
+        let float = variable(
+            DataType::Float32,
+            &[("_FillValue", numbers(&[Scalar::Float32(1e20)])), ("missing_value", numbers(&[Scalar::Float64(1e20)]))],
+        );
         assert_eq!(marks(&float).all, [Scalar::Float32(1e20)]);
-        let byte = variable(DataType::Int8, &[("_FillValue", numbers(&[Scalar::Int16(999)])), ("missing_value", numbers(&[Scalar::Int16(-9)]))]);
+        let byte =
+            variable(DataType::Int8, &[("_FillValue", numbers(&[Scalar::Int16(999)])), ("missing_value", numbers(&[Scalar::Int16(-9)]))]);
         assert_eq!((marks(&byte).fill, marks(&byte).all), (None, vec![Scalar::Int8(-9)]));
         assert_eq!(marks(&byte).unfit, [("_FillValue", Scalar::Int16(999))]);
-        let unsigned = variable(DataType::Int8, &[("_Unsigned", Attribute::Text("true".into())), ("_FillValue", numbers(&[Scalar::UInt8(255)]))]);
+        let unsigned =
+            variable(DataType::Int8, &[("_Unsigned", Attribute::Text("true".into())), ("_FillValue", numbers(&[Scalar::UInt8(255)]))]);
         assert_eq!(marks(&unsigned).fill, Some(Scalar::Int8(-1)));
     }
 

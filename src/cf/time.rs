@@ -73,35 +73,14 @@ impl TimeUnits {
     /// An instant as people write it: `2006-01-01T06:00:00`; fractions only when there are any.
     #[must_use]
     pub fn instant(&self, value: Scalar) -> String {
-        self.microseconds(value).map_or_else(|| value.plain(), |micros| self.calendar_text(micros))
-    }
-
-    /// The instant of a value in microseconds since day 0 of the calendar; `None` for NaN and what lies beyond all dates.
-    #[must_use]
-    pub fn microseconds(&self, value: Scalar) -> Option<i64> {
         let micros = match value.as_i64() {
             Some(whole) => i128::from(whole) * i128::from(self.nanoseconds) / 1000,
-            None if value.as_f64().is_nan() => return None,
             None => (value.as_f64() * self.nanoseconds as f64 / 1000.0).round() as i128,
         };
-        i64::try_from(micros.checked_add(i128::from(self.epoch))?).ok()
-    }
-
-    /// An instant, in microseconds since day 0 of the calendar, as people write it.
-    #[must_use]
-    pub fn calendar_text(&self, micros: i64) -> String {
-        Instant(self.calendar, micros).to_string()
-    }
-
-    /// How many microseconds a value may lie from the instant that it stands for: the rounding of floats, 0 for integers.
-    #[must_use]
-    pub fn rounding(&self, value: Scalar) -> i64 {
-        let step = match value {
-            Scalar::Float32(_) => f64::from(f32::EPSILON),
-            Scalar::Float64(_) => f64::EPSILON,
-            _ => return 0,
-        };
-        (value.as_f64().abs() * step * self.nanoseconds as f64 / 1000.0).ceil() as i64 + 1
+        match i64::try_from(micros + i128::from(self.epoch)) {
+            Ok(micros) => Instant(self.calendar, micros).to_string(),
+            Err(_) => value.plain(),
+        }
     }
 
     /// The same epoch as units text, counted in another unit: `hours since 1850-01-01`.
@@ -191,7 +170,8 @@ impl Ratio {
         if !whole.is_finite() || whole.abs() > 9.0e15 {
             return None;
         }
-        let numerator = (whole as i128) * i128::from(self.multiply) + i128::from(self.add) + (fraction * self.multiply as f64).round() as i128;
+        let numerator =
+            (whole as i128) * i128::from(self.multiply) + i128::from(self.add) + (fraction * self.multiply as f64).round() as i128;
         let divide = i128::from(self.divide);
         i64::try_from((2 * numerator + divide).div_euclid(2 * divide)).ok()
     }
@@ -230,7 +210,8 @@ fn within_half_step(numerator: i128, denominator: i128, value: f64) -> bool {
         return false;
     }
     let Some(scaled) = numerator.checked_mul(2).and_then(|twice| twice.checked_mul(1 << shift)) else { return false };
-    let Some(distance) = mantissa.checked_mul(2).and_then(|twice| twice.checked_mul(denominator)).map(|exact| (scaled - exact).abs()) else {
+    let Some(distance) = mantissa.checked_mul(2).and_then(|twice| twice.checked_mul(denominator)).map(|exact| (scaled - exact).abs())
+    else {
         return false;
     };
     distance <= denominator
@@ -317,6 +298,8 @@ fn parse_zone(text: &str) -> Option<i64> {
     let (sign, digits) = match text.split_at_checked(1)? {
         ("+", digits) => (1, digits),
         ("-", digits) => (-1, digits),
+        // Without a sign readers disagree (UDUNITS: east; cftime: nothing), so only what is nothing either way is read.
+        _ if text.bytes().all(|byte| matches!(byte, b'0' | b':')) => (1, text),
         _ => return None,
     };
     let (hours, minutes) = match digits.split_once(':') {
@@ -366,18 +349,30 @@ mod tests {
             "days since 1850-01-01 00:00:00 UTC",
             "days since 1850-01-01 02:00 +02:00",
             "d since 1849-12-31 19:30:00 -0430",
+            "days since 1850-01-01 00:00:00 0:00",
         ];
         let all: Vec<_> = same.iter().map(|text| units(text)).collect();
         assert!(all.iter().all(|read| read.is_ok() && *read == all[0]), "{all:?}");
         assert_eq!(units("hours since 0001-01-01T00:00:00Z").map(|units| units.nanoseconds), Ok(3_600_000_000_000));
-        assert_eq!(units("seconds since 1990-1-1 0:0:0").map(|units| units.instant(Scalar::Float64(1.5))), Ok("1990-01-01T00:00:01.500000".into()));
+        assert_eq!(
+            units("seconds since 1990-1-1 0:0:0").map(|units| units.instant(Scalar::Float64(1.5))),
+            Ok("1990-01-01T00:00:01.500000".into())
+        );
     }
 
     #[test]
     fn refuses_what_cannot_be_exact() {
         assert!(matches!(units("hour since 0000-01-01 00:00:00"), Err(TimeError::NoSuchDate(..))));
         assert!(matches!(units("months since 1850-01-01"), Err(TimeError::NoFixedLength(_))));
-        for text in ["days", "day as %Y%m%d.%f", "days since", "days since yesterday", "days since 2000-01-01 25:00", "parsecs since 2000-01-01"] {
+        for text in [
+            "days",
+            "day as %Y%m%d.%f",
+            "days since",
+            "days since yesterday",
+            "days since 2000-01-01 25:00",
+            "days since 2000-01-01 00:00:00 1:00",
+            "parsecs since 2000-01-01",
+        ] {
             assert!(matches!(units(text), Err(TimeError::NotUnits(_))), "{text}");
         }
         assert!(is_reference("hour since 0000-01-01 00:00:00") && !is_reference("m s-1") && !is_reference("since"));
@@ -407,10 +402,21 @@ mod tests {
 
     #[test]
     fn finds_the_coarsest_exact_unit() {
-        let array = |values: &[f64]| Array::from_scalars(crate::array::DataType::Float64, vec![values.len() as u64], &values.iter().map(|v| Scalar::Float64(*v)).collect::<Vec<_>>()).unwrap();
+        let array = |values: &[f64]| {
+            Array::from_scalars(
+                crate::array::DataType::Float64,
+                vec![values.len() as u64],
+                &values.iter().map(|v| Scalar::Float64(*v)).collect::<Vec<_>>(),
+            )
+            .unwrap()
+        };
         let found = |parts: &[(&str, &[f64])]| {
             let arrays: Vec<_> = parts.iter().map(|(_, values)| array(values)).collect();
-            let times: Vec<_> = parts.iter().zip(&arrays).map(|((text, _), array)| Times { units: units(text).unwrap(), values: Some(array), missing: &[], whole: false }).collect();
+            let times: Vec<_> = parts
+                .iter()
+                .zip(&arrays)
+                .map(|((text, _), array)| Times { units: units(text).unwrap(), values: Some(array), missing: &[], whole: false })
+                .collect();
             join(&times).map(|unit| TARGET_UNITS[unit].0)
         };
         assert_eq!(found(&[("days since 1850-01-01", &[0.0, 1.0]), ("days since 1860-01-01", &[0.0])]), Some("days"));

@@ -98,11 +98,8 @@ fn axis(axis: &crate::pattern::Axis) -> String {
 
 fn json_summary(recipe: &Recipe, warnings: &str) -> String {
     let url = |input: Option<&crate::pattern::Input>| input.map(|input| input.url.clone());
-    let axes: Vec<serde_json::Value> = recipe
-        .axes
-        .iter()
-        .map(|axis| serde_json::json!({"role": axis.role, "keys": axis.keys, "length": axis.positions.len()}))
-        .collect();
+    let axes: Vec<serde_json::Value> =
+        recipe.axes.iter().map(|axis| serde_json::json!({"role": axis.role, "keys": axis.keys, "length": axis.positions.len()})).collect();
     serde_json::json!({
         "ok": true,
         "id": recipe.id,

@@ -6,7 +6,7 @@
 mod check;
 mod completions;
 pub mod exit;
-pub mod inspect;
+mod inspect;
 mod interrupt;
 mod load;
 mod plan;
@@ -19,9 +19,14 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Turns archives of NetCDF and HDF5 files into one analysis-ready Zarr store.
+/// Turns archives of `NetCDF` and HDF5 files into one analysis-ready Zarr store.
 #[derive(Debug, Parser)]
-#[command(name = "gristmill", version, arg_required_else_help = true)]
+#[command(
+    name = "gristmill",
+    version,
+    about = "Turns archives of NetCDF and HDF5 files into one analysis-ready Zarr store",
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// What every command understands.
     #[command(flatten)]
@@ -71,8 +76,10 @@ pub enum Command {
     Plan(plan::Plan),
     /// Bake a recipe into a Zarr store
     Run(run::Run),
+    /// Show what a source file holds
+    Inspect(inspect::Inspect),
     /// Print the JSON Schema of a recipe
-    Schema(schema::Schema),
+    Schema,
     /// Print a completion script for a shell
     Completions(completions::Completions),
 }
@@ -146,7 +153,8 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Check(command) => command.run(terminal),
         Command::Plan(command) => command.run(terminal),
         Command::Run(command) => command.run(terminal),
-        Command::Schema(command) => command.run(terminal),
+        Command::Inspect(command) => command.run(terminal),
+        Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
     }
 }

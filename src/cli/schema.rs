@@ -2,18 +2,10 @@
 
 use std::io;
 
-use clap::Args;
-
 use super::{Terminal, exit};
 use crate::recipe::document;
 
-/// Print the JSON Schema of a recipe.
-#[derive(Debug, Args)]
-pub struct Schema {}
-
-impl Schema {
-    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
-        terminal.print(&document::schema_text())?;
-        Ok(exit::DONE)
-    }
+pub(super) fn run(terminal: &mut Terminal<'_>) -> io::Result<u8> {
+    terminal.print(&document::schema_text())?;
+    Ok(exit::DONE)
 }

@@ -259,7 +259,10 @@ fn expand_zstd(input: &[u8], output: &mut Vec<u8>, limit: usize) -> Result<(), C
     output.clear();
     reserve(output, limit)?;
     let refuse = |cause: std::io::Error| CodecError::Damaged { filter: "zstd".to_owned(), message: cause.to_string() };
-    zstd::bulk::decompress_to_buffer(input, output).map(|_| ()).map_err(refuse)
+    output.resize(limit, 0);
+    let size = zstd::bulk::decompress_to_buffer(input, output.as_mut_slice()).map_err(refuse)?;
+    output.truncate(size);
+    Ok(())
 }
 
 /// Makes room without aborting the process when a damaged header asks for too much.

@@ -2,11 +2,12 @@
 
 /// Puts the bytes of each element of `item` bytes together again. Bytes after the last whole element stay where they are.
 pub(super) fn undo(input: &[u8], item: usize, output: &mut Vec<u8>) {
-    output.clear();
     if item <= 1 || input.len() < item {
+        output.clear();
         output.extend_from_slice(input);
         return;
     }
+    // Every byte is overwritten, so what an earlier chunk left here need not be cleared.
     output.resize(input.len(), 0);
     let count = input.len() / item;
     let (planes, rest) = input.split_at(count * item);

@@ -81,7 +81,8 @@ pub(super) fn alike(left: &Attribute, right: &Attribute) -> bool {
 }
 
 fn same_number(left: Scalar, right: Scalar) -> bool {
-    left.identical(right) || left.cast(right.dtype()).is_some_and(|left| left == right || (left.as_f64().is_nan() && right.as_f64().is_nan()))
+    left.identical(right)
+        || left.cast(right.dtype()).is_some_and(|left| left == right || (left.as_f64().is_nan() && right.as_f64().is_nan()))
 }
 
 /// Attributes of the whole, or of a group of it.
@@ -96,10 +97,18 @@ pub(super) fn of_whole<'a>(
 }
 
 /// Attributes of a variable; those that its storage decides are replaced by the storage's own.
-pub(super) fn of_variable(survey: &Survey<'_>, group: &Group<'_>, storage: &Storage, conflicts: &mut Conflicts, warnings: &mut Vec<String>) -> Attributes {
+pub(super) fn of_variable(
+    survey: &Survey<'_>,
+    group: &Group<'_>,
+    storage: &Storage,
+    conflicts: &mut Conflicts,
+    warnings: &mut Vec<String>,
+) -> Attributes {
     let timed = group.variants.iter().all(|variant| variant.clock.is_some());
     let special = |name: &str| {
-        PACKING_ATTRIBUTES.contains(&name) || (timed && ["units", "calendar"].contains(&name)) || (storage.revalued && VALID.contains(&name))
+        PACKING_ATTRIBUTES.contains(&name)
+            || (timed && ["units", "calendar"].contains(&name))
+            || (storage.revalued && VALID.contains(&name))
     };
     let (all, count) = merged(group.variants.iter().map(|variant| (variant.member, &variant.variable.attributes)));
     let (contract, others): (Vec<_>, Vec<_>) = all.into_iter().filter(|one| !special(one.name)).partition(|one| is_contract(one.name));
@@ -136,13 +145,14 @@ fn check_contract(survey: &Survey<'_>, group: &Group<'_>, one: &Merged<'_>, coun
 /// Attributes that no contract names, by the recipe's policy.
 fn rest(survey: &Survey<'_>, label: &str, all: Vec<Merged<'_>>, conflicts: &mut Conflicts, warnings: &mut Vec<String>) -> Attributes {
     let (mut kept, mut dropped) = (Attributes::default(), Vec::new());
+    let mut keep = |one: &Merged<'_>| kept.0.push((one.name.to_owned(), one.value.clone()));
     for one in all {
         let of_one_file = OF_ONE_FILE.iter().any(|beginning| one.name.to_ascii_lowercase().starts_with(&beginning.to_ascii_lowercase()));
         match (one.other, survey.recipe.combine.attributes) {
-            (None, _) => kept.0.push((one.name.to_owned(), one.value.clone())),
-            (Some(_), AttributePolicy::DropConflicts) => dropped.push(format!("`{}`", one.name)),
-            (Some(_), _) if of_one_file => dropped.push(format!("`{}`", one.name)),
-            (Some(_), AttributePolicy::Override) => kept.0.push((one.name.to_owned(), one.value.clone())),
+            (None, _) => keep(&one),
+            (Some(_), AttributePolicy::Override) if !of_one_file => keep(&one),
+            (Some(_), AttributePolicy::DropConflicts | AttributePolicy::Override) => dropped.push(format!("`{}`", one.name)),
+            (Some(_), AttributePolicy::Fail) if of_one_file => dropped.push(format!("`{}`", one.name)),
             (Some((other, member)), AttributePolicy::Fail) => {
                 let (first, second) = (survey.url(one.first), survey.url(member));
                 let message = format!("{label}: `{}` is {} in `{first}` but {} in `{second}`", one.name, one.value.plain(), other.plain());
@@ -162,7 +172,12 @@ fn revalue(group: &Group<'_>, storage: &Storage, attributes: &mut Attributes, wa
         let mut values = group.variants.iter().map(|variant| {
             let (scale, offset) = packing(variant.variable).map_or((1.0, 0.0), |packing| (packing.scale, packing.offset));
             match variant.variable.attributes.get(name) {
-                Some(Attribute::Numbers(numbers)) => Some(numbers.iter().map(|raw| Scalar::Float64(raw.as_f64() * scale + offset)).collect::<Vec<_>>()),
+                Some(Attribute::Numbers(numbers)) => {
+                    // CF §2.5.1: limits of another type than the packed one count in unpacked values already.
+                    let packed = |limit: &Scalar| limit.dtype().is_float() == variant.variable.dtype.is_float();
+                    let unpacked = |limit: &Scalar| if packed(limit) { limit.as_f64() * scale + offset } else { limit.as_f64() };
+                    Some(numbers.iter().map(|limit| Scalar::Float64(unpacked(limit))).collect::<Vec<_>>())
+                }
                 _ => None,
             }
         });
@@ -178,8 +193,11 @@ fn revalue(group: &Group<'_>, storage: &Storage, attributes: &mut Attributes, wa
 
 /// The order of the first file; what it lacks comes last.
 fn in_order_of_first(group: &Group<'_>, mut attributes: Attributes) -> Attributes {
-    let order: HashMap<&str, usize> =
-        group.variants.first().map(|variant| variant.variable.attributes.iter().enumerate().map(|(place, (name, _))| (name, place)).collect()).unwrap_or_default();
+    let order: HashMap<&str, usize> = group
+        .variants
+        .first()
+        .map(|variant| variant.variable.attributes.iter().enumerate().map(|(place, (name, _))| (name, place)).collect())
+        .unwrap_or_default();
     attributes.0.sort_by_key(|(name, _)| order.get(name.as_str()).copied().unwrap_or(usize::MAX));
     attributes
 }

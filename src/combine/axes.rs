@@ -2,7 +2,7 @@
 //!
 //! Invariant: a length is taken over only if every input that has the dimension agrees.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::ConcatAxis;
 use super::conflicts::{Conflicts, listed};
@@ -59,21 +59,24 @@ fn axis_lengths(survey: &Survey<'_>, axis: usize, name: &str, conflicts: &mut Co
         let &mut (length, first) = found.entry(position).or_insert((dimension.length, number));
         if length != dimension.length {
             let (before, here) = (survey.url(first), member.url);
-            let message = format!("dimension `{name}` has length {length} in `{before}` but {} in `{here}`, at the same position", dimension.length);
+            let message =
+                format!("dimension `{name}` has length {length} in `{before}` but {} in `{here}`, at the same position", dimension.length);
             conflicts.add(Code::DimensionLengthMismatch, message, "files at one position of a concat axis must have one length");
         }
     }
     if found.is_empty() {
         report_absent(survey, axis, name, conflicts);
     }
-    let certain = certain_length(survey, axis, &found);
+    let certain = certain_length(&found);
+    let listed = listed_positions(survey, axis);
     let mut lengths = Vec::new();
-    for position in 0..survey.positions(axis) {
-        match (found.get(&position), exists(survey, axis, position) && survey.recipe.missing == MissingFile::Fill, certain) {
-            (Some(&(length, _)), ..) => lengths.push(length),
-            (None, true, Some(length)) => lengths.push(length),
+    for position in 0..survey.counts.get(axis).copied().unwrap_or(0) {
+        match (found.get(&position), listed.contains(&position) && survey.recipe.missing == MissingFile::Fill, certain) {
+            (Some(&(length, _)), ..) | (None, true, Some(length)) => lengths.push(length),
             (None, true, None) if !found.is_empty() => {
-                let message = format!("the file at position {position} of `{name}` is missing, and its length is not certain: the others differ in length");
+                let message = format!(
+                    "the file at position {position} of `{name}` is missing, and its length is not certain: the others differ in length"
+                );
                 conflicts.add(Code::DimensionLengthMismatch, message, "write `missing: skip`, or list the date under `except`");
                 lengths.push(0);
             }
@@ -84,24 +87,30 @@ fn axis_lengths(survey: &Survey<'_>, axis: usize, name: &str, conflicts: &mut Co
 }
 
 /// The one length that all files along the axis have.
-fn certain_length(survey: &Survey<'_>, axis: usize, found: &BTreeMap<usize, (u64, usize)>) -> Option<u64> {
+fn certain_length(found: &BTreeMap<usize, (u64, usize)>) -> Option<u64> {
     let mut lengths = found.values().map(|&(length, _)| length);
     let first = lengths.next()?;
-    (survey.positions(axis) > 0 && lengths.all(|length| length == first)).then_some(first)
+    lengths.all(|length| length == first).then_some(first)
 }
 
-/// True if the recipe lists a file there.
-fn exists(survey: &Survey<'_>, axis: usize, position: usize) -> bool {
+/// Positions of a concat axis for which the recipe lists a file.
+fn listed_positions(survey: &Survey<'_>, axis: usize) -> BTreeSet<usize> {
     let mut concat = survey.recipe.axes.iter().enumerate().filter(|(_, one)| matches!(one.role, crate::pattern::Role::Concat(_)));
-    let Some((place, _)) = concat.nth(axis) else { return false };
-    survey.recipe.inputs.iter().any(|input| input.position.get(place) == Some(&position))
+    let place = concat.nth(axis).map_or(usize::MAX, |(place, _)| place);
+    survey.recipe.inputs.iter().filter_map(|input| input.position.get(place).copied()).collect()
 }
 
 fn report_absent(survey: &Survey<'_>, axis: usize, name: &str, conflicts: &mut Conflicts) {
     let label = survey.recipe.combine.concat.get(axis).map(|(_, span)| (*span, "no file has this dimension".to_owned()));
-    let known: Vec<String> = survey.members.first().map_or(vec![], |member| member.schema.dimensions.iter().map(|one| format!("`{}`", one.name)).collect());
+    let known: Vec<String> =
+        survey.members.first().map_or(vec![], |member| member.schema.dimensions.iter().map(|one| format!("`{}`", one.name)).collect());
     let message = format!("concat dimension `{name}` is in no file (after the steps); the first file has {}", known.join(", "));
-    conflicts.add_at(Code::ConcatDimensionAbsent, message, label, &format!("correct the name, rename the dimension, or make it with `expand_dims: [{name}]`"));
+    conflicts.add_at(
+        Code::ConcatDimensionAbsent,
+        message,
+        label,
+        &format!("correct the name, rename the dimension, or make it with `expand_dims: [{name}]`"),
+    );
 }
 
 /// Variables must have the same dimensions in the same order everywhere.
@@ -122,18 +131,19 @@ pub(super) fn check_dimensions(survey: &Survey<'_>, group: &Group<'_>, conflicts
 }
 
 /// The variable must be in every file of the merge positions that hold it at all.
-pub(super) fn check_presence(survey: &Survey<'_>, group: &Group<'_>, conflicts: &mut Conflicts) {
-    let merges: std::collections::BTreeSet<usize> = group.holders.iter().filter_map(|&(member, _)| Some(survey.members.get(member)?.merge)).collect();
+pub(super) fn check_presence(survey: &Survey<'_>, group: &Group<'_>, conflicts: &mut Conflicts) -> bool {
+    let merges: BTreeSet<usize> = group.holders.iter().filter_map(|&(member, _)| Some(survey.members.get(member)?.merge)).collect();
     let expected = survey.members.iter().filter(|member| merges.contains(&member.merge)).count();
     if expected == group.holders.len() || survey.recipe.combine.absent == crate::recipe::AbsentPolicy::Fill {
-        return;
+        return true;
     }
-    let holders: std::collections::BTreeSet<usize> = group.holders.iter().map(|&(member, _)| member).collect();
+    let holders: BTreeSet<usize> = group.holders.iter().map(|&(member, _)| member).collect();
     let lacking = survey.members.iter().enumerate().filter(|(number, member)| merges.contains(&member.merge) && !holders.contains(number));
     let lacking: Vec<&str> = lacking.map(|(_, member)| member.url).collect();
     let first = group.holders.first().map_or("", |&(member, _)| survey.url(member));
     let message = format!("variable `{}` is in `{first}` but not in {}", group.name, listed(lacking.iter().copied()));
     conflicts.add(Code::VariableAbsent, message, "drop the variable, or write `absent: fill` under `combine`");
+    false
 }
 
 /// A joined concat coordinate, for [`check_order`].
@@ -141,7 +151,7 @@ pub(super) struct Joined<'a> {
     pub(super) name: &'a str,
     pub(super) axis: &'a ConcatAxis,
     /// File at each position of the axis; empty where there is none.
-    pub(super) files: Vec<&'a str>,
+    pub(super) files: &'a [&'a str],
     pub(super) values: &'a Array,
     pub(super) units: Option<TimeUnits>,
 }
@@ -172,7 +182,9 @@ pub(super) fn check_order(survey: &Survey<'_>, joined: &Joined<'_>, conflicts: &
 fn grows(left: Scalar, right: Scalar) -> Option<bool> {
     match (left, right) {
         (Scalar::UInt64(left), Scalar::UInt64(right)) => (left != right).then_some(left < right),
-        _ if left.dtype().is_float() => left.as_f64().partial_cmp(&right.as_f64()).filter(|order| order.is_ne()).map(std::cmp::Ordering::is_lt),
+        _ if left.dtype().is_float() => {
+            left.as_f64().partial_cmp(&right.as_f64()).filter(|order| order.is_ne()).map(std::cmp::Ordering::is_lt)
+        }
         _ => (left.as_i64() != right.as_i64()).then(|| left.as_i64() < right.as_i64()),
     }
 }
@@ -197,9 +209,18 @@ impl Joined<'_> {
         let files = if first == second { format!("within `{first}`") } else { format!("between `{first}` and `{second}`") };
         let message = match code {
             Code::DuplicatedCoordinate => format!("coordinate `{}` has the value {} twice, {files}", self.name, self.value(place)),
-            _ => format!("coordinate `{}` goes from {} to {} {files}, against its order so far", self.name, self.value(before), self.value(place)),
+            _ => format!(
+                "coordinate `{}` goes from {} to {} {files}, against its order so far",
+                self.name,
+                self.value(before),
+                self.value(place)
+            ),
         };
-        conflicts.add(code, message, "list the files in order, leave overlapping ones out, `sort` within files, or write `order: as_listed`");
+        conflicts.add(
+            code,
+            message,
+            "list the files in order, leave overlapping ones out, `sort` within files, or write `order: as_listed`",
+        );
     }
 
     fn file(&self, place: usize) -> &str {
@@ -214,7 +235,9 @@ impl Joined<'_> {
     fn value(&self, place: usize) -> String {
         match (self.values.texts().get(place), self.values.scalar(place)) {
             (Some(text), _) => format!("{text:?}"),
-            (None, Some(value)) => self.units.map_or_else(|| value.plain(), |units| format!("{} ({})", value.plain(), units.instant(value))),
+            (None, Some(value)) => {
+                self.units.map_or_else(|| value.plain(), |units| format!("{} ({})", value.plain(), units.instant(value)))
+            }
             (None, None) => String::new(),
         }
     }

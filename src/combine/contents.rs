@@ -6,15 +6,21 @@ use std::collections::BTreeMap;
 
 use super::conflicts::Conflicts;
 use super::storage::Storage;
-use super::survey::{Group, Survey};
-use super::{ConcatAxis, Content, Pieces, Scanned, digest, placement};
+use super::survey::{Cells, Group, Survey};
+use super::{ConcatAxis, Content, Pieces, Scanned, digest};
 use crate::array::{Array, DataType, FillValue, Placed, Values, copy_box};
 use crate::cf::{Conversion, ConversionError};
 use crate::grid::{Region, Shape, elements, positions, ravel, strides};
 use crate::recipe::diagnostic::Code;
 use crate::recipe::{AbsentPolicy, Join, MissingFile};
 
-type Holders = BTreeMap<Vec<usize>, Vec<(usize, usize)>>;
+/// Why values that were read cannot be joined.
+enum Trouble {
+    /// Of a member.
+    Conversion(usize, ConversionError),
+    /// A coordinate's value at a cell whose file is missing.
+    Uncertain(usize),
+}
 
 /// What is needed to look at one variable in all inputs.
 pub(super) struct View<'a> {
@@ -24,43 +30,50 @@ pub(super) struct View<'a> {
     pub(super) storage: &'a Storage,
     pub(super) axes: &'a [ConcatAxis],
     pub(super) shape: &'a Shape,
+    pub(super) cells: &'a Cells,
 }
 
-/// True if some cell that has a length has no file.
-pub(super) fn has_holes(group: &Group<'_>, cells: &Holders, axes: &[ConcatAxis]) -> bool {
-    all_cells(group, axes).any(|cell| !cells.contains_key(&cell) && !is_empty(group, axes, &cell))
+/// The first cell that has a length but no file.
+pub(super) fn hole(group: &Group<'_>, cells: &Cells, axes: &[ConcatAxis]) -> Option<usize> {
+    let lacks = cells.holders.iter().enumerate().filter(|(_, holders)| holders.is_empty());
+    lacks.map(|(cell, _)| cell).find(|&cell| !is_empty(group, axes, &cells.position(cell)))
 }
 
-fn all_cells<'a>(group: &Group<'a>, axes: &[ConcatAxis]) -> impl Iterator<Item = Vec<usize>> + use<'a> {
-    let counts: Shape = group.axes.iter().map(|&(axis, _)| axes.get(axis).map_or(0, |axis| axis.lengths.len() as u64)).collect();
-    positions(&Region::whole(&counts)).map(|cell| cell.into_iter().map(|position| position as usize).collect())
-}
-
-fn is_empty(group: &Group<'_>, axes: &[ConcatAxis], cell: &[usize]) -> bool {
+fn is_empty(group: &Group<'_>, axes: &[ConcatAxis], position: &[usize]) -> bool {
     let length = |(&(axis, _), &position): (&(usize, usize), &usize)| axes.get(axis).and_then(|axis| axis.lengths.get(position)).copied();
-    group.axes.iter().zip(cell).any(|pair| length(pair) == Some(0))
+    group.axes.iter().zip(position).any(|pair| length(pair) == Some(0))
 }
 
 impl<'a> View<'a> {
-    /// The variable's content; `None` after a conflict was noted.
-    pub(super) fn content(&self, conflicts: &mut Conflicts) -> Option<Content> {
-        let cells = self.group.cells(&self.survey.members);
-        if has_holes(self.group, &cells, self.axes) && !self.allows_holes() {
-            self.report_hole(&cells, conflicts);
+    /// The variable's content; `None` after a conflict was noted. `present`: no file lacks the variable.
+    pub(super) fn content(&self, present: bool, conflicts: &mut Conflicts) -> Option<Content> {
+        let hole = hole(self.group, self.cells, self.axes);
+        if let Some(cell) = hole.filter(|_| !self.allows_holes()) {
+            if present {
+                self.report_hole(cell, "no file holds variable", conflicts);
+            }
             return None;
         }
         let mut equal = true;
-        for holders in cells.values().filter(|holders| holders.len() > 1) {
+        for holders in self.cells.holders.iter().filter(|holders| holders.len() > 1) {
             equal &= self.compare(holders, conflicts);
         }
-        let pieces = self.pieces(&cells);
+        let pieces = self.pieces();
         if !equal {
             return None;
         }
-        match self.joined(&cells, &pieces) {
+        match self.joined(hole) {
             None => Some(Content::Pieces(pieces)),
             Some(Ok(array)) => Some(Content::Known(array)),
-            Some(Err((member, error))) => {
+            Some(Err(Trouble::Uncertain(cell))) => {
+                self.report_hole(
+                    cell,
+                    "the file is missing, and its place in time or space does not follow from the others: coordinate",
+                    conflicts,
+                );
+                None
+            }
+            Some(Err(Trouble::Conversion(member, error))) => {
                 let code = if matches!(error, ConversionError::NotExact(_)) { Code::TimeNotJoinable } else { Code::TypeMismatch };
                 conflicts.add(code, format!("variable `{}` in `{}`: {error}", self.group.name, self.survey.url(member)), "");
                 None
@@ -72,15 +85,19 @@ impl<'a> View<'a> {
         self.survey.recipe.missing == MissingFile::Fill || self.survey.recipe.combine.absent == AbsentPolicy::Fill
     }
 
-    fn report_hole(&self, cells: &Holders, conflicts: &mut Conflicts) {
-        let hole = all_cells(self.group, self.axes).find(|cell| !cells.contains_key(cell) && !is_empty(self.group, self.axes, cell));
-        let place: Vec<String> = hole
-            .iter()
-            .flat_map(|cell| self.group.axes.iter().zip(cell))
-            .filter_map(|(&(axis, _), position)| Some(format!("position {position} of `{}`", self.axes.get(axis)?.dimension)))
-            .collect();
-        let message = format!("no file holds variable `{}` at {}", self.group.name, place.join(", "));
-        conflicts.add(Code::VariableAbsent, message, "write `missing: fill` under `inputs`, or leave the whole position out with `except`");
+    fn report_hole(&self, cell: usize, problem: &str, conflicts: &mut Conflicts) {
+        let position = self.cells.position(cell);
+        let said = |(&(axis, _), position): (&(usize, usize), &usize)| {
+            Some(format!("position {position} of `{}`", self.axes.get(axis)?.dimension))
+        };
+        let place: Vec<String> = self.group.axes.iter().zip(&position).filter_map(said).collect();
+        let message = format!("{problem} `{}` at {}", self.group.name, place.join(", "));
+        let help = if self.allows_holes() {
+            "leave the position out with `missing: skip` or `except`"
+        } else {
+            "write `missing: fill` under `inputs`, or leave the whole position out with `except`"
+        };
+        conflicts.add(Code::VariableAbsent, message, help);
     }
 
     fn values(&self, member: usize) -> Option<&'a Array> {
@@ -146,13 +163,17 @@ impl<'a> View<'a> {
         }
     }
 
-    fn pieces(&self, cells: &Holders) -> Pieces {
+    fn pieces(&self) -> Pieces {
         let mut pieces = Pieces { axes: self.group.axes.clone(), inputs: vec![], conversions: vec![], converted: vec![] };
         let mut numbers: BTreeMap<usize, u16> = BTreeMap::new();
-        for cell in all_cells(self.group, self.axes) {
-            let chosen = cells.get(&cell).and_then(|holders| holders.first());
+        for holders in &self.cells.holders {
+            let chosen = holders.first();
             pieces.inputs.push(chosen.and_then(|&(member, _)| u32::try_from(self.survey.members.get(member)?.input).ok()));
-            let variant = chosen.map_or(usize::MAX, |&(_, variant)| variant);
+            // A hole needs no conversion; it takes the number of the cell before.
+            let Some(&(_, variant)) = chosen else {
+                pieces.converted.push(pieces.converted.last().copied().unwrap_or(0));
+                continue;
+            };
             let number = *numbers.entry(variant).or_insert_with(|| {
                 let conversion = self.conversion(variant);
                 let known = pieces.conversions.iter().position(|known| known == conversion);
@@ -169,26 +190,60 @@ impl<'a> View<'a> {
         pieces
     }
 
-    /// All values, if every cell's were read and there is no hole to fill in a coordinate.
-    fn joined(&self, cells: &Holders, pieces: &Pieces) -> Option<Result<Array, (usize, ConversionError)>> {
-        let firsts: Vec<(&Vec<usize>, (usize, usize))> = cells.iter().filter_map(|(cell, holders)| Some((cell, *holders.first()?))).collect();
-        if firsts.is_empty() || firsts.iter().any(|(_, (member, _))| self.values(*member).is_none()) {
+    /// All values, if every cell's were read.
+    fn joined(&self, hole: Option<usize>) -> Option<Result<Array, Trouble>> {
+        let firsts = || self.cells.holders.iter().enumerate().filter_map(|(cell, holders)| Some((cell, *holders.first()?)));
+        if firsts().next().is_none() || firsts().any(|(_, (member, _))| self.values(member).is_none()) {
             return None;
         }
+        let starts: Vec<Vec<u64>> = self.group.axes.iter().map(|&(axis, _)| starts(self.axes.get(axis))).collect();
         let mut whole = filled(self.storage.dtype, self.shape, self.storage.fill.as_ref())?;
-        for (cell, (member, variant)) in firsts {
+        for (cell, (member, variant)) in firsts() {
             let array = match self.conversion(variant).apply(self.values(member)?.clone()) {
                 Ok(array) => array,
-                Err(error) => return Some(Err((member, error))),
+                Err(error) => return Some(Err(Trouble::Conversion(member, error))),
             };
-            let region = placement(self.axes, pieces, self.shape, cell);
+            let region = self.region(&starts, &self.cells.position(cell))?;
             if array.shape != region.shape || array.dtype != whole.dtype {
                 return None;
             }
             place(&array, &region, &mut whole)?;
         }
-        Some(Ok(whole))
+        Some(match hole {
+            Some(cell) if self.group.is_index() => self.fill_index(&whole).ok_or(Trouble::Uncertain(cell)),
+            _ => Ok(whole),
+        })
     }
+
+    /// Where a cell's box lies in the whole ([`super::placement`], without adding up all lengths each time).
+    fn region(&self, starts: &[Vec<u64>], position: &[usize]) -> Option<Region> {
+        let mut region = Region::whole(self.shape);
+        for ((&(axis, dimension), &position), starts) in self.group.axes.iter().zip(position).zip(starts) {
+            *region.start.get_mut(dimension)? = *starts.get(position)?;
+            *region.shape.get_mut(dimension)? = *self.axes.get(axis)?.lengths.get(position)?;
+        }
+        Some(region)
+    }
+
+    /// An index must have a value at every place, also where its file is missing.
+    fn fill_index(&self, whole: &Array) -> Option<Array> {
+        let lengths = &self.axes.get(self.group.axes.first()?.0)?.lengths;
+        let known = lengths
+            .iter()
+            .zip(&self.cells.holders)
+            .flat_map(|(&length, holders)| std::iter::repeat_n(!holders.is_empty(), length as usize));
+        super::gaps::fill_evenly(whole, &known.collect::<Vec<_>>())
+    }
+}
+
+/// First place of each position of an axis.
+fn starts(axis: Option<&ConcatAxis>) -> Vec<u64> {
+    let mut end = 0;
+    let next = |length: &u64| {
+        end += *length;
+        end - *length
+    };
+    axis.map_or(vec![], |axis| axis.lengths.iter().map(next).collect())
 }
 
 /// An array of the fill value; zeros or empty texts where there is none (every element is then written).
@@ -233,7 +288,9 @@ fn difference(left: &Array, right: &Array, tolerance: f64) -> Option<String> {
         return Some(format!("{:?} against {:?} at {:?}", left.texts().get(place)?, right.texts().get(place)?, at(place)));
     }
     let same = |(left, right): (crate::array::Scalar, crate::array::Scalar)| {
-        left == right || (left.as_f64().is_nan() && right.as_f64().is_nan()) || (left.as_f64() - right.as_f64()).abs() <= tolerance && tolerance > 0.0
+        left == right
+            || (left.as_f64().is_nan() && right.as_f64().is_nan())
+            || (left.as_f64() - right.as_f64()).abs() <= tolerance && tolerance > 0.0
     };
     let place = left.scalars().zip(right.scalars()).position(|pair| !same(pair))?;
     Some(format!("{} against {} at {:?}", left.scalar(place)?.plain(), right.scalar(place)?.plain(), at(place)))

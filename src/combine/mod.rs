@@ -7,6 +7,7 @@ mod attributes;
 mod axes;
 mod conflicts;
 mod contents;
+mod gaps;
 mod storage;
 mod survey;
 mod times;

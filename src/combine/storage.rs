@@ -52,14 +52,18 @@ pub(super) fn decide(
     };
     let mut storage = if dtype.is_text() {
         Storage::of_texts(raws.len())
-    } else if raws.windows(2).all(|pair| matches!(pair, [left, right] if left.packing == right.packing && left.unsigned == right.unsigned)) {
+    } else if raws.windows(2).all(|pair| matches!(pair, [left, right] if left.packing == right.packing && left.unsigned == right.unsigned))
+    {
         Storage::of_like(group, &raws, dtype)
     } else {
         warnings.push(format!("variable `{}`: packing differs between files, so it is stored unpacked as float64", group.name));
         Storage::unpacked(&raws)
     };
     if raws.iter().any(|raw| raw.dtype != dtype) && !storage.revalued {
-        warnings.push(format!("variable `{}`: types differ between files; it is stored as {dtype}, which holds all of them exactly", group.name));
+        warnings.push(format!(
+            "variable `{}`: types differ between files; it is stored as {dtype}, which holds all of them exactly",
+            group.name
+        ));
     }
     if let Some(choice) = choice(survey, group).filter(|_| !dtype.is_text()) {
         storage.choose(&raws, choice, group.name, warnings);
@@ -75,7 +79,9 @@ impl Raw {
 }
 
 fn common(raws: &[Raw]) -> Option<DataType> {
-    let unpacked = raws.iter().any(|raw| raw.packing != raws.first().and_then(|first| first.packing) || raw.unsigned != raws.first().is_some_and(|first| first.unsigned));
+    let unpacked = raws.iter().any(|raw| {
+        raw.packing != raws.first().and_then(|first| first.packing) || raw.unsigned != raws.first().is_some_and(|first| first.unsigned)
+    });
     let first = raws.first()?.dtype;
     // Unpacking ends in float64, so every type must fit in there.
     let start = if unpacked { common_type(first, DataType::Float64) } else { Some(first) };
@@ -103,7 +109,11 @@ fn warn_unfit(survey: &Survey<'_>, group: &Group<'_>, raws: &[Raw], warnings: &m
     let unfit = raws.iter().zip(&group.variants).flat_map(|(raw, variant)| raw.marks.unfit.iter().map(move |unfit| (unfit, variant)));
     if let Some(((name, value), variant)) = unfit.into_iter().next() {
         let (url, dtype) = (survey.url(variant.member), variant.variable.dtype);
-        warnings.push(format!("variable `{}`: `{name}` is {} in `{url}`, which {dtype} cannot hold; it is left out", group.name, value.plain()));
+        warnings.push(format!(
+            "variable `{}`: `{name}` is {} in `{url}`, which {dtype} cannot hold; it is left out",
+            group.name,
+            value.plain()
+        ));
     }
 }
 
@@ -151,9 +161,12 @@ impl Storage {
         let mut kept = Self { dtype, conversions: vec![], attributes: vec![], fill: None, revalued: false };
         if let Some(first) = group.variants.first() {
             let packing = |name: &&str| !["_FillValue", "missing_value"].contains(name);
-            kept.attributes.extend(PACKING_ATTRIBUTES.iter().filter(|name| packing(name)).filter_map(|name| {
-                Some(((*name).to_owned(), first.variable.attributes.get(name)?.clone()))
-            }));
+            kept.attributes.extend(
+                PACKING_ATTRIBUTES
+                    .iter()
+                    .filter(|name| packing(name))
+                    .filter_map(|name| Some(((*name).to_owned(), first.variable.attributes.get(name)?.clone()))),
+            );
         }
         if dtype.is_float() {
             kept.fill = Scalar::nan(dtype).map(FillValue::Number);
@@ -175,12 +188,19 @@ impl Storage {
         if alike {
             if let Some(raw) = raws.first() {
                 self.attributes.extend(fill.map(|fill| ("_FillValue".to_owned(), Attribute::Numbers(vec![fill]))));
-                let others: Vec<Scalar> = cast(&raw.marks).into_iter().filter(|mark| Some(*mark) != fill || raw.marks.all.len() == 1 && fill.is_none()).collect();
+                // `missing_value` stays as it is, even where it repeats `_FillValue`, as long as all files write it alike.
+                let alike = raws.iter().all(|other| other.marks.missing == raw.marks.missing);
+                let mut others: Vec<Scalar> = raw.marks.missing.iter().filter_map(|mark| mark.cast(dtype)).collect();
+                if !alike {
+                    others = cast(&raw.marks).into_iter().filter(|mark| Some(*mark) != fill).collect();
+                }
                 if !others.is_empty() {
                     self.attributes.push(("missing_value".to_owned(), Attribute::Numbers(others)));
                 }
             }
-            let keep = |raw: &Raw| if raw.dtype == dtype { Conversion::Keep } else { Conversion::Widen { to: dtype, missing: vec![], fill: None } };
+            let keep = |raw: &Raw| {
+                if raw.dtype == dtype { Conversion::Keep } else { Conversion::Widen { to: dtype, missing: vec![], fill: None } }
+            };
             self.conversions = raws.iter().map(keep).collect();
         } else if let Some(mark) = mark {
             self.remark(raws, mark);
@@ -204,7 +224,9 @@ impl Storage {
     pub(super) fn mark_for_holes(&mut self, group: &Group<'_>) {
         if self.fill.is_none() && self.dtype.is_integer() {
             let raws: Vec<Raw> = group.variants.iter().map(Raw::of).collect();
-            if let (Some(mark), false) = (default_fill(self.dtype), self.conversions.iter().any(|one| matches!(one, Conversion::Retime { .. }))) {
+            if let (Some(mark), false) =
+                (default_fill(self.dtype), self.conversions.iter().any(|one| matches!(one, Conversion::Retime { .. })))
+            {
                 self.remark(&raws, mark);
             }
         }
@@ -242,7 +264,8 @@ impl Storage {
         if dtype.is_integer() {
             self.attributes.push(("_FillValue".to_owned(), Attribute::Numbers(vec![fill])));
         }
-        (self.dtype, self.fill, self.revalued) = (dtype, Some(FillValue::Number(fill)), packing.is_some() || pack.is_some() || self.revalued);
+        (self.dtype, self.fill, self.revalued) =
+            (dtype, Some(FillValue::Number(fill)), packing.is_some() || pack.is_some() || self.revalued);
     }
 }
 
@@ -265,7 +288,7 @@ fn lowest(dtype: DataType) -> Option<Scalar> {
     }
 }
 
-/// Default fill values of NetCDF (`NC_FILL_*`).
+/// The format's default fill values (`NC_FILL_*`).
 fn default_fill(dtype: DataType) -> Option<Scalar> {
     match dtype {
         DataType::Int8 => Some(Scalar::Int8(-127)),

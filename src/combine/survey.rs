@@ -3,10 +3,11 @@
 //! Inputs whose description of a variable is equal share a variant, so that everything later looks at variants (few), not inputs (many).
 //! Invariant: holders are in the order of the inputs, and a variant's first holder is the first input described so.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crate::cf::time::is_reference;
 use crate::dataset::{Attribute, Schema, Variable};
+use crate::grid::{Shape, elements, unravel};
 use crate::pattern::Role;
 use crate::recipe::Recipe;
 
@@ -24,12 +25,15 @@ pub(super) struct Member<'a> {
     pub(super) merge: usize,
 }
 
+/// Time units and calendar as attributes write them.
+type Clock<'a> = (&'a str, Option<&'a str>);
+
 /// One way in which inputs describe a variable.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Variant<'a> {
     pub(super) variable: &'a Variable,
     /// Time units and calendar, its own or (of boundary variables, CF §7.1) its parent's.
-    pub(super) clock: Option<(&'a str, Option<&'a str>)>,
+    pub(super) clock: Option<Clock<'a>>,
     /// The first member described so.
     pub(super) member: usize,
 }
@@ -56,12 +60,15 @@ pub(super) struct Survey<'a> {
     pub(super) members: Vec<Member<'a>>,
     pub(super) groups: Vec<Group<'a>>,
     pub(super) by_name: HashMap<&'a str, usize>,
+    /// Number of positions on each concat axis.
+    pub(super) counts: Vec<usize>,
 }
 
 impl<'a> Survey<'a> {
     pub(super) fn new(recipe: &'a Recipe, schemas: impl Iterator<Item = (usize, &'a Schema)>) -> Self {
         let members = schemas.map(|(input, schema)| member(recipe, input, schema)).collect();
-        let mut survey = Self { recipe, members, groups: Vec::new(), by_name: HashMap::new() };
+        let counts = concat_axes(recipe).map(|(_, axis)| axis.positions.len()).collect();
+        let mut survey = Self { recipe, members, groups: Vec::new(), by_name: HashMap::new(), counts };
         survey.group();
         survey.relate();
         survey.inherit();
@@ -70,11 +77,6 @@ impl<'a> Survey<'a> {
 
     pub(super) fn url(&self, member: usize) -> &'a str {
         self.members.get(member).map_or("", |member| member.url)
-    }
-
-    /// Number of positions on a concat axis.
-    pub(super) fn positions(&self, axis: usize) -> usize {
-        concat_axes(self.recipe).nth(axis).map_or(0, |(_, axis)| axis.positions.len())
     }
 
     fn group(&mut self) {
@@ -95,7 +97,8 @@ impl<'a> Survey<'a> {
                 });
                 let (Some(group), Some(known)) = (self.groups.get_mut(at), known.get_mut(at)) else { continue };
                 let last = group.holders.last().map(|&(_, variant)| variant);
-                let same = last.filter(|&variant| group.variants.get(variant).is_some_and(|variant| described_alike(variant.variable, variable)));
+                let same =
+                    last.filter(|&variant| group.variants.get(variant).is_some_and(|variant| described_alike(variant.variable, variable)));
                 let variant = same.unwrap_or_else(|| {
                     *known.entry(description(variable)).or_insert_with(|| {
                         group.variants.push(Variant { variable, clock: clock(variable), member: number });
@@ -155,7 +158,7 @@ impl<'a> Survey<'a> {
 
 fn split<'a>(group: &mut Group<'a>, parents: &HashMap<usize, Variant<'a>>) {
     let mut variants: Vec<Variant<'a>> = Vec::new();
-    let mut known: HashMap<(usize, Option<(&str, Option<&str>)>), usize> = HashMap::new();
+    let mut known: HashMap<(usize, Option<Clock<'_>>), usize> = HashMap::new();
     for (member, old) in &mut group.holders {
         let Some(mut variant) = group.variants.get(*old).copied() else { continue };
         if variant.variable.attributes.get("units").is_none() {
@@ -185,7 +188,8 @@ fn axes_of(recipe: &Recipe, variable: &Variable) -> Vec<(usize, usize)> {
 
 fn member<'a>(recipe: &'a Recipe, input: usize, schema: &'a Schema) -> Member<'a> {
     // Inputs are numbered in their order, so the number is nearly always the place in the list.
-    let found = recipe.inputs.get(input).filter(|found| found.number == input).or_else(|| recipe.inputs.iter().find(|found| found.number == input));
+    let found =
+        recipe.inputs.get(input).filter(|found| found.number == input).or_else(|| recipe.inputs.iter().find(|found| found.number == input));
     let mut member = Member { input, url: "", schema, cell: Vec::new(), merge: 0 };
     let Some(found) = found else { return member };
     member.url = found.url.split(['?', '#']).next().unwrap_or_default();
@@ -198,13 +202,16 @@ fn member<'a>(recipe: &'a Recipe, input: usize, schema: &'a Schema) -> Member<'a
     member
 }
 
-fn clock(variable: &Variable) -> Option<(&str, Option<&str>)> {
+fn clock(variable: &Variable) -> Option<Clock<'_>> {
     let units = variable.attributes.text("units").filter(|units| is_reference(units) && !variable.dtype.is_text())?;
     Some((units, variable.attributes.text("calendar")))
 }
 
 fn described_alike(left: &Variable, right: &Variable) -> bool {
-    left.dtype == right.dtype && left.coordinate == right.coordinate && left.dimensions == right.dimensions && left.attributes == right.attributes
+    left.dtype == right.dtype
+        && left.coordinate == right.coordinate
+        && left.dimensions == right.dimensions
+        && left.attributes == right.attributes
 }
 
 /// Bytes that are equal exactly for equal descriptions.
@@ -221,11 +228,15 @@ fn description(variable: &Variable) -> Vec<u8> {
             Attribute::Text(text) => part(&mut bytes, text.as_bytes()),
             Attribute::Texts(texts) => {
                 bytes.push(1);
-                texts.iter().for_each(|text| part(&mut bytes, text.as_bytes()));
+                for text in texts {
+                    part(&mut bytes, text.as_bytes());
+                }
             }
             Attribute::Numbers(numbers) => {
                 bytes.push(2);
-                numbers.iter().for_each(|number| part(&mut bytes, &[&[number.dtype() as u8], number.to_bytes().as_slice()].concat()));
+                for number in numbers {
+                    part(&mut bytes, &[&[number.dtype() as u8], number.to_bytes().as_slice()].concat());
+                }
             }
         }
     }
@@ -246,14 +257,35 @@ impl<'a> Group<'a> {
         self.variants.iter().any(|variant| variant.variable.is_index())
     }
 
-    /// Holders at each cell of the variable's axes, by position on those axes.
-    pub(super) fn cells(&self, members: &[Member<'_>]) -> BTreeMap<Vec<usize>, Vec<(usize, usize)>> {
-        let mut cells: BTreeMap<Vec<usize>, Vec<(usize, usize)>> = BTreeMap::new();
-        for &(member, variant) in &self.holders {
-            let Some(place) = members.get(member) else { continue };
-            let cell = self.axes.iter().map(|&(axis, _)| place.cell.get(axis).copied().unwrap_or(0)).collect();
-            cells.entry(cell).or_default().push((member, variant));
+    /// Holders (member, variant) at each cell of the variable's axes; cells are numbered row-major over the positions of those axes.
+    pub(super) fn cells(&self, survey: &Survey<'_>) -> Cells {
+        let counts: Shape = self.axes.iter().map(|&(axis, _)| survey.counts.get(axis).copied().unwrap_or(0) as u64).collect();
+        let mut holders = vec![Vec::new(); usize::try_from(elements(&counts)).unwrap_or(0)];
+        for &holder in &self.holders {
+            let Some(place) = survey.members.get(holder.0) else { continue };
+            let cell = self.axes.iter().fold(0, |number, &(axis, _)| {
+                number * survey.counts.get(axis).copied().unwrap_or(0) + place.cell.get(axis).copied().unwrap_or(0)
+            });
+            if let Some(cell) = holders.get_mut(cell) {
+                cell.push(holder);
+            }
         }
-        cells
+        Cells { counts, holders }
+    }
+}
+
+/// Who holds a variable where.
+#[derive(Debug)]
+pub(super) struct Cells {
+    /// Positions on each of the variable's concat axes.
+    pub(super) counts: Shape,
+    /// Holders (member, variant) of each cell, row-major.
+    pub(super) holders: Vec<Vec<(usize, usize)>>,
+}
+
+impl Cells {
+    /// Position of a cell on each axis.
+    pub(super) fn position(&self, cell: usize) -> Vec<usize> {
+        unravel(cell as u64, &self.counts).into_iter().map(|position| position as usize).collect()
     }
 }

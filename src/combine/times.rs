@@ -2,7 +2,7 @@
 //!
 //! Invariant: a conversion is only given out with units in which every value that was read is exact (DESIGN: first file's epoch, coarsest unit).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Scanned;
 use super::conflicts::Conflicts;
@@ -14,7 +14,7 @@ use crate::cf::packing::{marks, packing};
 use crate::cf::time::{TARGET_UNITS, TimeError, TimeUnits, Times, join};
 use crate::recipe::diagnostic::Code;
 
-/// The format's default fill value of 64-bit integers (NetCDF `NC_FILL_INT64`), for missing times.
+/// The format's default fill value of 64-bit integers (`NC_FILL_INT64`), for missing times.
 const MISSING_TIME: i64 = -9_223_372_036_854_775_806;
 
 /// A time variable's new count.
@@ -28,25 +28,49 @@ pub(super) struct Retimed {
     pub(super) fill: Option<i64>,
 }
 
-/// The new count of every group that needs one, by number of the group.
-pub(super) fn retime(survey: &Survey<'_>, scanned: &[Scanned], conflicts: &mut Conflicts) -> BTreeMap<usize, Retimed> {
-    let mut found = BTreeMap::new();
+/// What is to become of a variable's count of time, if it has one.
+pub(super) enum Clock<'a> {
+    /// Its new count; `None`: it stays.
+    Joined(Option<&'a Retimed>),
+    /// A conflict was noted.
+    Refused,
+}
+
+/// What was found for all groups.
+#[derive(Debug, Default)]
+pub(super) struct Clocks {
+    retimed: BTreeMap<usize, Retimed>,
+    refused: BTreeSet<usize>,
+}
+
+impl Clocks {
+    pub(super) fn of(&self, group: usize) -> Clock<'_> {
+        if self.refused.contains(&group) { Clock::Refused } else { Clock::Joined(self.retimed.get(&group)) }
+    }
+}
+
+/// The new count of every group that needs one.
+pub(super) fn retime(survey: &Survey<'_>, scanned: &[Scanned], conflicts: &mut Conflicts) -> Clocks {
+    let mut found = Clocks::default();
     for (root, group) in survey.groups.iter().enumerate() {
         let timed = |group: &Group<'_>| group.variants.iter().any(|variant| variant.clock.is_some());
         let inherits = group.parent.and_then(|parent| survey.groups.get(parent)).is_some_and(timed);
         if !timed(group) || inherits {
             continue;
         }
-        let children = survey.groups.iter().enumerate().filter(|(_, child)| child.parent == Some(root) && timed(child)).map(|(number, _)| number);
+        let children =
+            survey.groups.iter().enumerate().filter(|(_, child)| child.parent == Some(root) && timed(child)).map(|(number, _)| number);
         let family: Vec<usize> = std::iter::once(root).chain(children).collect();
-        if calendars_agree(survey, &family, conflicts) && !family.iter().all(|&number| same_units(survey, number)) {
+        if !calendars_agree(survey, &family, conflicts) {
+            found.refused.extend(family);
+        } else if !family.iter().all(|&number| same_units(survey, number)) {
             match retime_family(survey, scanned, &family) {
-                Ok(retimed) => found.extend(retimed),
-                Err(reason) => conflicts.add(
-                    Code::TimeNotJoinable,
-                    format!("variable `{}` counts time differently from file to file, and {reason}", group.name),
-                    "make the files agree, or bake them as separate datasets",
-                ),
+                Ok(retimed) => found.retimed.extend(retimed),
+                Err(reason) => {
+                    let message = format!("variable `{}` counts time differently from file to file, and {reason}", group.name);
+                    conflicts.add(Code::TimeNotJoinable, message, "make the files agree, or bake them as separate datasets");
+                    found.refused.extend(family);
+                }
             }
         }
     }
@@ -60,7 +84,8 @@ fn calendars_agree(survey: &Survey<'_>, family: &[usize], conflicts: &mut Confli
         let Some((_, name)) = variant.clock else { continue };
         let (url, help) = (survey.url(variant.member), "bake files of different calendars as separate datasets");
         let Some(calendar) = Calendar::named(name) else {
-            let message = format!("variable `{}` in `{url}` has the calendar `{}`, which CF does not know", group.name, name.unwrap_or_default());
+            let message =
+                format!("variable `{}` in `{url}` has the calendar `{}`, which CF does not know", group.name, name.unwrap_or_default());
             conflicts.add(Code::CalendarMismatch, message, "correct it with the step `attrs`");
             return false;
         };
@@ -130,7 +155,8 @@ fn prepare<'a>(survey: &Survey<'_>, scanned: &'a [Scanned], group: &Group<'_>) -
         part.marks.push(marks(variant.variable).all);
         part.whole.push(variant.variable.dtype.is_integer());
     }
-    part.values = group.holders.iter().map(|&(member, variant)| (variant, scanned.get(member).and_then(|one| one.values.get(group.name)))).collect();
+    part.values =
+        group.holders.iter().map(|&(member, variant)| (variant, scanned.get(member).and_then(|one| one.values.get(group.name)))).collect();
     Ok(part)
 }
 

@@ -14,8 +14,6 @@ const LARGE: u64 = 16 << 20;
 const SMALL: u64 = 64 << 10;
 /// Largest variable whose values, rather than a digest, are compared.
 const TINY: u64 = 4 << 10;
-/// Largest piece of a data variable that is held for each input.
-const MINUTE: u64 = 256;
 
 /// Which variables of each input must be read before inputs can be combined; in the order of `schemas` (number of the input, schema
 /// after the steps).
@@ -38,11 +36,12 @@ fn reads(survey: &Survey<'_>, group: &Group<'_>) -> Vec<(usize, bool)> {
     let sizes: Vec<u64> = group.holders.iter().map(|&(member, variant)| size(survey, group, member, variant)).collect();
     let largest = sizes.iter().copied().max().unwrap_or(0);
     let total = sizes.iter().fold(0, |sum: u64, size| sum.saturating_add(*size));
-    let joined = group.is_index() || is_joined(survey, group, largest, total);
-    let values_needed = largest <= LARGE && (differently_stored(survey, group) || (group.is_coordinate() && survey.recipe.combine.join != Join::Exact));
+    let joined = group.is_index() || is_joined(survey, group, total);
+    let values_needed =
+        largest <= LARGE && (differently_stored(survey, group) || (group.is_coordinate() && survey.recipe.combine.join != Join::Exact));
     let limit = if group.is_coordinate() || group.descriptive { LARGE } else { SMALL };
     let mut reads = Vec::new();
-    for holders in group.cells(&survey.members).values() {
+    for holders in &group.cells(survey).holders {
         let alone = holders.len() == 1;
         for (place, &(member, _)) in holders.iter().enumerate() {
             let values = match place {
@@ -58,11 +57,11 @@ fn reads(survey: &Survey<'_>, group: &Group<'_>) -> Vec<(usize, bool)> {
     reads
 }
 
-/// True if pieces along concat axes are joined before the run: everything that describes data, and what is next to nothing.
-fn is_joined(survey: &Survey<'_>, group: &Group<'_>, largest: u64, total: u64) -> bool {
+/// True if pieces along concat axes are joined before the run: whatever describes data, and times that must be counted anew.
+fn is_joined(survey: &Survey<'_>, group: &Group<'_>, total: u64) -> bool {
     let described = group.is_coordinate() || group.descriptive;
     let timed = group.variants.iter().any(|variant| variant.clock.is_some()) && differently_stored(survey, group);
-    largest <= MINUTE || ((described || timed) && total <= 4 * LARGE)
+    (described || timed) && total <= 4 * LARGE
 }
 
 /// True if raw values of different inputs may mean different things.

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::attributes;
 use super::axes::{Joined, check_dimensions, check_order, check_presence, measure};
 use super::conflicts::Conflicts;
-use super::contents::{View, has_holes};
-use super::survey::{Group, Survey};
-use super::times::{Retimed, read, retime};
+use super::contents::{View, hole};
+use super::survey::{Cells, Group, Survey};
+use super::times::{Clock, Retimed, read, retime};
 use super::{Combined, ConcatAxis, Content, Scanned, storage};
 use crate::array::Array;
 use crate::cf::calendar::Calendar;
@@ -34,7 +34,7 @@ pub fn combine(recipe: &Recipe, scanned: &[Scanned]) -> Result<Combined, Vec<Dia
     work.dimensions();
     let retimed = retime(&survey, scanned, &mut work.conflicts);
     for (number, group) in survey.groups.iter().enumerate() {
-        work.variable(group, retimed.get(&number));
+        work.variable(group, &retimed.of(number));
     }
     work.attributes_of_whole();
     work.finish()
@@ -64,15 +64,16 @@ impl<'a> Work<'a> {
         self.whole.schema.dimensions = dimensions;
     }
 
-    fn variable(&mut self, group: &'a Group<'a>, retimed: Option<&Retimed>) {
+    fn variable(&mut self, group: &'a Group<'a>, clock: &Clock<'_>) {
         let survey = self.survey;
-        check_presence(survey, group, &mut self.conflicts);
+        let present = check_presence(survey, group, &mut self.conflicts);
         if !check_dimensions(survey, group, &mut self.conflicts) {
             return;
         }
+        let Clock::Joined(retimed) = *clock else { return };
         let Some(mut storage) = storage::decide(survey, group, retimed, &mut self.conflicts, &mut self.warnings) else { return };
-        let cells = group.cells(&survey.members);
-        if has_holes(group, &cells, &self.whole.axes) {
+        let cells = group.cells(survey);
+        if hole(group, &cells, &self.whole.axes).is_some() {
             storage.mark_for_holes(group);
         }
         let Some(first) = group.variants.first().map(|variant| variant.variable) else { return };
@@ -87,10 +88,10 @@ impl<'a> Work<'a> {
         set_clock(group, retimed, &mut variable.attributes);
         storage.attributes.iter().for_each(|(name, value)| variable.attributes.set(name, value.clone()));
         let shape = self.whole.schema.shape(&variable);
-        let view = View { survey, scanned: self.scanned, group, storage: &storage, axes: &self.whole.axes, shape: &shape };
-        let Some(content) = view.content(&mut self.conflicts) else { return };
+        let view = View { survey, scanned: self.scanned, group, storage: &storage, axes: &self.whole.axes, shape: &shape, cells: &cells };
+        let Some(content) = view.content(present, &mut self.conflicts) else { return };
         if let (Content::Known(array), true) = (&content, group.is_index()) {
-            self.check_index(group, array, &variable.attributes);
+            self.check_index(group, &cells, array, &variable.attributes);
         }
         if let Some(chunks) = &first.encoding.chunks {
             self.whole.source_chunks.insert(variable.name.clone(), chunks.clone());
@@ -100,13 +101,12 @@ impl<'a> Work<'a> {
         self.order.push(group);
     }
 
-    fn check_index(&mut self, group: &'a Group<'a>, array: &Array, attributes: &Attributes) {
+    fn check_index(&mut self, group: &'a Group<'a>, cells: &Cells, array: &Array, attributes: &Attributes) {
         let Some(axis) = group.axes.first().and_then(|&(axis, _)| self.whole.axes.get(axis)) else { return };
-        let cells = group.cells(&self.survey.members);
-        let file = |position: usize| cells.get(&vec![position]).and_then(|holders| holders.first()).map_or("", |&(member, _)| self.survey.url(member));
+        let file = |holders: &Vec<(usize, usize)>| holders.first().map_or("", |&(member, _)| self.survey.url(member));
         let units = attributes.text("units").and_then(|units| read((units, attributes.text("calendar"))).ok());
-        let files = (0..axis.lengths.len()).map(file).collect();
-        check_order(self.survey, &Joined { name: group.name, axis, files, values: array, units }, &mut self.conflicts);
+        let files: Vec<&str> = cells.holders.iter().map(file).collect();
+        check_order(self.survey, &Joined { name: group.name, axis, files: &files, values: array, units }, &mut self.conflicts);
     }
 
     fn attributes_of_whole(&mut self) {
@@ -179,8 +179,10 @@ fn set_clock(group: &Group<'_>, retimed: Option<&Retimed>, attributes: &mut Attr
 /// Writes `coordinates` attributes: each data variable names the coordinates, other than indexes, that have no dimensions but its own;
 /// coordinates that no variable can name are named by the whole.
 fn name_coordinates(schema: &mut Schema, order: &[&Group<'_>]) {
-    let split = |name: &str| name.rsplit_once('/').map_or((String::new(), name.to_owned()), |(path, own)| (path.to_owned(), own.to_owned()));
-    let coordinates: Vec<Variable> = schema.variables.iter().filter(|variable| variable.coordinate && !variable.is_index()).cloned().collect();
+    let split =
+        |name: &str| name.rsplit_once('/').map_or((String::new(), name.to_owned()), |(path, own)| (path.to_owned(), own.to_owned()));
+    let coordinates: Vec<Variable> =
+        schema.variables.iter().filter(|variable| variable.coordinate && !variable.is_index()).cloned().collect();
     let descriptive: BTreeSet<&str> = order.iter().filter(|group| group.descriptive).map(|group| group.name).collect();
     let mut named: BTreeSet<String> = BTreeSet::new();
     for variable in schema.variables.iter_mut().filter(|variable| !variable.coordinate && !descriptive.contains(variable.name.as_str())) {

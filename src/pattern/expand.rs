@@ -89,9 +89,11 @@ impl Matrix {
             let counts: Vec<usize> = chosen.iter().map(Vec::len).collect();
             let mut index = vec![0; counts.len()];
             for _ in 0..counts.iter().product() {
-                let number = index.iter().zip(&chosen).zip(lengths).fold(0, |number, ((&i, positions), length)| {
-                    number * length + positions.get(i).copied().unwrap_or(0)
-                });
+                let number = index
+                    .iter()
+                    .zip(&chosen)
+                    .zip(lengths)
+                    .fold(0, |number, ((&i, positions), length)| number * length + positions.get(i).copied().unwrap_or(0));
                 if let Some(flag) = flags.get_mut(number) {
                     *flag = true;
                 }

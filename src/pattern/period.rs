@@ -118,7 +118,10 @@ mod tests {
         assert_eq!(period("1 day").as_deref(), Some("1 day"));
         assert_eq!(period("6hours").as_deref(), Some("6 hours"));
         assert_eq!(period("month").as_deref(), Some("1 month"));
-        assert_eq!([period("0 days"), period("-1 day"), period("1 fortnight"), period(""), period("99999999999 days")], [const { None }; 5]);
+        assert_eq!(
+            [period("0 days"), period("-1 day"), period("1 fortnight"), period(""), period("99999999999 days")],
+            [const { None }; 5]
+        );
     }
 
     #[test]

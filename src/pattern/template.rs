@@ -31,6 +31,8 @@ pub enum KeyKind {
     Integers,
     /// Texts.
     Texts,
+    /// Nobody knows, since its definition is wrong: any format may suit.
+    Unknown,
 }
 
 /// What is wrong with a template, and where in its text (bytes).
@@ -164,6 +166,7 @@ fn format_problem(name: &str, format: &str, kind: KeyKind) -> Option<String> {
         KeyKind::Dates => date_format_problem(format),
         KeyKind::Integers if format.is_empty() || padding(format).is_some() => None,
         KeyKind::Integers => Some(format!("`{format}` is no format for a number; write `{{{name}}}` or `{{{name}:03d}}`")),
+        KeyKind::Unknown => None,
         KeyKind::Texts if format.is_empty() => None,
         KeyKind::Texts => Some(format!("`{name}` is a text and takes no format; write `{{{name}}}`")),
     }

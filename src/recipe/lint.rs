@@ -7,7 +7,18 @@ use super::{Chunks, Recipe};
 
 /// Licences common for data, by SPDX id (spdx.org/licenses); others are accepted if they look like an id of a known family.
 const LICENSES: [&str; 12] = [
-    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "etalab-2.0", "ISC", "MIT", "NLOD-2.0", "NIST-PD", "OGL-UK-3.0", "PDDL-1.0", "Unlicense",
+    "0BSD",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "etalab-2.0",
+    "ISC",
+    "MIT",
+    "NLOD-2.0",
+    "NIST-PD",
+    "OGL-UK-3.0",
+    "PDDL-1.0",
+    "Unlicense",
 ];
 const FAMILIES: [&str; 9] = ["CC-", "CC0-", "ODbL-", "ODC-", "OGL-", "CDLA-", "GPL-", "LicenseRef-", "dl-de-"];
 
@@ -25,7 +36,8 @@ pub fn is_license(text: &str) -> bool {
         let member = FAMILIES.iter().any(|family| word.starts_with(family)) && word.bytes().any(|byte| byte.is_ascii_digit());
         LICENSES.contains(&word) || (well_formed && member) || word.starts_with("LicenseRef-")
     };
-    !text.is_empty() && text.split_whitespace().filter(|word| !matches!(*word, "AND" | "OR" | "WITH")).all(|word| known(word.trim_matches(['(', ')'])))
+    !text.is_empty()
+        && text.split_whitespace().filter(|word| !matches!(*word, "AND" | "OR" | "WITH")).all(|word| known(word.trim_matches(['(', ')'])))
 }
 
 /// Everything worth a word in a recipe without errors.

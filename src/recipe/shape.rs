@@ -89,10 +89,16 @@ impl<'s> Walk<'s> {
             }
             return Some(text.into());
         }
-        if plain && free("integer") && let Some(number) = integer(text) {
+        if plain
+            && free("integer")
+            && let Some(number) = integer(text)
+        {
             return Some(number.into());
         }
-        if plain && free("number") && let Some(number) = decimal(text) {
+        if plain
+            && free("number")
+            && let Some(number) = decimal(text)
+        {
             return Some(number.into());
         }
         if plain && free("boolean") && matches!(text, "true" | "false") {
@@ -136,7 +142,9 @@ impl<'s> Walk<'s> {
         let tagged = objects.iter().all(|schema| required(schema).count() == 1 && properties(schema).count() == 1);
         let schema = match objects.iter().find(suits) {
             Some(schema) => schema,
-            None if tagged && (objects.len() > 1 || alternatives.len() > 1) => return self.unknown_variant(node, entries, alternatives, &objects),
+            None if tagged && (objects.len() > 1 || alternatives.len() > 1) => {
+                return self.unknown_variant(node, entries, alternatives, &objects);
+            }
             None => last,
         };
         let value = self.object(entries, schema, key);
@@ -184,7 +192,9 @@ impl<'s> Walk<'s> {
             (None, None) => String::new(),
         };
         let message = format!("unknown key `{}` in {}", entry.name, self.here());
-        self.problem(Diagnostic::error(Code::UnknownKey, message).at(entry.key, label).help(format!("allowed here: {}", allowed.join(", "))));
+        self.problem(
+            Diagnostic::error(Code::UnknownKey, message).at(entry.key, label).help(format!("allowed here: {}", allowed.join(", "))),
+        );
         meant
     }
 
@@ -336,7 +346,8 @@ fn integer(text: &str) -> Option<i64> {
 }
 
 fn decimal(text: &str) -> Option<f64> {
-    let numeric = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)) && text.bytes().any(|byte| byte.is_ascii_digit());
+    let numeric =
+        text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)) && text.bytes().any(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|number: &f64| numeric && number.is_finite())
 }
 

@@ -24,7 +24,10 @@ pub(super) struct Node {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Content {
-    Scalar { text: String, plain: bool },
+    Scalar {
+        text: String,
+        plain: bool,
+    },
     List(Vec<Node>),
     Map(Vec<Entry>),
     /// Something that was refused and reported: nobody needs to look further.
@@ -49,8 +52,7 @@ struct Open {
 /// Reads the text. The tree is `None` where the problems leave nothing to look at.
 pub(super) fn read(text: &str) -> (Option<Node>, Vec<Diagnostic>) {
     if text.len() > LONGEST {
-        let size = crate::size::ByteSize(text.len() as u64);
-        let message = format!("the recipe has {size}; at most 1 MiB is read");
+        let message = "the recipe is larger than 1 MiB, which is the most that is read";
         let help = "write long lists of files as a pattern with keys";
         return (None, vec![Diagnostic::error(Code::RecipeTooLarge, message).help(help)]);
     }

@@ -41,6 +41,14 @@ pub enum RunError {
         /// What, and what to do.
         message: String,
     },
+    /// New files cannot join what is published.
+    #[error("{target} cannot be continued: {what}; the published encoding is fixed: make the new files agree, or `--replace` the store")]
+    Unappendable {
+        /// The target.
+        target: String,
+        /// What differs.
+        what: String,
+    },
     /// The result differs from its sources.
     #[error("verification failed: {message}; nothing was published")]
     Verification {
@@ -85,6 +93,7 @@ impl RunError {
             Self::Work(error) => work_exit(error),
             Self::Step { .. } | Self::PlanFile(_) => 2,
             Self::Conflict { .. } => 6,
+            Self::Unappendable { .. } => 4,
             Self::Verification { .. } => 7,
             Self::Folder { .. } => 1,
             Self::Several(errors) => errors.first().map_or(1, Self::exit),

@@ -119,7 +119,7 @@ pub enum FeedstockError {
 /// [`FeedstockError`], each naming what was looked for.
 pub fn locate(reference: &str) -> Result<Located, FeedstockError> {
     let whole = Path::new(reference);
-    if whole.is_file() {
+    if whole.exists() && !whole.is_dir() {
         return file(whole);
     }
     let (place, id) = reference.rsplit_once('#').map_or((reference, None), |(place, id)| (place, Some(id)));
@@ -134,12 +134,13 @@ pub fn locate(reference: &str) -> Result<Located, FeedstockError> {
 
 fn is_git(place: &str) -> bool {
     let scp = place.split_once(':').is_some_and(|(host, path)| host.contains('@') && !host.contains('/') && !path.starts_with("//"));
-    place.contains("://") || scp || place.ends_with(".git")
+    place.contains("://") || scp || Path::new(place).extension().is_some_and(|extension| extension == "git")
 }
 
 fn file(path: &Path) -> Result<Located, FeedstockError> {
     let text = read(path)?;
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // Without links, so that `..` in a recipe means the folder above in text and on disk alike.
+    let absolute = fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
     let base = absolute.parent().map_or_else(PathBuf::new, Path::to_owned);
     let commit = None;
     Ok(Located { text: RecipeText { name: path.display().to_string(), text }, base, commit, untrusted: false, clone: None })
@@ -199,7 +200,8 @@ struct MetaRecipe {
 fn listed(folder: &Path) -> Result<Vec<(String, PathBuf)>, FeedstockError> {
     let mut paths: Vec<(Option<String>, PathBuf)> = meta_recipes(folder)?;
     paths.extend(["recipe.yaml", "feedstock/recipe.yaml"].map(|path| (None, folder.join(path))));
-    let mut children: Vec<PathBuf> = fs::read_dir(folder.join("recipes")).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut children: Vec<PathBuf> =
+        fs::read_dir(folder.join("recipes")).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     children.sort();
     paths.extend(children.into_iter().map(|child| (None, child.join("recipe.yaml"))));
     let mut recipes: Vec<(String, PathBuf)> = Vec::new();
@@ -221,7 +223,9 @@ fn meta_recipes(folder: &Path) -> Result<Vec<(Option<String>, PathBuf)>, Feedsto
     let refuse = |reason: String| FeedstockError::Meta { path: path.display().to_string(), reason };
     let meta: Meta = serde_saphyr::from_str(&read(&path)?).map_err(|error| refuse(error.without_snippet().to_string()))?;
     let mut recipes = Vec::new();
-    for (id, written) in meta.recipe.map(|path| (None, Some(path))).into_iter().chain(meta.recipes.into_iter().map(|one| (one.id, one.path))) {
+    for (id, written) in
+        meta.recipe.map(|path| (None, Some(path))).into_iter().chain(meta.recipes.into_iter().map(|one| (one.id, one.path)))
+    {
         let written = written.unwrap_or_else(|| "recipe.yaml".to_owned());
         let target = folder.join("feedstock").join(&written);
         if !target.is_file() {
@@ -241,7 +245,10 @@ fn inside(folder: &Path, path: &Path) -> Result<(), FeedstockError> {
 /// The id that the recipe itself states, else its folder's name.
 fn id_of(path: &Path) -> String {
     let text = read(path).unwrap_or_default();
-    let stated = text.lines().find_map(|line| line.strip_prefix("id:")).map(|rest| rest.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'']));
+    let stated = text
+        .lines()
+        .find_map(|line| line.strip_prefix("id:"))
+        .map(|rest| rest.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'']));
     let folder = || path.parent().and_then(Path::file_name).map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     stated.filter(|id| !id.is_empty()).map_or_else(folder, str::to_owned)
 }
@@ -270,9 +277,10 @@ fn cloned(place: &str, id: Option<&str>) -> Result<Located, FeedstockError> {
 
 /// The `@REF` at the end, if it comes after the path has begun (`git@host:path` and `user@host/…` are no references).
 fn split_reference(place: &str) -> (&str, Option<&str>) {
-    let path = place.find("://").map_or_else(|| place.find(':').unwrap_or(0), |scheme| {
-        place.get(scheme + 3..).and_then(|rest| rest.find('/')).map_or(place.len(), |slash| scheme + 3 + slash)
-    });
+    let path = place.find("://").map_or_else(
+        || place.find(':').unwrap_or(0),
+        |scheme| place.get(scheme + 3..).and_then(|rest| rest.find('/')).map_or(place.len(), |slash| scheme + 3 + slash),
+    );
     match place.rsplit_once('@') {
         Some((url, name)) if url.len() > path && !name.is_empty() => (url, Some(name)),
         _ => (place, None),
@@ -299,7 +307,9 @@ fn check_out(url: &str, reference: Option<&str>, folder: &Path) -> Result<git2::
     }
     let repository = git2::build::RepoBuilder::new().fetch_options(fetch).clone(url, folder)?;
     if let Some(name) = reference {
-        let object = ["refs/remotes/origin/", "refs/tags/", ""].iter().find_map(|prefix| repository.revparse_single(&format!("{prefix}{name}")).ok());
+        let object = ["refs/remotes/origin/", "refs/tags/", ""]
+            .iter()
+            .find_map(|prefix| repository.revparse_single(&format!("{prefix}{name}")).ok());
         let object = object.ok_or_else(|| git2::Error::from_str("there is no such branch, tag or commit"))?;
         let commit = object.peel_to_commit()?;
         repository.checkout_tree(commit.as_object(), Some(git2::build::CheckoutBuilder::new().force()))?;

@@ -21,7 +21,7 @@ pub(super) enum Lock {
     /// Of a local folder.
     Folder { _file: File },
     /// Of a store without locks.
-    Lease(LeaseKeeper),
+    Lease { _keeper: LeaseKeeper },
 }
 
 const KEY: &str = "lock.json";
@@ -102,7 +102,7 @@ pub(super) fn lease(store: &Arc<dyn TargetStore>, target: &str) -> Result<Lock, 
     if read(&**store)?.is_none_or(|now| now.nonce != ours.nonce) {
         return Err(held(target, "another run that began at the same moment"));
     }
-    Ok(Lock::Lease(LeaseKeeper::start(Arc::clone(store), ours)))
+    Ok(Lock::Lease { _keeper: LeaseKeeper::start(Arc::clone(store), ours) })
 }
 
 fn read(store: &dyn TargetStore) -> Result<Option<Lease>, StoreError> {

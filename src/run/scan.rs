@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::RunError;
 use super::state::{SEGMENT, State};
-use crate::array::{Array, Values};
-use crate::combine::{Scanned, Wanted, wanted};
+use crate::array::Array;
+use crate::combine::{Scanned, Wanted, digest, wanted};
 use crate::dataset::{Identity, Schema};
 use crate::event::{Event, Phase, Reporter};
 use crate::grid::Region;
@@ -20,7 +20,7 @@ use crate::pattern::{self, Input};
 use crate::recipe::{MissingFile, Recipe};
 use crate::source::{self, Source, SourceError, fetch::read_stored};
 use crate::store::{ErrorKind, SourceStore};
-use crate::transform::{self, Step, Transformed};
+use crate::transform::{self, Absent, Step, Transformed};
 
 /// What scanning found.
 pub struct Scan {
@@ -30,6 +30,8 @@ pub struct Scan {
     pub identities: Vec<Identity>,
     /// Numbers of inputs that do not exist.
     pub missing: Vec<usize>,
+    /// Names in steps that no input has.
+    pub absent: Vec<Absent>,
 }
 
 /// A remembered description.
@@ -41,6 +43,8 @@ struct Record {
     schema: Schema,
     values: BTreeMap<String, Array>,
     digests: BTreeMap<String, String>,
+    /// Names in steps that this file does not have.
+    absent: Vec<Absent>,
 }
 
 /// What scanning works with.
@@ -71,6 +75,12 @@ impl Scan {
     }
 }
 
+/// Names that every input lacks: a mistake in the recipe, where a name that some have is none.
+fn absent_from_all<'a>(mut all: impl Iterator<Item = &'a Vec<Absent>>) -> Vec<Absent> {
+    let first = all.next().cloned().unwrap_or_default();
+    all.fold(first, |common, absent| common.into_iter().filter(|name| absent.contains(name)).collect())
+}
+
 type Found = Result<Option<Record>, RunError>;
 
 impl Scanner<'_> {
@@ -90,9 +100,10 @@ impl Scanner<'_> {
         let mut records: Vec<(usize, Record)> = found.into_iter().enumerate().filter_map(|(number, record)| Some((number, record?))).collect();
         self.complete(&mut records)?;
         self.reporter.report(Event::PhaseFinished { phase: Phase::Scan });
+        let absent = absent_from_all(records.iter().map(|(_, record)| &record.absent));
         let identities = records.iter().map(|(_, record)| record.identity.clone()).collect();
         let scanned = records.into_iter().enumerate().map(|(input, (_, record))| Scanned { input, schema: record.schema, values: record.values, digests: record.digests });
-        Ok(Scan { scanned: scanned.collect(), identities, missing })
+        Ok(Scan { scanned: scanned.collect(), identities, missing, absent })
     }
 
     fn remembered(&self) -> Result<HashMap<String, Record>, RunError> {
@@ -211,7 +222,8 @@ struct Opened<'a> {
 impl Opened<'_> {
     fn record(&self, key: String, identity: Identity) -> Record {
         let schema = self.transformed.schema.clone();
-        Record { key, identity, schema, values: BTreeMap::new(), digests: BTreeMap::new() }
+        let absent = self.transformed.absent.clone();
+        Record { key, identity, schema, values: BTreeMap::new(), digests: BTreeMap::new(), absent }
     }
 
     fn read(&self, wanted: &Wanted, record: &mut Record) -> Result<(), RunError> {
@@ -251,17 +263,4 @@ impl Opened<'_> {
 fn whole_variable(source: &dyn Source, name: &str) -> Result<Array, SourceError> {
     let shape = source.schema().variable(name).map(|variable| source.schema().shape(variable)).unwrap_or_default();
     source.read(name, &Region::whole(&shape))
-}
-
-fn digest(array: &Array) -> String {
-    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
-    hasher.update(format!("{} {:?}", array.dtype, array.shape).as_bytes());
-    match &array.values {
-        Values::Bytes(bytes) => hasher.update(bytes),
-        Values::Texts(texts) => texts.iter().for_each(|text| {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
-        }),
-    }
-    format!("{:032x}", hasher.digest128())
 }

@@ -28,22 +28,33 @@ pub(super) fn check(url: &str, ranges: &[Range<u64>], size: u64) -> Result<(), S
     Err(StoreError::new(ErrorKind::Integrity, url, message))
 }
 
-/// Fetches ranges through `fetch`, at most `together` at once; the answers in the order asked.
+/// Fetches ranges through `fetch`, which fills the buffer it is given, at most `together` at once; the answers in the order asked.
+///
+/// The pieces of one span share one allocation, so that joining them copies nothing.
 pub(super) async fn fetch_all<F, A>(url: &str, ranges: &[Range<u64>], together: usize, fetch: F) -> Result<Vec<Bytes>, StoreError>
 where
-    F: Fn(Range<u64>) -> A,
-    A: Future<Output = Result<Bytes, StoreError>>,
+    F: Fn(Range<u64>, BytesMut) -> A,
+    A: Future<Output = Result<BytesMut, StoreError>>,
 {
-    let requests = requests(ranges);
-    let answers: Vec<Bytes> = stream::iter(requests.iter().cloned()).map(&fetch).buffered(together.max(1)).try_collect().await?;
-    if answers.iter().zip(&requests).any(|(answer, request)| answer.len() as u64 != request.end - request.start) {
-        return Err(StoreError::new(ErrorKind::Integrity, url, "the server's answer is not as long as the range asked for"));
-    }
-    Ok(ranges.iter().map(|range| gather(range, &requests, &answers, ranges)).collect())
+    let spans = spans(ranges);
+    let pieces: Vec<(Range<u64>, BytesMut)> = spans.iter().flat_map(pieces).collect();
+    let whole = |range: Range<u64>, buffer: BytesMut| async {
+        let length = range.end - range.start;
+        let bytes = fetch(range, buffer).await?;
+        if bytes.len() as u64 == length { Ok(bytes) } else { Err(wrong_length(url)) }
+    };
+    let fetched = stream::iter(pieces).map(|(range, buffer)| whole(range, buffer)).buffered(together.max(1));
+    let mut fetched = fetched.try_collect::<Vec<BytesMut>>().await?.into_iter();
+    let answers: Vec<Bytes> = spans.iter().map(|span| join(fetched.by_ref().take(cut(span).len()))).collect();
+    Ok(ranges.iter().map(|range| gather(range, &spans, &answers, ranges.len())).collect())
 }
 
-/// The requests that cover all ranges: in order, not overlapping.
-fn requests(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+fn wrong_length(url: &str) -> StoreError {
+    StoreError::new(ErrorKind::Integrity, url, "the server's answer is not as long as the range asked for")
+}
+
+/// The parts of a file that must be fetched: in order, apart from each other by more than [`GAP`].
+fn spans(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut sorted: Vec<&Range<u64>> = ranges.iter().filter(|range| range.start < range.end).collect();
     sorted.sort_unstable_by_key(|range| (range.start, range.end));
     let mut spans: Vec<Range<u64>> = Vec::new();
@@ -53,7 +64,18 @@ fn requests(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
             _ => spans.push(range.clone()),
         }
     }
-    spans.into_iter().flat_map(|span| cut(&span)).collect()
+    spans
+}
+
+/// The requests for a span, each with its part of the span's memory.
+fn pieces(span: &Range<u64>) -> Vec<(Range<u64>, BytesMut)> {
+    let mut rest = BytesMut::with_capacity((span.end - span.start) as usize);
+    let mut pieces = Vec::new();
+    for range in cut(span) {
+        let after = rest.split_off((range.end - range.start) as usize);
+        pieces.push((range, std::mem::replace(&mut rest, after)));
+    }
+    pieces
 }
 
 fn cut(span: &Range<u64>) -> Vec<Range<u64>> {
@@ -62,27 +84,24 @@ fn cut(span: &Range<u64>) -> Vec<Range<u64>> {
     (0..pieces).map(|piece| edge(piece)..edge(piece + 1)).collect()
 }
 
-/// One range out of the answers that cover it.
-fn gather(range: &Range<u64>, requests: &[Range<u64>], answers: &[Bytes], asked: &[Range<u64>]) -> Bytes {
-    let first = requests.partition_point(|request| request.end <= range.start);
-    let mut parts =
-        requests.iter().zip(answers).skip(first).take_while(|(request, _)| request.start < range.end).map(|(request, answer)| {
-            let from = range.start.max(request.start) - request.start;
-            let to = range.end.min(request.end) - request.start;
-            (answer, from as usize..to as usize)
-        });
-    match (parts.next(), parts.next()) {
-        (None, _) => Bytes::new(),
-        (Some((answer, inside)), None) => keep(answer, inside, asked.len()),
-        (Some(head), Some(next)) => {
-            let mut whole = BytesMut::with_capacity((range.end - range.start) as usize);
-            [head, next].into_iter().chain(parts).for_each(|(answer, inside)| whole.extend_from_slice(&answer[inside]));
-            whole.freeze()
-        }
+fn join(parts: impl Iterator<Item = BytesMut>) -> Bytes {
+    let whole = parts.reduce(|mut whole, part| {
+        whole.unsplit(part);
+        whole
+    });
+    whole.unwrap_or_default().freeze()
+}
+
+/// One range out of the span that holds it.
+fn gather(range: &Range<u64>, spans: &[Range<u64>], answers: &[Bytes], neighbours: usize) -> Bytes {
+    let number = spans.partition_point(|span| span.end < range.end);
+    match spans.get(number).zip(answers.get(number)).filter(|_| range.start < range.end) {
+        None => Bytes::new(),
+        Some((span, answer)) => keep(answer, (range.start - span.start) as usize..(range.end - span.start) as usize, neighbours),
     }
 }
 
-/// A slice shares its answer's memory; one that is a small part of it is copied, so that it does not keep the rest alive.
+/// A slice shares its span's memory; one that is a small part of it is copied, so that it does not keep the rest alive.
 fn keep(answer: &Bytes, inside: Range<usize>, neighbours: usize) -> Bytes {
     let share = answer.len() / neighbours.max(1) / 2;
     if inside.len() < share { Bytes::copy_from_slice(&answer[inside]) } else { answer.slice(inside) }
@@ -95,9 +114,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn fetch(ranges: &[Range<u64>], file: &[u8]) -> Vec<Bytes> {
-        let one = |range: Range<u64>| {
-            assert!(range.end - range.start <= LONGEST);
-            std::future::ready(Ok(Bytes::copy_from_slice(&file[range.start as usize..range.end as usize])))
+        let one = |range: Range<u64>, mut buffer: BytesMut| {
+            assert!(range.end - range.start <= LONGEST && buffer.is_empty());
+            buffer.extend_from_slice(&file[range.start as usize..range.end as usize]);
+            std::future::ready(Ok(buffer))
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(fetch_all("u", ranges, 3, one)).unwrap()
@@ -105,9 +125,9 @@ mod tests {
 
     #[test]
     fn neighbours_share_a_request_and_strangers_do_not() {
-        assert_eq!(requests(&[200_000..200_010, 0..10, 20..30]), [0..30, 200_000..200_010]);
-        assert_eq!(requests(&[0..LONGEST + 1]), [0..LONGEST, LONGEST..LONGEST + 1]);
-        assert!(requests(&[5..5]).is_empty());
+        assert_eq!(spans(&[200_000..200_010, 0..10, 20..30]), [0..30, 200_000..200_010]);
+        assert_eq!(cut(&(5..LONGEST + 6)), [5..LONGEST + 5, LONGEST + 5..LONGEST + 6]);
+        assert!(spans(&[5..5]).is_empty());
     }
 
     #[test]

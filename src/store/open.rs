@@ -22,7 +22,7 @@ use super::{ErrorKind, Head, SourceStore, StoreError, TargetStore, policy};
 /// Reads every supported scheme: paths, `file://`, `http(s)://`, `s3://`. Make one per run: it holds the limits per host.
 #[must_use]
 pub fn source(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn SourceStore> {
-    let s3 = S3Source::new(access);
+    let s3 = S3Source::new(access, Arc::clone(&reporter));
     Arc::new(AnySource { access: access.clone(), reporter, file: FileSource::default(), http: OnceLock::new(), s3 })
 }
 

@@ -108,6 +108,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_that_leads_home_is_refused() -> Result<(), std::io::Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let name: Name = "localhost".parse().unwrap();
+        let error = runtime.block_on(PublicOnly.resolve(name)).err().unwrap();
+        assert!(error.downcast_ref::<PrivateAddress>().is_some(), "{error}");
+        Ok(())
+    }
+
+    #[test]
     fn private_in_every_notation() {
         let refused = |text: &str| Url::parse(text).is_ok_and(|url| permit_host(&url).is_err());
         for text in [

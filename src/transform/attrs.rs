@@ -37,7 +37,9 @@ impl Attrs {
         let changed = match &self.variables {
             None => self.change(&mut draft.schema.attributes, None),
             Some(patterns) => draft.select(patterns).iter().try_for_each(|name| match draft.schema.variable_mut(name) {
-                Some(variable) => self.change(&mut variable.attributes, Some(variable.dtype)).map_err(|problem| format!("variable `{name}`: {problem}")),
+                Some(variable) => {
+                    self.change(&mut variable.attributes, Some(variable.dtype)).map_err(|problem| format!("variable `{name}`: {problem}"))
+                }
                 None => Ok(()),
             }),
         };

@@ -222,8 +222,10 @@ impl<'a> Draft<'a> {
         for variable in &mut self.schema.variables {
             variable.coordinate |= variable.is_index();
         }
-        let used: BTreeSet<&str> = self.schema.variables.iter().flat_map(|variable| variable.dimensions.iter().map(String::as_str)).collect();
-        let used: Vec<Dimension> = self.schema.dimensions.iter().filter(|dimension| used.contains(dimension.name.as_str())).cloned().collect();
+        let used: BTreeSet<&str> =
+            self.schema.variables.iter().flat_map(|variable| variable.dimensions.iter().map(String::as_str)).collect();
+        let used: Vec<Dimension> =
+            self.schema.dimensions.iter().filter(|dimension| used.contains(dimension.name.as_str())).cloned().collect();
         self.schema.dimensions = used;
     }
 
@@ -300,13 +302,16 @@ fn forget(variable: &mut Variable, gone: &dyn Fn(&str) -> bool) {
     }
 }
 
+/// How the words of an attribute change.
+type Change<'c> = Box<dyn Fn(&str) -> String + 'c>;
+
 /// Renames in the attributes that name variables or dimensions.
 fn reword(variable: &mut Variable, new: &dyn Fn(&str) -> String) {
     let keyed = |word: &str| match word.strip_suffix(':') {
         Some(name) => format!("{}:", new(name)),
         None => new(word),
     };
-    let changes: Vec<(&str, Box<dyn Fn(&str) -> String + '_>)> = vec![
+    let changes: [(&str, Change<'_>); 8] = [
         ("bounds", Box::new(new)),
         ("climatology", Box::new(new)),
         ("ancillary_variables", Box::new(new)),

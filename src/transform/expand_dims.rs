@@ -25,7 +25,9 @@ impl ExpandDims {
                 return draft.refuse(format!("there is already a dimension `{dimension}`"));
             }
             if draft.schema.variable(dimension).is_some_and(|variable| !variable.dimensions.is_empty()) {
-                return draft.refuse(format!("`{dimension}` is a variable with dimensions; only a scalar can become the coordinate of a new dimension"));
+                return draft.refuse(format!(
+                    "`{dimension}` is a variable with dimensions; only a scalar can become the coordinate of a new dimension"
+                ));
             }
         }
         let others = draft.descriptive();
@@ -33,7 +35,9 @@ impl ExpandDims {
         let data: Vec<String> = draft.schema.variables.iter().filter(is_data).map(|variable| variable.name.clone()).collect();
         for dimension in self.0.iter().rev() {
             draft.schema.dimensions.insert(0, Dimension { name: dimension.clone(), length: 1, unlimited: false });
-            data.iter().for_each(|variable| draft.lead(variable, dimension));
+            for variable in &data {
+                draft.lead(variable, dimension);
+            }
             add_coordinate(draft, dimension);
         }
         Ok(())
@@ -46,7 +50,10 @@ fn add_coordinate(draft: &mut Draft<'_>, dimension: &str) {
     } else if let Some((array, attributes)) = draft.keys.get(dimension).and_then(from_key) {
         let dtype = array.dtype;
         let encoding = Encoding::default();
-        draft.make(Variable { name: dimension.to_owned(), dtype, dimensions: vec![dimension.to_owned()], attributes, coordinate: true, encoding }, array);
+        draft.make(
+            Variable { name: dimension.to_owned(), dtype, dimensions: vec![dimension.to_owned()], attributes, coordinate: true, encoding },
+            array,
+        );
     }
 }
 
@@ -59,7 +66,8 @@ fn from_key(key: &KeyValue) -> Option<(Array, Attributes)> {
         KeyValue::Integer(number) => Some((whole(*number)?, Attributes::default())),
         KeyValue::Date(date) => {
             let seconds = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
-            let attributes = [("units", text("seconds since 1970-01-01")), ("calendar", text("proleptic_gregorian")), ("standard_name", text("time"))];
+            let attributes =
+                [("units", text("seconds since 1970-01-01")), ("calendar", text("proleptic_gregorian")), ("standard_name", text("time"))];
             Some((whole(seconds)?, Attributes(attributes.map(|(name, value)| (name.to_owned(), value)).to_vec())))
         }
     }

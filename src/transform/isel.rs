@@ -63,7 +63,8 @@ impl Selection {
         }
         let bound = |position: i64| (if position < 0 { position.saturating_add(signed) } else { position }).clamp(0, signed);
         let step = usize::try_from(self.step.unwrap_or(1)).ok().filter(|step| *step > 0).ok_or("`step` must be at least 1")?;
-        let chosen: Vec<u64> = (bound(self.start.unwrap_or(0))..bound(self.stop.unwrap_or(signed))).step_by(step).map(|position| position as u64).collect();
+        let chosen: Vec<u64> =
+            (bound(self.start.unwrap_or(0))..bound(self.stop.unwrap_or(signed))).step_by(step).map(|position| position as u64).collect();
         if chosen.is_empty() { Err("the selection holds no position".to_owned()) } else { Ok(chosen) }
     }
 }

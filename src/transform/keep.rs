@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::TransformError;
 use super::draft::{Draft, resolve};
 use crate::dataset::Schema;
 
@@ -18,16 +17,21 @@ use crate::dataset::Schema;
 pub struct Keep(pub Vec<String>);
 
 impl Keep {
-    pub(super) fn apply(&self, draft: &mut Draft<'_>) -> Result<(), TransformError> {
+    pub(super) fn apply(&self, draft: &mut Draft<'_>) {
         let mut kept = draft.select(&self.0);
-        let dimensions: BTreeSet<String> =
-            draft.schema.variables.iter().filter(|variable| kept.contains(&variable.name)).flat_map(|variable| variable.dimensions.clone()).collect();
-        let belongs = |variable: &&crate::dataset::Variable| variable.coordinate && variable.dimensions.iter().all(|name| dimensions.contains(name));
+        let dimensions: BTreeSet<String> = draft
+            .schema
+            .variables
+            .iter()
+            .filter(|variable| kept.contains(&variable.name))
+            .flat_map(|variable| variable.dimensions.clone())
+            .collect();
+        let belongs =
+            |variable: &&crate::dataset::Variable| variable.coordinate && variable.dimensions.iter().all(|name| dimensions.contains(name));
         kept.extend(draft.schema.variables.iter().filter(belongs).map(|variable| variable.name.clone()));
         kept.extend(described(&draft.schema, &kept));
         let removed = draft.schema.variables.iter().map(|variable| variable.name.clone()).filter(|name| !kept.contains(name)).collect();
         draft.remove(&removed);
-        Ok(())
     }
 }
 

@@ -18,7 +18,9 @@ impl ResetCoords {
     pub(super) fn apply(&self, draft: &mut Draft<'_>) -> Result<(), TransformError> {
         for name in self.0.iter().filter(|name| !is_glob(name)) {
             if draft.schema.variable(name).is_some_and(crate::dataset::Variable::is_index) {
-                return draft.refuse(format!("`{name}` is the coordinate of its own dimension and cannot become a data variable; drop or rename it"));
+                return draft.refuse(format!(
+                    "`{name}` is the coordinate of its own dimension and cannot become a data variable; drop or rename it"
+                ));
             }
         }
         for name in draft.select(&self.0) {

@@ -20,7 +20,9 @@ impl Squeeze {
                 None => {}
                 Some(1) => draft.collapse(dimension, 0),
                 Some(length) => {
-                    return draft.refuse(format!("dimension `{dimension}` has length {length}, not 1; select one position with `isel: {{{dimension}: {{at: 0}}}}`"));
+                    return draft.refuse(format!(
+                        "dimension `{dimension}` has length {length}, not 1; select one position with `isel: {{{dimension}: {{at: 0}}}}`"
+                    ));
                 }
             }
         }

@@ -39,7 +39,9 @@ pub fn rules(schema: &Schema) -> Vec<(String, TextRule)> {
 
 fn is_joined(schema: &Schema, variable: &Variable) -> bool {
     let Some(last) = variable.dimensions.last() else { return false };
-    let only_for_chars = |user: &Variable| user.dtype == DataType::Char && user.dimensions.iter().rposition(|name| name == last) == user.dimensions.len().checked_sub(1);
+    let only_for_chars = |user: &Variable| {
+        user.dtype == DataType::Char && user.dimensions.iter().rposition(|name| name == last) == user.dimensions.len().checked_sub(1)
+    };
     schema.variable(last).is_none() && schema.variables.iter().filter(|user| user.has(last)).all(only_for_chars)
 }
 

@@ -27,11 +27,15 @@ impl Transpose {
         for dimension in self.0.iter().filter(|name| *name != REST) {
             draft.length(dimension);
         }
-        let orders: Vec<_> = draft.schema.variables.iter().map(|variable| (variable.name.clone(), self.order(&variable.dimensions))).collect();
+        let orders: Vec<_> =
+            draft.schema.variables.iter().map(|variable| (variable.name.clone(), self.order(&variable.dimensions))).collect();
         for (variable, order) in orders {
             match order {
                 Ok(order) => draft.reorder(&variable, &order),
-                Err(dimension) => return draft.refuse(format!("variable `{variable}` has the dimension `{dimension}`, which is not named; add it or `...`")),
+                Err(dimension) => {
+                    return draft
+                        .refuse(format!("variable `{variable}` has the dimension `{dimension}`, which is not named; add it or `...`"));
+                }
             }
         }
         Ok(())
@@ -48,7 +52,11 @@ impl Transpose {
             return Err(homeless.clone());
         }
         let places = |name: &String| -> Vec<usize> {
-            if name == REST { rest().map(|(at, _)| at).collect() } else { (0..dimensions.len()).filter(|&at| dimensions.get(at) == Some(name)).collect() }
+            if name == REST {
+                rest().map(|(at, _)| at).collect()
+            } else {
+                (0..dimensions.len()).filter(|&at| dimensions.get(at) == Some(name)).collect()
+            }
         };
         Ok(self.0.iter().flat_map(places).collect())
     }

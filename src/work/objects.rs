@@ -38,6 +38,8 @@ enum State {
     Filling(Values),
     Encoded,
     Stored(ChunkRef),
+    /// Published by an earlier run, and not touched by this one.
+    Left,
 }
 
 impl Object {
@@ -56,9 +58,18 @@ impl Object {
         self.waiting.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// True if nothing has to be read to fill this object.
+    /// True if nothing has to be read to fill this object, and it is to be written.
     pub fn is_full(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) == 0
+        self.waiting.load(Ordering::Acquire) == 0 && !self.is_left()
+    }
+
+    /// Leaves the object as an earlier run published it.
+    pub(super) fn leave(&self) {
+        *self.lock() = State::Left;
+    }
+
+    pub(super) fn is_left(&self) -> bool {
+        matches!(*self.lock(), State::Left)
     }
 
     /// Copies the part of a placed piece that lies in this object.
@@ -97,7 +108,7 @@ impl Object {
         let values = match state {
             State::Filling(values) => values,
             State::Empty => self.filled()?,
-            State::Encoded | State::Stored(_) => return Err(self.out_of_order()),
+            State::Encoded | State::Stored(_) | State::Left => return Err(self.out_of_order()),
         };
         if let (Some(counting), Values::Bytes(bytes)) = (counting, &values) {
             self.counted.get_or_init(|| counting.corner(bytes, &self.lengths, &self.region.shape));

@@ -31,7 +31,7 @@ pub(super) struct Cell {
 
 /// A box of the variable and where its elements are in the decoded values of a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlacedPiece {
+pub(super) struct PlacedPiece {
     /// Box of the variable.
     pub region: Region,
     /// Its elements in the read's values.

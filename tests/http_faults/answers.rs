@@ -1,9 +1,9 @@
 //! Answers that are wrong for good: refused, or taken another way, never retried.
 
-use gristmill::store::ErrorKind;
+use gristmill::store::{Access, ErrorKind};
 
 use super::server::{Request, Server, Step, honest, partial, reply, tagged};
-use super::{client, content, expect_failure, one, whole};
+use super::{client, content, expect_failure, hasty, one, whole, with};
 
 const OK: &str = "200 OK";
 const PARTIAL: &str = "206 Partial Content";
@@ -76,6 +76,21 @@ fn a_server_without_ranges_is_read_whole_once() {
     expect_failure(one(&*store, &url, 299_999..300_001), ErrorKind::Integrity, 3, "truncated");
     // One GET shows that ranges are ignored, one fetches the file.
     assert_eq!(server.count("GET"), 2);
+}
+
+#[test]
+fn many_callers_fetch_a_whole_file_once_and_old_ones_give_way() {
+    let server = Server::start(|request, _| {
+        let body = if request.method == "HEAD" { Vec::new() } else { content() };
+        reply(OK, &[("Content-Length", "300000"), ("Accept-Ranges", "none")], &body)
+    });
+    let (store, _) = with(&Access { spool_limit: "400 KB".parse().unwrap(), ..hasty() });
+    let read = |path: &str| assert_eq!(one(&*store, &server.url(path), 7..9).unwrap(), content()[7..9]);
+    std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(|| read("/a.nc")))));
+    assert_eq!(server.count("GET"), 1);
+    // The second file takes the first one's room; the first is fetched again.
+    ["/b.nc", "/b.nc", "/a.nc", "/a.nc"].into_iter().for_each(read);
+    assert_eq!(server.count("GET"), 3);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod answers;
 mod nginx;
 mod passing;
 mod reach;
+mod s3;
 mod server;
 
 use std::ops::Range;

@@ -177,7 +177,8 @@ fn serve(mut connection: TcpStream, state: &State) -> std::io::Result<()> {
     let steps = (state.script)(&request, number);
     // A socket closed with unread bytes is reset by the kernel.
     let unread = usize::from(steps.iter().any(|step| matches!(step, Step::Reset)));
-    connection.read_exact(&mut vec![0; length - unread])?;
+    let body = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    connection.read_exact(&mut vec![0; length + body - unread])?;
     let (before, answer) = steps.split_at(steps.iter().position(|step| !matches!(step, Step::Wait(_))).unwrap_or(steps.len()));
     let waited = before.iter().try_for_each(|step| act(&mut connection, step));
     // Before the client can know that it was answered, or its next request would count beside this one.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kills one bake twenty times at random moments, resumes it each time, and compares the store with an undisturbed run's.
 
-    kill.py BINARY [RECIPE] [--kills 20] [--seed N] [--target URL-or-folder]
+    kill.py BINARY [RECIPE] [--kills 20] [--seed N]
 
 SIGKILL goes to the process group. Every kill hits a run in progress: a run that ends before its moment starts over with
 an empty target. Without RECIPE, data and a recipe that need some seconds are generated.

@@ -61,7 +61,7 @@ fn compare_variable(source: &dyn Source, path: &str, name: &str, fact: &Value) -
     };
     check("type", numpy(variable.dtype).to_owned(), numpy_name(fact["dtype"].as_str().unwrap()));
     check("shape", format!("{:?}", source.schema().shape(variable)), format!("{:?}", lengths(&fact["shape"])));
-    let dimensions: Vec<&str> = variable.dimensions.iter().map(|name| leaf(name)).collect();
+    let dimensions: Vec<&str> = variable.dimensions.iter().map(String::as_str).map(leaf).collect();
     if fact.get("dims").is_some() {
         check("dimensions", format!("{dimensions:?}"), format!("{:?}", strings(&fact["dims"])));
     }
@@ -88,7 +88,11 @@ fn compare_variable(source: &dyn Source, path: &str, name: &str, fact: &Value) -
     }
     for key in ["scale_factor", "add_offset"] {
         if let Some(theirs) = fact.get(key).and_then(Value::as_f64) {
-            check(key, format!("{:?}", variable.attributes.number(key).map(|number| number.as_f64())), format!("{:?}", Some(theirs)));
+            check(
+                key,
+                format!("{:?}", variable.attributes.number(key).map(gristmill::array::Scalar::as_f64)),
+                format!("{:?}", Some(theirs)),
+            );
         }
     }
     wrong.extend(compare_statistics(source, path, variable, fact));
@@ -301,4 +305,28 @@ fn texts_of_both_kinds_are_read() {
     assert!(members.texts().iter().all(|text| !text.is_empty() && text.is_ascii()), "{members:?}");
     let all = source.read("gcm_institution", &Region::whole(&[9])).unwrap();
     assert_eq!(&all.texts()[3..7], members.texts());
+}
+
+#[test]
+fn inspect_writes_json_and_text() {
+    let path = crate::local::shared().join("data/tcco2-packed-three-formats");
+    let file =
+        std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.to_string_lossy().contains(".nc")).unwrap();
+    let shown = |json: bool| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gristmill"));
+        command.arg("inspect").arg(&file).arg("--stats").args(json.then_some("--json"));
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let description: Value = serde_json::from_str(&shown(true)).unwrap();
+    let variables = description["variables"].as_array().unwrap();
+    let packed = variables.iter().find(|variable| variable["name"] == "tcco2").unwrap();
+    assert_eq!((packed["type"].as_str(), packed["shape"][0].as_u64()), (Some("int16"), Some(31)));
+    assert!(packed["packing"]["scale"].as_f64().unwrap() > 0.0);
+    assert!(packed["statistics"]["valid"].as_u64().unwrap() > 1_000_000);
+    let text = shown(false);
+    for part in
+        ["dimensions:\n", "    int16 tcco2(time = 31, latitude = 161, longitude = 320)\n", "packed: value = raw × ", " of 1597120 valid"]
+    {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
 }

@@ -10,7 +10,7 @@ use gristmill::source::{self, SourceError, fetch};
 use gristmill::store::SourceStore;
 
 use crate::facts;
-use crate::local::{Local, shared};
+use crate::local::{Breaking, Local, shared};
 
 /// Longest time that any damaged file may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -54,7 +54,7 @@ fn corrupt_files_are_refused_with_the_reason() {
         ("bad_cdf5_begin.nc", "FILE: the NetCDF header is damaged"),
         ("derived/html_error_page.nc", "FILE: this is an HTML page, not data: `<"),
         ("derived/leading_garbage.nc", "FILE: neither NetCDF nor HDF5: it begins with the bytes"),
-        ("derived/truncated_classic.nc", "FILE: truncated: its header describes 184568 bytes but the file has 92284"),
+        ("derived/truncated_classic.nc", "FILE: truncated: its header describes 153808 bytes but the file has 92284"),
         ("derived/truncated_hdf5.nc", "FILE: truncated: its header says 225284 bytes but the file has 135170"),
         ("derived/bitflip_in_chunk_of_LONGITUDE.nc", "FILE: variable `LONGITUDE`: chunk [0, 0]"),
         ("derived/truncated.grib", "FILE: this is a GRIB file"),
@@ -135,5 +135,25 @@ fn every_flipped_bit_in_a_deflated_chunk_is_found() {
                 assert!(values == right, "bit {bit} of byte {at} of the chunk");
             }
         }
+    }
+}
+
+#[test]
+fn a_broken_connection_is_never_told_as_a_broken_file() {
+    for file in ["tempo-no2-groups/TEMPO_NO2_L2_V03_20240601T210934Z_S012G01_subsetted.nc4", "coads-climatology/coads_climatology.cdf"] {
+        let path = shared().join("data").join(file).to_string_lossy().into_owned();
+        let mut whole = false;
+        for calls in 0..200 {
+            let store: Arc<dyn SourceStore> = Arc::new(Breaking { inner: Local::files(), calls: calls.into() });
+            match read_all(store, &path) {
+                Ok(_) => {
+                    whole = true;
+                    break;
+                }
+                Err(SourceError::Store(error)) => assert_eq!(error.kind, gristmill::store::ErrorKind::Temporary),
+                Err(other) => panic!("after {calls} calls: {other}"),
+            }
+        }
+        assert!(whole, "{file} takes more than 200 requests");
     }
 }

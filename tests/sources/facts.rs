@@ -18,7 +18,7 @@ impl Fact {
         self.facts.get(key).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// True for files that are, or claim to be, NetCDF or HDF5.
+    /// True for files that are, or claim to be, netCDF or HDF5.
     pub(crate) fn is_netcdf(&self) -> bool {
         let format = self.text("format");
         format.starts_with("NetCDF") || format.starts_with("HDF5") || format.starts_with("CDF")
@@ -34,7 +34,7 @@ pub(crate) fn all() -> Vec<Fact> {
         let text = std::fs::read_to_string(set.join("facts.json")).unwrap();
         // Python writes numbers that JSON lacks.
         let text = text.replace(": NaN", ": null").replace(": -Infinity", ": null").replace(": Infinity", ": null");
-        let Value::Object(files) = serde_json::from_str(&text).unwrap() else { panic!("{set:?}") };
+        let Value::Object(files) = serde_json::from_str(&text).unwrap() else { panic!("{}", set.display()) };
         for (file, facts) in files {
             let Value::Object(facts) = facts else { continue };
             let name = format!("{}/{file}", set.file_name().unwrap().to_string_lossy());

@@ -29,8 +29,8 @@ impl Local {
     }
 }
 
-fn failed(url: &str, kind: ErrorKind, message: impl ToString) -> StoreError {
-    StoreError { kind, url: url.to_owned(), message: message.to_string(), cause: None }
+fn failed(url: &str, kind: ErrorKind, message: impl std::fmt::Display) -> StoreError {
+    StoreError { kind, url: url.to_owned(), message: format!("{message}"), cause: None }
 }
 
 impl SourceStore for Local {
@@ -61,7 +61,7 @@ impl SourceStore for Local {
 
     fn stream(&self, url: &str, sink: &mut dyn Write) -> Result<u64, StoreError> {
         let size = self.head(url)?.size.unwrap_or(0);
-        let bytes = self.ranges(url, &[0..size])?.concat();
+        let bytes = self.ranges(url, std::slice::from_ref(&(0..size)))?.concat();
         sink.write_all(&bytes).map(|()| size).map_err(|error| failed(url, ErrorKind::Other, error))
     }
 
@@ -82,4 +82,33 @@ pub(crate) fn shared() -> PathBuf {
             .find(|path| path.is_dir())
             .expect("shared data beside the repository")
     })
+}
+
+/// A store whose connection breaks after some calls.
+pub(crate) struct Breaking {
+    pub(crate) inner: Arc<dyn SourceStore>,
+    pub(crate) calls: std::sync::atomic::AtomicUsize,
+}
+
+impl SourceStore for Breaking {
+    fn head(&self, url: &str) -> Result<Head, StoreError> {
+        self.inner.head(url)
+    }
+
+    fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
+        let left =
+            self.calls.fetch_update(std::sync::atomic::Ordering::SeqCst, std::sync::atomic::Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_err() {
+            return Err(failed(url, ErrorKind::Temporary, "the connection was reset"));
+        }
+        self.inner.ranges(url, ranges)
+    }
+
+    fn stream(&self, url: &str, sink: &mut dyn Write) -> Result<u64, StoreError> {
+        self.inner.stream(url, sink)
+    }
+
+    fn is_local(&self, _url: &str) -> bool {
+        false
+    }
 }

@@ -27,16 +27,8 @@ pub enum Class {
 
 impl Class {
     /// All classes, in the order of their exit codes.
-    pub const ALL: [Self; 8] = [
-        Self::Recipe,
-        Self::Plan,
-        Self::Source,
-        Self::Data,
-        Self::Temporary,
-        Self::Conflict,
-        Self::Verification,
-        Self::Resources,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Recipe, Self::Plan, Self::Source, Self::Data, Self::Temporary, Self::Conflict, Self::Verification, Self::Resources];
 
     /// Exit code of the command line (DESIGN section 8).
     #[must_use]
@@ -221,17 +213,18 @@ impl Code {
     /// The page `docs/errors.md`.
     #[must_use]
     pub fn page() -> String {
-        let mut page = String::from(
-            "# Every error by its code\n\nGenerated from the code (`src/recipe/diagnostic/code.rs`); \
-             `GRISTMILL_BLESS=1 cargo test --test schema` writes it anew.\n",
-        );
-        for class in Class::ALL {
-            page.push_str(&format!("\n## {} (exit {})\n", class.title(), class.exit()));
-            for code in Self::all().iter().filter(|code| code.class() == class) {
-                page.push_str(&format!("\n### `{}`\n\n{}\n", code.name(), code.explain()));
-            }
-        }
-        page
+        let head = "# Every error by its code\n\nGenerated from the code (`src/recipe/diagnostic/code.rs`); \
+                    `GRISTMILL_BLESS=1 cargo test --test schema` writes it anew.\n";
+        Class::ALL.into_iter().fold(head.to_owned(), |page, class| page + &class.section())
+    }
+}
+
+impl Class {
+    /// Its part of `docs/errors.md`.
+    fn section(self) -> String {
+        let head = format!("\n## {} (exit {})\n", self.title(), self.exit());
+        let codes = Code::all().iter().filter(|code| code.class() == self);
+        codes.fold(head, |section, code| section + &format!("\n### `{}`\n\n{}\n", code.name(), code.explain()))
     }
 }
 

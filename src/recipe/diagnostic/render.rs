@@ -39,7 +39,8 @@ fn without_passwords(text: &RecipeText) -> RecipeText {
     while let Some(start) = shown.text.get(from..).and_then(|rest| rest.find("://")).map(|at| from + at + 3) {
         let rest = shown.text.get(start..).unwrap_or_default();
         let end = rest.find(|letter: char| letter.is_whitespace() || "/?#\"'".contains(letter)).unwrap_or(rest.len());
-        let user = rest.get(..end).and_then(|authority| authority.rfind('@')).filter(|&at| rest.get(..at).is_some_and(|user| user.contains(':')));
+        let user =
+            rest.get(..end).and_then(|authority| authority.rfind('@')).filter(|&at| rest.get(..at).is_some_and(|user| user.contains(':')));
         if let Some(at) = user {
             shown.text.replace_range(start..start + at, &"*".repeat(at));
         }
@@ -171,7 +172,11 @@ impl SourceCode for Excerpt<'_> {
         if data.split(|byte| *byte == b'\n').all(|line| line.len() <= LONGEST_LINE) {
             return Ok(named(data, start, data.len(), contents.line(), column));
         }
-        let from = if before == 0 { span.offset() } else { floor(&self.text.text, span.offset().saturating_sub(WINDOW).max(line_start(self, span))) };
+        let from = if before == 0 {
+            span.offset()
+        } else {
+            floor(&self.text.text, span.offset().saturating_sub(WINDOW).max(line_start(self, span)))
+        };
         let to = floor(&self.text.text, (span.offset() + span.len() + WINDOW).min(line_end(self, span)));
         let (line, column) = Span { offset: from, length: 0 }.line_and_column(&self.text.text);
         let part = self.text.text.get(from..to).unwrap_or_default();
@@ -196,7 +201,10 @@ mod tests {
     fn sample() -> (Vec<Diagnostic>, RecipeText) {
         let text = RecipeText { name: "a,b.yaml".into(), text: "schema: 1\ntitel: é x\n".into() };
         let span = Span { offset: 10, length: 5 };
-        (vec![Diagnostic::error(Code::UnknownKey, "unknown key `titel`").at(span, "did you mean `title`?").help("100 % sure\nreally")], text)
+        (
+            vec![Diagnostic::error(Code::UnknownKey, "unknown key `titel`").at(span, "did you mean `title`?").help("100 % sure\nreally")],
+            text,
+        )
     }
 
     #[test]

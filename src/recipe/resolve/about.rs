@@ -16,7 +16,13 @@ impl Resolver<'_> {
         if document.id.is_some() && !is_id(&id) {
             let suggestion = format!("write `{}`", as_id(&id));
             let message = format!("`{id}` is not an id");
-            self.labelled(Code::BadId, self.root.get("id").span(), message, suggestion, "an id is made of lowercase letters, digits and `-`");
+            self.labelled(
+                Code::BadId,
+                self.root.get("id").span(),
+                message,
+                suggestion,
+                "an id is made of lowercase letters, digits and `-`",
+            );
         }
         let about = About {
             title: self.said("title", document.title.as_deref()).unwrap_or_default(),
@@ -52,7 +58,8 @@ impl Resolver<'_> {
 
     fn doi(&mut self, doi: Option<&str>) -> Option<String> {
         let doi = self.said("doi", doi)?;
-        let bare = ["https://doi.org/", "http://doi.org/", "https://dx.doi.org/", "doi:"].iter().find_map(|prefix| doi.strip_prefix(prefix));
+        let bare =
+            ["https://doi.org/", "http://doi.org/", "https://dx.doi.org/", "doi:"].iter().find_map(|prefix| doi.strip_prefix(prefix));
         let bare = bare.unwrap_or(&doi).to_owned();
         let well_formed = bare.strip_prefix("10.").and_then(|rest| rest.split_once('/')).is_some_and(|(registrant, suffix)| {
             registrant.len() >= 4 && registrant.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && !suffix.is_empty()

@@ -50,11 +50,13 @@ impl Resolver<'_> {
         let mut parts = word.split(':').map(str::trim);
         let name = parts.next().unwrap_or_default();
         let mut configuration = Map::new();
-        if name == "blosc" && let Some(compressor) = parts.next() {
+        if name == "blosc"
+            && let Some(compressor) = parts.next()
+        {
             configuration.insert("cname".to_owned(), compressor.into());
         }
         let level = parts.next();
-        let number = level.map(|level| level.parse::<i64>());
+        let number = level.map(str::parse::<i64>);
         if parts.next().is_some() || matches!(number, Some(Err(_))) || (level.is_some() && name == "crc32c") {
             self.error(Code::BadCodec, place.span(), format!("`{word}` is no shorthand of a codec"), SHORT_HELP);
             return None;
@@ -156,12 +158,11 @@ fn settings(codec: &str) -> Option<Vec<Setting>> {
             setting("clevel", Values::Between(0, 9), Some(json!(1))),
             setting("shuffle", Values::Words(&SHUFFLES), Some(json!("shuffle"))),
             setting("typesize", Values::Between(1, 255), None),
-            setting("blocksize", Values::Between(0, i32::MAX as i64), Some(json!(0))),
+            setting("blocksize", Values::Between(0, i64::from(i32::MAX)), Some(json!(0))),
         ],
-        "zstd" => vec![
-            setting("level", Values::Between(-131_072, 22), Some(json!(3))),
-            setting("checksum", Values::Truth, Some(json!(false))),
-        ],
+        "zstd" => {
+            vec![setting("level", Values::Between(-131_072, 22), Some(json!(3))), setting("checksum", Values::Truth, Some(json!(false)))]
+        }
         "gzip" => vec![setting("level", Values::Between(0, 9), Some(json!(5)))],
         "crc32c" => vec![],
         _ => return None,

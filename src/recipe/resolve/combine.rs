@@ -102,7 +102,8 @@ impl Resolver<'_> {
             return None;
         }
         let label = similar(name, names.iter().map(String::as_str)).map_or(String::new(), |meant| format!("did you mean `{meant}`?"));
-        let help = format!("keys: {}; for a dimension of another name write {{dim: {name}, keys: [{}]}}", names.join(", "), names.join(", "));
+        let help =
+            format!("keys: {}; for a dimension of another name write {{dim: {name}, keys: [{}]}}", names.join(", "), names.join(", "));
         self.labelled(Code::NotAKey, span, format!("`{name}` is not a key of the pattern"), label, help);
         None
     }

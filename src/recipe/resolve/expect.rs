@@ -63,9 +63,15 @@ impl Resolver<'_> {
     fn share(&mut self, span: Span, text: &str) -> Option<f64> {
         let percent = text.trim().strip_suffix('%');
         let number = percent.unwrap_or(text).trim().parse::<f64>().ok();
-        let share = number.map(|number| if percent.is_some() { number / 100.0 } else { number }).filter(|share| (0.0..=1.0).contains(share));
+        let share =
+            number.map(|number| if percent.is_some() { number / 100.0 } else { number }).filter(|share| (0.0..=1.0).contains(share));
         if share.is_none() {
-            self.error(Code::BadShare, span, format!("`{text}` is not a share"), "write a percentage such as 60 %, or a number from 0 to 1");
+            self.error(
+                Code::BadShare,
+                span,
+                format!("`{text}` is not a share"),
+                "write a percentage such as 60 %, or a number from 0 to 1",
+            );
         }
         share
     }

@@ -176,12 +176,24 @@ impl Resolver<'_> {
         };
         let mut misspelt = false;
         for problem in template.problems(|name| kinds.get(name).copied()) {
-            misspelt |= matches!(problem, TemplateProblem::Undefined { .. });
+            if let TemplateProblem::Undefined { name, .. } = &problem {
+                misspelt = true;
+                // A definition that could not be read is reported already.
+                let keys = place.get("keys");
+                if self.broken.contains("inputs") && (keys.get(name).is_written() || !keys.is_written()) {
+                    continue;
+                }
+            }
             self.template_problem(place, &problem, kinds);
         }
         for name in kinds.keys().filter(|name| !misspelt && template.uses().all(|used| used != **name)) {
             let message = format!("the key `{name}` is not used by the URL");
-            self.error(Code::UnusedKey, place.get("keys").get(name).key(), message, format!("put `{{{name}}}` into `url`, or remove the key"));
+            self.error(
+                Code::UnusedKey,
+                place.get("keys").get(name).key(),
+                message,
+                format!("put `{{{name}}}` into `url`, or remove the key"),
+            );
         }
         Some(template)
     }
@@ -208,7 +220,9 @@ impl Resolver<'_> {
 
     fn key(&mut self, name: &str, written: &KeyWritten) -> (KeyKind, Option<Vec<KeyValue>>) {
         let place = self.root.get("inputs").get("keys").get(name);
-        if !name.starts_with(|letter: char| letter.is_ascii_alphabetic()) || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        if !name.starts_with(|letter: char| letter.is_ascii_alphabetic())
+            || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
             let help = "a key's name begins with a letter and holds only letters, digits and `_`";
             self.error(Code::BadKey, place.key(), format!("`{name}` cannot be the name of a key"), help);
         }
@@ -221,7 +235,7 @@ impl Resolver<'_> {
                     let help = "dates: {start, end, step}, range: {start, end, step} or list: [..]";
                     self.error(Code::BadKey, place.key(), format!("the key `{name}` needs exactly one of `dates`, `range`, `list`"), help);
                 }
-                (KeyKind::Texts, None)
+                (KeyKind::Unknown, None)
             }
         }
     }
@@ -254,7 +268,9 @@ impl Resolver<'_> {
     }
 
     pub(super) fn period(&mut self, span: Span, text: &str) -> Option<crate::pattern::Period> {
-        text.parse().map_err(|error: crate::pattern::period::NotAPeriod| self.error(Code::BadPeriod, span, error.to_string(), STEP_HELP)).ok()
+        text.parse()
+            .map_err(|error: crate::pattern::period::NotAPeriod| self.error(Code::BadPeriod, span, error.to_string(), STEP_HELP))
+            .ok()
     }
 
     fn moment(&mut self, span: Span, text: &str) -> Option<Moment> {
@@ -314,7 +330,8 @@ impl Resolver<'_> {
             let past = key.values.partition_point(|value| matches!(value, KeyValue::Date(date) if *date <= moment.last));
             (before(moment.first)..past).collect()
         } else {
-            let same = |value: &KeyValue| matches!(value, KeyValue::Integer(number) if word.parse() == Ok(*number)) || value.to_string() == word;
+            let same =
+                |value: &KeyValue| matches!(value, KeyValue::Integer(number) if word.parse() == Ok(*number)) || value.to_string() == word;
             key.values.iter().enumerate().filter(|(_, value)| same(value)).map(|(number, _)| number).collect()
         };
         if found.is_empty() {
@@ -331,7 +348,17 @@ fn canonical(text: &str) -> Option<i64> {
     text.parse::<i64>().ok().filter(|number| number.to_string() == text)
 }
 
-/// Absolute URLs stay; paths start from the recipe's folder.
+/// Absolute URLs stay; paths start from the recipe's folder, and leading `..` are taken off it.
 fn absolute(base: &Path, url: String) -> String {
-    if url.contains("://") || Path::new(&url).is_absolute() { url } else { base.join(url).to_string_lossy().into_owned() }
+    if url.contains("://") || Path::new(&url).is_absolute() {
+        return url;
+    }
+    let (mut base, mut rest) = (base, url.as_str());
+    loop {
+        match (rest.strip_prefix("./"), rest.strip_prefix("../"), base.parent().filter(|_| base.is_absolute())) {
+            (Some(inner), ..) => rest = inner,
+            (None, Some(inner), Some(parent)) => (base, rest) = (parent, inner),
+            _ => return base.join(rest).to_string_lossy().into_owned(),
+        }
+    }
 }

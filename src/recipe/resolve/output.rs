@@ -70,12 +70,19 @@ impl Resolver<'_> {
     fn auto(&mut self, place: Place<'_>, auto: &Auto) -> Chunks {
         let size = auto.size.as_ref().map_or(Ok(CHUNK_SIZE), |size| size.0.parse::<ByteSize>());
         let small = matches!(size, Ok(size) if size.0 < 1024);
-        if let Some(message) = size.as_ref().err().map(ToString::to_string).or_else(|| small.then(|| "a chunk of less than 1 KiB is refused".to_owned())) {
+        if let Some(message) =
+            size.as_ref().err().map(ToString::to_string).or_else(|| small.then(|| "a chunk of less than 1 KiB is refused".to_owned()))
+        {
             self.error(Code::BadSize, place.get("size").span(), message, "64 MiB is a good size for most uses");
         }
         for (name, _) in auto.favour.iter().flatten().filter(|(_, weight)| **weight <= 0.0) {
             let span = place.get("favour").get(name).span();
-            self.error(Code::BadWeight, span, format!("the weight of `{name}` is not above zero"), "1 is neutral; 10 makes chunks ten times as long");
+            self.error(
+                Code::BadWeight,
+                span,
+                format!("the weight of `{name}` is not above zero"),
+                "1 is neutral; 10 makes chunks ten times as long",
+            );
         }
         Chunks::Auto { size: size.unwrap_or(CHUNK_SIZE), favour: auto.favour.clone().unwrap_or_default() }
     }
@@ -90,7 +97,11 @@ impl Resolver<'_> {
                 }
                 _ if length == -1 && what == "chunk" => {}
                 _ => {
-                    let help = if what == "chunk" { "write a whole number from 1, or -1 for the whole dimension" } else { "write a whole number from 1" };
+                    let help = if what == "chunk" {
+                        "write a whole number from 1, or -1 for the whole dimension"
+                    } else {
+                        "write a whole number from 1"
+                    };
                     let message = format!("a {what} cannot be {length} long along `{name}`");
                     self.error(Code::BadLength, place.get(name).span(), message, help);
                 }
@@ -145,7 +156,12 @@ impl Resolver<'_> {
             self.error(Code::BadPacking, spot.key(), "packing needs an integer type", "add `dtype: int16`");
         }
         if scale == Some(0.0) {
-            self.error(Code::BadPacking, spot.span(), "a scale of 0 would make every value the same", "write the step between neighbouring values");
+            self.error(
+                Code::BadPacking,
+                spot.span(),
+                "a scale of 0 would make every value the same",
+                "write the step between neighbouring values",
+            );
         }
         Some((scale.unwrap_or(1.0), offset.unwrap_or(0.0)))
     }

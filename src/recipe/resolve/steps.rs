@@ -97,7 +97,9 @@ fn selection_problem(&Selection { at, start, stop, step }: &Selection) -> Option
         (Some(_), ..) if ranged => Some(("has both `at` and a range", "write {at: 0}, or {start: 0, stop: 10}")),
         (None, ..) if !ranged => Some(("selects nothing in particular", "write {at: 0}, or {start: 0, stop: 10}")),
         _ if step.is_some_and(|step| step < 1) => Some(("has a step below 1", "use the `sort` step to turn a dimension round")),
-        (None, start, Some(stop)) if (start < 0) == (stop < 0) && stop <= start => Some(("selects nothing", "`stop` is one past the last position")),
+        (None, start, Some(stop)) if (start < 0) == (stop < 0) && stop <= start => {
+            Some(("selects nothing", "`stop` is one past the last position"))
+        }
         _ => None,
     }
 }

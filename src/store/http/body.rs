@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use reqwest::{Response, StatusCode};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -23,14 +23,13 @@ const PROGRESS: u64 = 1 << 10;
 const WINDOWS: u32 = 4;
 
 impl Reading<'_> {
-    /// One range of the file, whole.
-    pub(super) async fn fetch(&self, seen: &Seen, range: Range<u64>) -> Result<Bytes, StoreError> {
+    /// One range of the file, whole, into an empty buffer that has room for it.
+    pub(super) async fn fetch(&self, seen: &Seen, range: Range<u64>, mut buffer: BytesMut) -> Result<BytesMut, StoreError> {
         let mut patience = self.patience();
-        let mut buffer = BytesMut::with_capacity((range.end - range.start) as usize);
         loop {
             let before = buffer.len() as u64;
             match self.fetch_on(seen, &range, &mut buffer).await {
-                Ok(()) if buffer.len() as u64 == range.end - range.start => return Ok(buffer.freeze()),
+                Ok(()) if buffer.len() as u64 == range.end - range.start => return Ok(buffer),
                 Ok(()) => patience.renew(),
                 Err(fault) => {
                     if buffer.len() as u64 >= before + PROGRESS {

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::Client;
+use reqwest::{Client, ClientBuilder};
 use url::Url;
 
 use crate::event::Reporter;
@@ -76,7 +76,7 @@ impl HttpSource {
     /// A source with the operator's settings.
     pub(super) fn new(access: &Access, reporter: Arc<dyn Reporter>) -> Result<Self, StoreError> {
         install_cryptography();
-        let client = client(access).map_err(|error| {
+        let client = client(access).build().map_err(|error| {
             StoreError::new(ErrorKind::Other, "network", "cannot set up web access; check the user agent and certificates").because(error)
         })?;
         Ok(Self {
@@ -117,7 +117,7 @@ impl HttpSource {
     }
 }
 
-fn client(access: &Access) -> reqwest::Result<Client> {
+fn client(access: &Access) -> ClientBuilder {
     let guarded = policy::guards(access);
     let redirects = reqwest::redirect::Policy::custom(move |attempt| {
         if attempt.previous().len() > REDIRECTS {
@@ -136,7 +136,7 @@ fn client(access: &Access) -> reqwest::Result<Client> {
         .referer(false)
         .redirect(redirects);
     // A proxy would look names up itself, behind the guard's back.
-    if guarded { builder.no_proxy().dns_resolver(PublicOnly).build() } else { builder.build() }
+    if guarded { builder.no_proxy().dns_resolver(PublicOnly) } else { builder }
 }
 
 impl<'a> Reading<'a> {
@@ -174,7 +174,7 @@ impl<'a> Reading<'a> {
         let seen = self.seen().await?;
         merge::check(self.url, ranges, seen.head.size.unwrap_or(u64::MAX))?;
         if !seen.lacks_ranges() {
-            let answers = merge::fetch_all(self.url, ranges, self.gate.room(), |range| self.fetch(&seen, range)).await;
+            let answers = merge::fetch_all(self.url, ranges, self.gate.room(), |range, buffer| self.fetch(&seen, range, buffer)).await;
             // Some request may have shown just now that ranges are ignored.
             if !seen.lacks_ranges() {
                 return answers;
@@ -212,5 +212,33 @@ impl SourceStore for HttpSource {
 
     fn is_local(&self, _url: &str) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::event::Silent;
+
+    #[test]
+    fn a_redirect_to_a_private_address_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            let _request = connection.read(&mut [0; 4096]).unwrap();
+            let answer = format!("HTTP/1.1 302 Found\r\nLocation: http://{address}/b.nc\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            connection.write_all(answer.as_bytes()).unwrap();
+        });
+        let access = Access { untrusted: true, ..Access::default() };
+        let mut source = HttpSource::new(&access, Arc::new(Silent)).unwrap();
+        // Stands for a public server: only its name is asked for, which this client knows without looking it up.
+        source.client = client(&access).resolve("public.example", address).build().unwrap();
+        let error = source.head(&format!("http://public.example:{}/a.nc", address.port())).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Policy, "{error}");
+        server.join().unwrap();
     }
 }

@@ -1,0 +1,57 @@
+//! What the library's errors mean.
+//!
+//! Invariant: an error is passing only if the same request may work later.
+
+use object_store::Error;
+
+use super::super::error::printable;
+use super::super::retry::{Fault, Passing};
+use super::super::{ErrorKind, StoreError};
+
+/// The fault that an error is.
+pub(super) fn judge(url: &str, error: Error) -> Fault {
+    let (kind, message) = match &error {
+        Error::NotFound { .. } => (ErrorKind::NotFound, "no such object or bucket; check the URL and the endpoint"),
+        Error::AlreadyExists { .. } => (ErrorKind::Exists, "the object exists already"),
+        Error::Precondition { .. } => (ErrorKind::Integrity, "the object changed while it was read; run again"),
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+            (ErrorKind::Forbidden, "access denied; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, region and endpoint")
+        }
+        Error::NotImplemented { .. } | Error::NotSupported { .. } => (ErrorKind::Other, "the server has no such operation"),
+        _ => return by_text(url, error),
+    };
+    StoreError::new(kind, url, message).because(error).into()
+}
+
+/// The library keeps statuses and broken connections in its text only.
+fn by_text(url: &str, error: Error) -> Fault {
+    let text = error.to_string();
+    let last = |kind, message: &str, error| StoreError::new(kind, url, message).because(error).into();
+    let passing = |reason: String, crowded, error| Fault::Passing(Passing { reason, wait: None, crowded, cause: Some(Box::new(error)) });
+    match status(&text) {
+        Some(501) => last(ErrorKind::Other, "the server answers 501: it has no such operation", error),
+        Some(507) => last(ErrorKind::NoSpace, "the server is full; free some space and run again", error),
+        Some(status @ (408 | 409 | 429 | 500..=599)) => passing(format!("the server answers {status}"), matches!(status, 429 | 503), error),
+        None if text.contains("redirect without LOCATION") => {
+            last(ErrorKind::Other, "the bucket is in another region; set AWS_REGION or `s3.region`", error)
+        }
+        None if text.contains("Server returned error response") => {
+            passing("the server reports an error of its own".to_owned(), true, error)
+        }
+        None if text.contains("HTTP error") => passing("the connection to the server failed".to_owned(), false, error),
+        _ => last(ErrorKind::Other, &format!("the request failed ({}); check endpoint, region and bucket", printable(&text)), error),
+    }
+}
+
+fn status(text: &str) -> Option<u16> {
+    text.split("status code: ").nth(1)?.get(..3)?.parse().ok()
+}
+
+/// `None` for what is not there.
+pub(super) fn found<T>(result: object_store::Result<T>, url: &str) -> Result<Option<T>, Fault> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(judge(url, error)),
+    }
+}

@@ -1,0 +1,175 @@
+//! Reading `s3://bucket/key`.
+//!
+//! Invariant: all bytes handed on of one object have the `ETag` it had when it was first looked at.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use object_store::aws::AmazonS3;
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+
+use crate::event::Reporter;
+
+use super::super::access::Access;
+use super::super::address::Address;
+use super::super::limit::{Gate, Gates};
+use super::super::retry::{Fault, Patience};
+use super::super::runtime::wait;
+use super::super::{ErrorKind, Head, SourceStore, StoreError, merge};
+use super::answer::judge;
+use super::bucket::{self, object_path};
+use super::persist;
+
+/// Objects whose validators are remembered.
+const REMEMBERED: usize = 1 << 14;
+
+/// Reads objects.
+pub(in super::super) struct S3Source {
+    access: Access,
+    reporter: Arc<dyn Reporter>,
+    gates: Gates,
+    buckets: Mutex<HashMap<String, Arc<AmazonS3>>>,
+    seen: Mutex<HashMap<String, Head>>,
+}
+
+/// One object being read.
+struct Object<'a> {
+    source: &'a S3Source,
+    url: &'a str,
+    store: Arc<AmazonS3>,
+    path: Path,
+    gate: Arc<Gate>,
+}
+
+impl S3Source {
+    /// A source with the operator's settings.
+    pub(in super::super) fn new(access: &Access, reporter: Arc<dyn Reporter>) -> Self {
+        let gates = Gates::new(access.connections_per_host);
+        Self { access: access.clone(), reporter, gates, buckets: Mutex::default(), seen: Mutex::default() }
+    }
+
+    fn object<'a>(&'a self, url: &'a str) -> Result<Object<'a>, StoreError> {
+        let Address::S3 { bucket: name, path } = Address::parse(url)? else {
+            return Err(StoreError::new(ErrorKind::Policy, url, "not an `s3://` URL"));
+        };
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = match buckets.get(&name) {
+            Some(store) => Arc::clone(store),
+            None => Arc::new(bucket::open(&self.access, url, &name, !self.access.untrusted, self.access.idle_timeout)?),
+        };
+        buckets.insert(name.clone(), Arc::clone(&store));
+        Ok(Object { source: self, url, store, path: object_path(url, &path)?, gate: self.gates.of(&name) })
+    }
+}
+
+impl Object<'_> {
+    fn patience(&self) -> Patience<'_> {
+        Patience::new(self.url, &self.source.access.retries, &self.gate, self.source.reporter.as_ref())
+    }
+
+    async fn look(&self) -> Result<Head, StoreError> {
+        let ask = || async { self.store.head(&self.path).await.map_err(|error| judge(self.url, error)) };
+        let meta = persist(self.patience(), &self.gate, ask).await?;
+        let head = Head { size: Some(meta.size), etag: meta.e_tag, modified: Some(meta.last_modified.to_rfc2822()) };
+        let mut seen = self.source.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= REMEMBERED {
+            seen.clear();
+        }
+        seen.insert(self.url.to_owned(), head.clone());
+        Ok(head)
+    }
+
+    async fn seen(&self) -> Result<Head, StoreError> {
+        let known = self.source.seen.lock().unwrap_or_else(PoisonError::into_inner).get(self.url).cloned();
+        match known {
+            Some(head) => Ok(head),
+            None => self.look().await,
+        }
+    }
+
+    async fn get(&self, head: &Head, range: GetRange) -> Result<object_store::GetResult, Fault> {
+        let options = GetOptions { if_match: head.etag.clone(), range: Some(range), ..GetOptions::default() };
+        self.store.get_opts(&self.path, options).await.map_err(|error| judge(self.url, error))
+    }
+
+    /// One range into a buffer that has room for it.
+    async fn fetch(&self, head: &Head, range: Range<u64>, mut buffer: BytesMut) -> Result<BytesMut, StoreError> {
+        let ask = || async {
+            let answer = self.get(head, GetRange::Bounded(range.clone())).await?;
+            answer.bytes().await.map_err(|error| judge(self.url, error))
+        };
+        buffer.extend_from_slice(&persist(self.patience(), &self.gate, ask).await?);
+        Ok(buffer)
+    }
+
+    /// The whole object into a sink, taken up again where it broke.
+    async fn download(&self, head: &Head, sink: &mut dyn Write) -> Result<u64, StoreError> {
+        let size = head.size.unwrap_or_default();
+        let mut patience = self.patience();
+        let mut length = 0;
+        while length < size {
+            let before = length;
+            let pass = self.gate.enter().await;
+            let passed = self.pass_on(head, &mut length, sink).await;
+            drop(pass);
+            if let Err(fault) = passed {
+                if length > before {
+                    patience.renew();
+                }
+                patience.after(fault).await?;
+            }
+        }
+        if length == size { Ok(length) } else { Err(self.wrong_length(length, size)) }
+    }
+
+    async fn pass_on(&self, head: &Head, length: &mut u64, sink: &mut dyn Write) -> Result<(), Fault> {
+        let mut pieces = self.get(head, GetRange::Offset(*length)).await?.into_stream();
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|error| judge(self.url, error))?;
+            sink.write_all(&piece).map_err(|error| StoreError::from_io(self.url, "pass on what was read", error))?;
+            *length = length.saturating_add(piece.len() as u64);
+        }
+        if head.size.is_some_and(|size| *length < size) {
+            Err(Fault::passing("the answer ended before its announced length"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn wrong_length(&self, length: u64, size: u64) -> StoreError {
+        StoreError::new(ErrorKind::Integrity, self.url, format!("{length} bytes came, {size} were announced; run again"))
+    }
+}
+
+impl SourceStore for S3Source {
+    fn head(&self, url: &str) -> Result<Head, StoreError> {
+        let object = self.object(url)?;
+        wait(object.look())
+    }
+
+    fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
+        let object = self.object(url)?;
+        wait(async {
+            let head = object.seen().await?;
+            merge::check(url, ranges, head.size.unwrap_or(u64::MAX))?;
+            merge::fetch_all(url, ranges, object.gate.room(), |range, buffer| object.fetch(&head, range, buffer)).await
+        })
+    }
+
+    fn stream(&self, url: &str, sink: &mut dyn Write) -> Result<u64, StoreError> {
+        let object = self.object(url)?;
+        wait(async {
+            let head = object.seen().await?;
+            object.download(&head, sink).await
+        })
+    }
+
+    fn is_local(&self, _url: &str) -> bool {
+        false
+    }
+}

@@ -1,0 +1,176 @@
+//! Writing below `s3://bucket/prefix`.
+//!
+//! Invariant: an object is visible under its key only when all of it was accepted; a broken upload in parts is aborted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::aws::AmazonS3;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+
+use crate::event::Silent;
+
+use super::super::access::{Access, Retries};
+use super::super::limit::{Gate, Gates};
+use super::super::local::check_key;
+use super::super::retry::{Fault, Patience};
+use super::super::runtime::wait;
+use super::super::{ErrorKind, PutMode, StoreError, TargetStore};
+use super::answer::{found, judge};
+use super::bucket::{self, object_path};
+use super::persist;
+
+/// Largest object sent in one request.
+const SINGLE_PUT: usize = 64 << 20;
+
+/// Bytes of a part of a larger object.
+const PART: usize = 16 << 20;
+
+/// Parts under way at once.
+const PARTS_AT_ONCE: usize = 4;
+
+/// An upload's answer comes after its last byte: time enough for [`SINGLE_PUT`] at 220 kB/s.
+const UPLOAD: Duration = Duration::from_mins(5);
+
+/// Writes and reads objects below one prefix.
+pub(in super::super) struct S3Target {
+    url: String,
+    store: AmazonS3,
+    prefix: Path,
+    retries: Retries,
+    gate: Arc<Gate>,
+}
+
+impl S3Target {
+    /// Opens the place with the operator's settings; asks the server nothing yet.
+    pub(in super::super) fn open(access: &Access, url: &str, name: &str, prefix: &str) -> Result<Self, StoreError> {
+        if prefix.is_empty() {
+            return Err(StoreError::new(ErrorKind::Other, url, "a target needs a prefix of its own in the bucket: `s3://bucket/name`"));
+        }
+        Ok(Self {
+            url: url.trim_end_matches('/').to_owned(),
+            store: bucket::open(access, url, name, true, access.idle_timeout.max(UPLOAD))?,
+            prefix: object_path(url, prefix)?,
+            retries: access.retries.clone(),
+            gate: Gates::new(access.connections_per_host).of(name),
+        })
+    }
+
+    fn path(&self, key: &str) -> Result<Path, StoreError> {
+        check_key(key)?;
+        object_path(&self.named(key), &format!("{}/{key}", self.prefix))
+    }
+
+    fn named(&self, key: &str) -> String {
+        format!("{}/{key}", self.url)
+    }
+
+    /// Tries until it works or patience ends.
+    fn persist<T, A>(&self, url: &str, attempt: impl Fn() -> A) -> Result<T, StoreError>
+    where
+        A: Future<Output = Result<T, Fault>>,
+    {
+        wait(persist(Patience::new(url, &self.retries, &self.gate, &Silent), &self.gate, attempt))
+    }
+
+    async fn overwrite(&self, path: &Path, bytes: Bytes) -> object_store::Result<()> {
+        if bytes.len() <= SINGLE_PUT {
+            return self.store.put(path, PutPayload::from_bytes(bytes)).await.map(drop);
+        }
+        let mut upload = WriteMultipart::new_with_chunk_size(self.store.put_multipart(path).await?, PART);
+        let parts = (0..bytes.len()).step_by(PART).map(|start| bytes.slice(start..bytes.len().min(start + PART)));
+        for part in parts {
+            if let Err(error) = upload.wait_for_capacity(PARTS_AT_ONCE).await {
+                // The first error is the one to tell; what is left is swept by the bucket's own rules if aborting fails too.
+                let _failed = upload.abort().await;
+                return Err(error);
+            }
+            upload.put(part);
+        }
+        // Aborts by itself when it fails.
+        upload.finish().await.map(drop)
+    }
+
+    /// Creates an object, telling "somebody was first" from "the answer to my own earlier try got lost".
+    async fn create(&self, url: &str, path: &Path, bytes: Bytes) -> Result<(), StoreError> {
+        let mut patience = Patience::new(url, &self.retries, &self.gate, &Silent);
+        let mut unsure = false;
+        loop {
+            let pass = self.gate.enter().await;
+            let payload = PutPayload::from_bytes(bytes.clone());
+            let created = self.store.put_opts(path, payload, object_store::PutMode::Create.into()).await;
+            drop(pass);
+            match created.map_err(|error| judge(url, error)) {
+                Ok(_) => return Ok(()),
+                Err(Fault::Final(error)) if error.kind == ErrorKind::Exists && unsure => {
+                    return self.settle(url, path, &bytes, error).await;
+                }
+                Err(fault) => patience.after(fault).await?,
+            }
+            unsure = true;
+        }
+    }
+
+    /// After an unanswered creation: the object is ours if it holds what we sent.
+    async fn settle(&self, url: &str, path: &Path, bytes: &Bytes, exists: StoreError) -> Result<(), StoreError> {
+        let mut patience = Patience::new(url, &self.retries, &self.gate, &Silent);
+        loop {
+            match self.read(url, path).await {
+                Ok(Some(stored)) if stored == *bytes => return Ok(()),
+                Ok(_) => return Err(exists),
+                Err(fault) => patience.after(fault).await?,
+            }
+        }
+    }
+
+    async fn read(&self, url: &str, path: &Path) -> Result<Option<Bytes>, Fault> {
+        match found(self.store.get(path).await, url)? {
+            Some(answer) => answer.bytes().await.map(Some).map_err(|error| judge(url, error)),
+            None => Ok(None),
+        }
+    }
+}
+
+impl TargetStore for S3Target {
+    fn head(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        let (path, url) = (self.path(key)?, self.named(key));
+        let meta = self.persist(&url, || async { found(self.store.head(&path).await, &url) })?;
+        Ok(meta.map(|meta| meta.size))
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let (path, url) = (self.path(key)?, self.named(key));
+        self.persist(&url, || self.read(&url, &path))
+    }
+
+    fn put(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<(), StoreError> {
+        let (path, url) = (self.path(key)?, self.named(key));
+        match mode {
+            PutMode::Create => wait(self.create(&url, &path, bytes)),
+            PutMode::Overwrite => {
+                self.persist(&url, || async { self.overwrite(&path, bytes.clone()).await.map_err(|error| judge(&url, error)) })
+            }
+        }
+    }
+
+    fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        let below = prefix.trim_end_matches('/');
+        let path = if below.is_empty() { self.prefix.clone() } else { self.path(below)? };
+        let (own, url) = (format!("{}/", self.prefix), self.named(below));
+        let paths: Vec<String> = self.persist(&url, || async {
+            let found = self.store.list(Some(&path)).take(limit).map_ok(|meta| meta.location.to_string());
+            found.try_collect().await.map_err(|error| judge(&url, error))
+        })?;
+        let mut keys: Vec<String> = paths.iter().filter_map(|path| path.strip_prefix(&own)).map(str::to_owned).collect();
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let (path, url) = (self.path(key)?, self.named(key));
+        self.persist(&url, || async { found(self.store.delete(&path).await, &url).map(drop) })
+    }
+}

@@ -1,0 +1,125 @@
+//! An S3-compatible server that misbehaves.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gristmill::event::Reporter;
+use gristmill::store::access::{Credentials, S3Access, Secret};
+use gristmill::store::{Access, CreateSupport, ErrorKind, PutMode, creates_exclusively, source, target};
+
+use super::server::{Reply, Request, Server, Step, cut, partial, reply};
+use super::{Recorder, content, hasty};
+
+fn access(server: &Server) -> Access {
+    let credentials = Credentials { key_id: "key".into(), secret: Secret::new("canary"), token: None };
+    Access { s3: S3Access { endpoint: Some(server.url("")), credentials: Some(credentials), ..S3Access::default() }, ..hasty() }
+}
+
+fn nothing(status: &str) -> Reply {
+    reply(status, &[("Content-Length", "0"), ("ETag", "\"one\"")], b"")
+}
+
+/// What a faultless server answers about an object.
+fn object(request: &Request) -> Reply {
+    let told = [("Content-Length", "300000"), ("ETag", "\"one\""), ("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")];
+    match request.range(300_000) {
+        Some(range) => {
+            let mut answer = partial(&content(), range, "\"one\"");
+            if let Some(Step::Send(head)) = answer.first_mut() {
+                head.truncate(head.len() - 2);
+                head.extend_from_slice(b"Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n");
+            }
+            answer
+        }
+        None => reply("200 OK", &told, if request.method == "HEAD" { b"" } else { b"whole" }),
+    }
+}
+
+#[test]
+fn reading_survives_what_passes() {
+    let server = Server::start(|request, number| match number {
+        1 | 3 => nothing("503 Slow Down"),
+        4 => cut(object(request), 1000, &[]),
+        _ => object(request),
+    });
+    let recorder = Arc::new(Recorder::default());
+    let store = source(&access(&server), Arc::clone(&recorder) as Arc<dyn Reporter>);
+    let asked = 5_u64..20_000;
+    assert_eq!(store.ranges("s3://bucket/a", std::slice::from_ref(&asked)).unwrap(), [&content()[5..20_000]]);
+    let said = "the server answers 503";
+    assert_eq!(recorder.retries()[..2], [said, said]);
+    assert_eq!(recorder.retries().len(), 3);
+    let signed = server.requests().iter().all(|request| request.header("authorization").is_some_and(|value| value.contains("AWS4-HMAC")));
+    assert!(signed);
+}
+
+#[test]
+fn a_cut_object_goes_on_where_it_broke() {
+    let server = Server::start(|request, _| if request.method == "HEAD" { object(request) } else { cut(object(request), 50_000, &[]) });
+    let store = source(&access(&server), Arc::new(Recorder::default()));
+    let mut bytes = Vec::new();
+    assert_eq!(store.stream("s3://bucket/a", &mut bytes).unwrap(), 300_000);
+    assert!(bytes == content() && server.count("GET") == 6);
+}
+
+#[test]
+fn errors_have_kinds_and_no_secrets() {
+    for (status, kind) in [
+        ("404 Not Found", ErrorKind::NotFound),
+        ("403 Forbidden", ErrorKind::Forbidden),
+        ("412 Precondition Failed", ErrorKind::Integrity),
+        ("503 Slow Down", ErrorKind::Temporary),
+        ("501 Not Implemented", ErrorKind::Other),
+    ] {
+        let server = Server::start(move |request, _| if request.method == "HEAD" { object(request) } else { nothing(status) });
+        let store = source(&access(&server), Arc::new(Recorder::default()));
+        let asked = 5_u64..9;
+        let error = store.ranges("s3://bucket/a", std::slice::from_ref(&asked)).unwrap_err();
+        assert_eq!(error.kind, kind, "{status}: {error}");
+        assert!(!format!("{error} {error:?}").contains("canary"));
+    }
+}
+
+#[test]
+fn writing_survives_what_passes() {
+    let server = Server::start(|_, number| nothing(if number < 3 { "500 Internal Server Error" } else { "200 OK" }));
+    let store = target("s3://bucket/prefix", &access(&server)).unwrap();
+    store.put("a", Bytes::from_static(b"whole"), PutMode::Overwrite).unwrap();
+    assert_eq!((server.count("PUT"), server.requests()[0].path.as_str()), (3, "/bucket/prefix/a"));
+}
+
+#[test]
+fn a_creation_whose_answer_got_lost_is_told_from_a_lost_race() {
+    for (stored, works) in [("mine", true), ("others", false)] {
+        let server = Server::start(move |request, number| match (request.method.as_str(), number) {
+            ("PUT", 1) => cut(nothing("200 OK"), 0, &[Step::Reset]).split_off(1),
+            ("PUT", _) => nothing("412 Precondition Failed"),
+            _ => reply(
+                "200 OK",
+                &[("Content-Length", &stored.len().to_string()), ("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")],
+                stored.as_bytes(),
+            ),
+        });
+        let store = target("s3://bucket/prefix", &access(&server)).unwrap();
+        let created = store.put("lease", Bytes::from_static(b"mine"), PutMode::Create);
+        assert_eq!(created.is_ok(), works, "{created:?}");
+        assert_eq!(server.count("PUT"), 2);
+        assert!(server.requests()[0].header("if-none-match") == Some("*"));
+    }
+}
+
+#[test]
+fn servers_without_creation_are_known() {
+    let probe = |second: &'static str| {
+        let server = Server::start(move |request, number| match (request.method.as_str(), number) {
+            ("PUT", 2) => nothing(second),
+            ("DELETE", _) => nothing("204 No Content"),
+            _ => nothing("200 OK"),
+        });
+        creates_exclusively(&*target("s3://bucket/prefix", &access(&server)).unwrap()).unwrap()
+    };
+    assert_eq!(probe("412 Precondition Failed"), CreateSupport::Honoured);
+    assert_eq!(probe("200 OK"), CreateSupport::Ignored);
+    let server = Server::start(|_, _| nothing("501 Not Implemented"));
+    assert_eq!(creates_exclusively(&*target("s3://bucket/prefix", &access(&server)).unwrap()).unwrap(), CreateSupport::Refused);
+}
