@@ -111,7 +111,7 @@ impl RunError {
             Self::Work(error) => work_code(error),
             Self::Held { .. } => Some(Code::TargetHeld),
             Self::Conflict { .. } => Some(Code::TargetForeign),
-            Self::Unappendable { .. } => Some(Code::PackingUnappendable),
+            Self::Unappendable { .. } => Some(Code::Unappendable),
             Self::Verification { .. } => Some(Code::VerificationFailed),
             Self::Recipe(_) | Self::PlanFile(_) | Self::Folder { .. } | Self::Several(_) | Self::Interrupted => None,
         }
