@@ -73,14 +73,35 @@ impl TimeUnits {
     /// An instant as people write it: `2006-01-01T06:00:00`; fractions only when there are any.
     #[must_use]
     pub fn instant(&self, value: Scalar) -> String {
+        self.microseconds(value).map_or_else(|| value.plain(), |micros| self.calendar_text(micros))
+    }
+
+    /// The instant of a value in microseconds since day 0 of the calendar; `None` for NaN and what lies beyond all dates.
+    #[must_use]
+    pub fn microseconds(&self, value: Scalar) -> Option<i64> {
         let micros = match value.as_i64() {
             Some(whole) => i128::from(whole) * i128::from(self.nanoseconds) / 1000,
+            None if value.as_f64().is_nan() => return None,
             None => (value.as_f64() * self.nanoseconds as f64 / 1000.0).round() as i128,
         };
-        match i64::try_from(micros + i128::from(self.epoch)) {
-            Ok(micros) => Instant(self.calendar, micros).to_string(),
-            Err(_) => value.plain(),
-        }
+        i64::try_from(micros.checked_add(i128::from(self.epoch))?).ok()
+    }
+
+    /// An instant, in microseconds since day 0 of the calendar, as people write it.
+    #[must_use]
+    pub fn calendar_text(&self, micros: i64) -> String {
+        Instant(self.calendar, micros).to_string()
+    }
+
+    /// How many microseconds a value may lie from the instant that it stands for: the rounding of floats, 0 for integers.
+    #[must_use]
+    pub fn rounding(&self, value: Scalar) -> i64 {
+        let step = match value {
+            Scalar::Float32(_) => f64::from(f32::EPSILON),
+            Scalar::Float64(_) => f64::EPSILON,
+            _ => return 0,
+        };
+        (value.as_f64().abs() * step * self.nanoseconds as f64 / 1000.0).ceil() as i64 + 1
     }
 
     /// The same epoch as units text, counted in another unit: `hours since 1850-01-01`.
