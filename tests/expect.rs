@@ -218,6 +218,22 @@ fn a_rule_that_is_newer_than_the_store_is_judged_too() {
     assert_eq!((exit, bench.is_visible()), (4, true), "{told}");
 }
 
+#[test]
+fn an_append_judges_what_it_adds() {
+    let bench = Bench::new();
+    let recipe = |hour: u8, low: &str| {
+        let whole = currents(&format!("  UCUR: {{values_between: [{low}, 1]}}\n"));
+        whole.replace("T03:00:00", &format!("T{hour:02}:00:00")).replace("TIME: 3, I: 20, J: 35", "TIME: 2")
+    };
+    assert_eq!(bench.run(&recipe(1, "-1")).0, 0);
+    let (exit, told) = bench.run(&recipe(3, "0.5"));
+    assert_eq!(exit, 4, "{told}");
+    let (exit, told) = bench.run(&recipe(3, "-1"));
+    assert_eq!((exit, bench.is_visible()), (0, true), "{told}");
+    let (exit, told) = bench.run(&recipe(3, "-1"));
+    assert_eq!((exit, bench.report()["outcome"].clone()), (0, "nothing-to-do".into()), "{told}");
+}
+
 /// Dies, without any farewell, after some tasks.
 struct Mortal {
     tasks: AtomicU64,

@@ -46,7 +46,7 @@ fn problem(plan: &Plan, receipts: &[Receipt], expectation: &Expectation) -> Opti
     let counted = || receipts.iter().filter_map(|receipt| Some((receipt, receipt.statistics.get(&expectation.name)?)));
     let mut whole = Statistics::default();
     counted().for_each(|(_, statistics)| whole.add(statistics));
-    if whole.values == 0 && plan.objects(position).chunks() > 0 {
+    if counted().next().is_none() && plan.objects(position).chunks() > 0 {
         return Some(
             Broken {
                 message: format!("`{}` was not counted", expectation.name),

@@ -290,12 +290,13 @@ impl Workshop {
         }
     }
 
-    /// Statistics of all objects of a task, by variable.
+    /// Statistics of the objects a task wrote, by variable: empty ones where an append left all as they were.
     fn statistics(&self, prepared: &Prepared) -> BTreeMap<String, Statistics> {
         let mut statistics: BTreeMap<String, Statistics> = BTreeMap::new();
-        for (object, counted) in prepared.objects.iter().filter_map(|object| Some((object, object.counted()?))) {
-            let name = self.plan.schema.variables[object.variable].name.clone();
-            statistics.entry(name).or_default().add(counted);
+        let wanted = |object: &&Object| self.counted.get(object.variable).is_some_and(Option::is_some);
+        for object in prepared.objects.iter().filter(wanted) {
+            let sum = statistics.entry(self.plan.schema.variables[object.variable].name.clone()).or_default();
+            object.counted().into_iter().for_each(|counted| sum.add(counted));
         }
         statistics
     }
