@@ -45,6 +45,9 @@ pub struct Report {
     pub value_bytes: u64,
     /// What verification compared.
     pub verification: Verification,
+    /// True if the run found its result visible already.
+    #[serde(default)]
+    pub found_complete: bool,
     /// Seconds per phase, of this run.
     pub seconds: BTreeMap<String, f64>,
 }
@@ -125,7 +128,7 @@ impl Report {
     /// Notes how the run ended.
     pub fn ended(&mut self, result: &Result<(), RunError>) {
         let (outcome, exit) = match result {
-            Ok(()) if self.tasks_run == 0 && self.tasks > 0 => ("nothing-to-do", 0),
+            Ok(()) if self.found_complete => ("nothing-to-do", 0),
             Ok(()) => ("done", 0),
             Err(RunError::Interrupted) => ("interrupted", super::INTERRUPTED),
             Err(error) => ("failed", error.exit()),
