@@ -64,13 +64,7 @@ impl fmt::Display for ByteSize {
 }
 
 fn three_digits(value: f64) -> String {
-    let decimals = if value < 9.995 {
-        2
-    } else if value < 99.95 {
-        1
-    } else {
-        0
-    };
+    let decimals = usize::from(value < 9.995) + usize::from(value < 99.95);
     format!("{value:.decimals$}")
 }
 

@@ -24,7 +24,7 @@ impl Bench {
         let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/cmip6-siconc");
         let mut files: Vec<String> = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path().display().to_string()).collect();
         files.sort();
-        let files = files[..last].iter().map(|file| format!("    - {file}\n")).collect::<String>();
+        let files = format!("    - {}\n", files[..last].join("\n    - "));
         let text = format!(
             "schema: 1\nid: {id}\ntitle: Sea ice\nlicense: CC-BY-SA-4.0\ninputs:\n  files:\n{files}combine: {{concat: [time]}}\nsteps:\n  - drop: [time_bnds]\noutput:\n  chunks: {{time: {months}}}\n"
         );

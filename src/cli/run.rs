@@ -20,7 +20,7 @@ use crate::size::ByteSize;
 pub struct Run {
     /// A recipe file, a local repository (DIR#id) or `GIT_URL@REF#id`.
     pub recipe: String,
-    /// Where the Zarr store shall be: a path, or s3://bucket/prefix.
+    /// Where the Zarr store shall be: a path, or `s3://bucket/prefix`.
     #[arg(long)]
     pub target: String,
     /// What the machine may give.

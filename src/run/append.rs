@@ -123,13 +123,11 @@ fn whole_objects(objects: &ChunkGrid, published: &[u64], variable: &Variable) ->
     (0..published.len())
         .map(|axis| {
             let (before, after, object) = (published[axis], objects.shape[axis], objects.chunk[axis]);
-            match before == after || before.is_multiple_of(object) {
-                true => Ok(before.div_ceil(object)),
-                false => Err(Hindrance::Boundary(format!(
-                    "`{}` is published up to {before} along `{}`, inside a chunk of {object}",
-                    variable.name, variable.dimensions[axis]
-                ))),
+            if before == after || before.is_multiple_of(object) {
+                return Ok(before.div_ceil(object));
             }
+            let place = &variable.dimensions[axis];
+            Err(Hindrance::Boundary(format!("`{}` is published up to {before} along `{place}`, inside a chunk of {object}", variable.name)))
         })
         .collect()
 }

@@ -105,7 +105,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     report.planned(&plan, &identity);
     let store = store::target(&options.target, setting.access)?;
     let target = Arc::new(ZarrTarget::new(Arc::clone(&store), plan.format));
-    let published = match standing(state, &*target, &plan, &identity)? {
+    let published = match standing(state, &target, &plan, &identity)? {
         Standing::Complete => {
             let (uncounted, finished) = receipts(state, &plan, &identity)?;
             // A rule that is newer than the store may ask for what its tasks did not count: they are then done again.
@@ -243,8 +243,11 @@ fn work(workshop: &Workshop, state: &State, options: &Options, setting: Setting<
     Ok(finished)
 }
 
+/// Stage, and number within it.
+type TaskNumber = (usize, u64);
+
 /// (tasks without a receipt, receipts) of a plan.
-fn receipts(state: &State, plan: &Plan, identity: &str) -> Result<(Vec<(usize, u64)>, Vec<Receipt>), RunError> {
+fn receipts(state: &State, plan: &Plan, identity: &str) -> Result<(Vec<TaskNumber>, Vec<Receipt>), RunError> {
     let (mut todo, mut finished) = (Vec::new(), Vec::new());
     for (stage, tasks) in plan.stages.iter().enumerate() {
         for task in 0..tasks.tasks() {

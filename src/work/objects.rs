@@ -166,6 +166,7 @@ fn default_fill(dtype: DataType) -> FillValue {
     FillValue::Number(crate::array::Scalar::nan(dtype).or(zero).unwrap_or(crate::array::Scalar::Int8(0)))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a pair of borrows")]
 fn copy_texts(shape: &[u64], source: (&[String], &Placed), target: (&mut [String], &Placed)) -> Result<(), WorkError> {
     let outside = || WorkError::Internal("a text outside its buffer".to_owned());
     for position in positions(&Region::whole(shape)) {

@@ -91,7 +91,7 @@ impl Read {
         match (&self.from, &self.stored.layout) {
             (ReadFrom::Chunk(number), Layout::Chunked(table)) => {
                 let entry = table.entries[*number];
-                vec![entry.offset..entry.offset.saturating_add(u64::from(entry.length))]
+                std::iter::once(entry.offset..entry.offset.saturating_add(u64::from(entry.length))).collect()
             }
             (ReadFrom::Rows(ranges), _) => ranges.clone(),
             _ => Vec::new(),
@@ -290,7 +290,7 @@ fn corrupt(described: &Described, read: &Read, what: &str) -> WorkError {
 /// Texts: read by the source itself, chars joined along their last dimension.
 fn from_source(workshop: &Workshop, (number, described): (usize, &Described), read: &Read) -> Result<Array, WorkError> {
     let source = inputs::open(workshop, number)?;
-    Ok(texts_of(&*source, described, &read.source_name, &read.region, read.rule)?)
+    texts_of(&*source, described, &read.source_name, &read.region, read.rule)
 }
 
 /// The texts of a box of a file's variable; `region` does not count the dimension that joining loses.
