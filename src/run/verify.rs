@@ -1,6 +1,7 @@
 //! Reads the result back and compares it with the sources, through another reader.
 //!
-//! The store is decoded by zarrs, the sources by their library's own high-level read: neither shares code with the path that
+//! The store is decoded by zarrs, the sources by netCDF-C or their library's own
+//! high-level read: neither shares code with the path that
 //! wrote. A deterministic sample (first, last, file boundaries up to a cap), or everything. Invariant: a value that differs, or
 //! an object that is not there, is an error; "n of N" says how much was compared.
 
@@ -44,7 +45,7 @@ struct Check {
 /// # Errors
 /// [`RunError::Verification`] naming variable, file and box of the first value that differs.
 pub fn verify(workshop: &Workshop, target: &ZarrReader, level: Level, reporter: &dyn Reporter) -> Result<Verification, RunError> {
-    let mut verification = Verification { reader: "netcdf-reader".to_owned(), ..Verification::default() };
+    let mut verification = Verification::default();
     let mut checks = Vec::new();
     for (variable, content) in workshop.plan.contents.iter().enumerate() {
         match content {
@@ -67,6 +68,7 @@ pub fn verify(workshop: &Workshop, target: &ZarrReader, level: Level, reporter: 
         reporter.report(Event::StepFinished { phase: Phase::Verify, bytes: 0 });
     }
     reporter.report(Event::PhaseFinished { phase: Phase::Verify });
+    verification.reader = workshop.readers();
     Ok(verification)
 }
 

@@ -76,6 +76,7 @@ pub struct Workshop {
     pub target: Arc<dyn Target>,
     inputs: Inputs,
     encoders: Vec<Encoder>,
+    readers: expected::Readers,
 }
 
 /// A task whose inputs are open and whose reads are known.
@@ -121,7 +122,7 @@ impl Workshop {
     /// [`WorkError::Target`] if a variable's encoding cannot be carried out.
     pub fn new(plan: Plan, sources: Arc<dyn SourceStore>, target: Arc<dyn Target>) -> Result<Self, WorkError> {
         let encoders = plan.schema.variables.iter().map(Encoder::new).collect::<Result<_, _>>()?;
-        Ok(Self { plan_id: plan.identity(), plan, sources, target, inputs: Inputs::default(), encoders })
+        Ok(Self { plan_id: plan.identity(), plan, sources, target, inputs: Inputs::default(), encoders, readers: expected::Readers::default() })
     }
 
     /// Opens the task's inputs and lists its reads.
