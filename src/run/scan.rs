@@ -16,6 +16,7 @@ use crate::combine::{Scanned, Wanted, wanted};
 use crate::dataset::{Identity, Schema};
 use crate::event::{Event, Phase, Reporter};
 use crate::grid::Region;
+use crate::layout::Layout;
 use crate::pattern::{self, Input};
 use crate::recipe::{MissingFile, Recipe};
 use crate::source::{self, Source, SourceError, fetch::read_stored};
@@ -240,7 +241,7 @@ impl Opened<'_> {
                 let chars = whole_variable(&*self.source, source_name)?;
                 rule.apply(&chars).unwrap_or(chars)
             }
-            None if stored.dtype.is_text() => whole_variable(&*self.source, source_name)?,
+            None if stored.dtype.is_text() || matches!(stored.layout, Layout::Free { .. }) => whole_variable(&*self.source, source_name)?,
             None => read_stored(self.sources, &self.input.url, source_name, &stored, &Region::whole(&stored.shape))?,
         };
         Ok(view.apply(&array))

@@ -143,7 +143,7 @@ pub(super) fn instead(store: &Arc<dyn SourceStore>, url: &str, format: Format, e
     }
     match open_url(store, url) {
         Ok(opened) => {
-            tracing::warn!("{error}; it is read through netCDF-C instead");
+            tracing::info!("{error}; it is read through netCDF-C instead");
             Ok(opened)
         }
         Err(second) => {

@@ -185,7 +185,7 @@ impl Walk {
         for attribute in found {
             match attribute.value() {
                 Ok(value) => attributes.set(attribute.name(), plain(value)),
-                Err(error) => self.refused.push((format!("{path}@{}", attribute.name()), error.to_string())),
+                Err(error) => self.refused.push((format!("{path}@{}", attribute.name()), attribute_refusal(&error))),
             }
         }
         attributes
@@ -203,11 +203,19 @@ impl Walk {
         let dimensions = found.dimensions().iter().map(|dimension| visible(dimension, scope)).collect::<Result<_, _>>()?;
         let attributes = self.attributes(found.attributes(), &name);
         let chunks = found.chunking().ok().flatten().map(|lengths| lengths.into_iter().map(|length| length as u64).collect());
-        let encoding = Encoding { chunks, fill: fill_of(found, dtype).map(FillValue::Number), ..Encoding::default() };
+        let fill = fill_of(found, dtype, &attributes).map(FillValue::Number);
+        let encoding = Encoding { chunks, fill, ..Encoding::default() };
         let mut variable = Variable { name, dtype, dimensions, attributes, coordinate: false, encoding };
         variable.coordinate = variable.is_index();
         self.schema.variables.push(variable);
         Ok(())
+    }
+}
+
+fn attribute_refusal(error: &netcdf::Error) -> String {
+    match error {
+        netcdf::Error::TypeUnknown(_) => "attributes of user-defined types are not supported".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -218,14 +226,24 @@ fn visible(dimension: &netcdf::Dimension<'_>, scope: &[Dimension]) -> Result<Str
     scope.iter().rev().find(is_it).map(|known| known.name.clone()).ok_or_else(|| format!("dimension `{name}` is nowhere declared"))
 }
 
-fn fill_of(variable: &netcdf::Variable<'_>, dtype: DataType) -> Option<Scalar> {
+/// What never-written elements are: what the library says (in HDF5 the attribute may say something else), but the default where
+/// the attribute is of another type than the variable: then the library gives any bytes.
+fn fill_of(variable: &netcdf::Variable<'_>, dtype: DataType, attributes: &Attributes) -> Option<Scalar> {
+    let default = || Scalar::from_bytes(dtype, &fill::netcdf_default(dtype));
+    match attributes.get("_FillValue") {
+        Some(attribute) if attribute.number().is_none_or(|number| number.dtype() != dtype) => default(),
+        _ => library_fill(variable, dtype).or_else(default),
+    }
+}
+
+fn library_fill(variable: &netcdf::Variable<'_>, dtype: DataType) -> Option<Scalar> {
     /// The fill value of one type, if the variable is of that type.
     macro_rules! declared {
         ($native:ty, $scalar:ident) => {
             variable.fill_value::<$native>().ok().flatten().map(Scalar::$scalar)
         };
     }
-    let declared = match dtype {
+    match dtype {
         DataType::Int8 => declared!(i8, Int8),
         DataType::Int16 => declared!(i16, Int16),
         DataType::Int32 => declared!(i32, Int32),
@@ -237,8 +255,7 @@ fn fill_of(variable: &netcdf::Variable<'_>, dtype: DataType) -> Option<Scalar> {
         DataType::Float32 => declared!(f32, Float32),
         DataType::Float64 => declared!(f64, Float64),
         DataType::Char | DataType::String => None,
-    };
-    declared.or_else(|| Scalar::from_bytes(dtype, &fill::netcdf_default(dtype)))
+    }
 }
 
 fn plain(value: AttributeValue) -> Attribute {
