@@ -10,7 +10,7 @@ mod local;
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -154,7 +154,7 @@ fn both_read_every_value_alike() {
                     (Ok(one), Ok(other)) if one == other => compared += 1,
                     _ if is_known(&name, &variable.name) => {}
                     (Ok(one), Ok(other)) => {
-                        writeln!(wrong, "{name}: {}: values differ in {region:?}: {} / {}", variable.name, one.dtype, other.dtype).unwrap()
+                        writeln!(wrong, "{name}: {}: values differ in {region:?}: {} / {}", variable.name, one.dtype, other.dtype).unwrap();
                     }
                     (one, other) => writeln!(wrong, "{name}: {}: {:?} / {:?}", variable.name, one.err(), other.err()).unwrap(),
                 }
@@ -268,6 +268,11 @@ fn far_files_are_copied_and_no_copy_is_left() {
         assert!(far.read(&variable.name, &region).unwrap() == near.read(&variable.name, &region).unwrap(), "{}", variable.name);
         assert!(matches!(far.stored(&variable.name).unwrap().layout, Layout::Free { .. }));
     }
+    let left = std::fs::read_dir(std::env::temp_dir()).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with("gristmill-netcdf-c-")
+    });
+    assert_eq!(left.count(), 0);
     let missing = netcdf_c::open_url(&store, "/no/such/file").err().unwrap();
     assert!(matches!(missing, SourceError::Store(_)), "{missing}");
 }
@@ -301,6 +306,17 @@ fn children_that_crash_hang_or_talk_nonsense_are_errors_of_the_file() {
 }
 
 #[test]
+fn a_server_ends_when_nobody_asks_any_more() {
+    let mut child = Command::new(program()).arg(netcdf_c::COMMAND).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    drop(child.stdin.take());
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it still runs");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn a_box_outside_and_a_variable_that_is_not_there_are_errors() {
     let file = facts::all().into_iter().find(|fact| fact.name.starts_with("canesm2") && fact.is_netcdf()).unwrap();
     let source = server().open(Path::new(&file.path)).unwrap();
@@ -316,16 +332,16 @@ fn a_box_outside_and_a_variable_that_is_not_there_are_errors() {
 fn data(set: &str) -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(set);
     let mut files: Vec<String> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path().display().to_string()).collect();
-    files.retain(|file| !file.ends_with(".py"));
+    files.retain(|file| !file.contains("make.py"));
     files.sort();
     files
 }
 
 /// Bakes a set of `tests/data` along time through the program; gives its report and its target.
 fn bake(set: &str, verify: &str, folder: &Path) -> (serde_json::Value, PathBuf) {
-    let files = data(set).iter().map(|file| format!("    - {file}\n")).collect::<String>();
+    let files = data(set).join("\n    - ");
     let text = format!(
-        "schema: 1\nid: x\ntitle: X\nlicense: CC0-1.0\ninputs:\n  files:\n{files}combine: {{concat: [time]}}\noutput:\n  chunks: {{time: 4}}\n"
+        "schema: 1\nid: x\ntitle: X\nlicense: CC0-1.0\ninputs:\n  files:\n    - {files}\ncombine: {{concat: [time]}}\noutput:\n  chunks: {{time: 4}}\n"
     );
     let (recipe, report, target) = (folder.join("recipe.yaml"), folder.join("report.json"), folder.join("out.zarr"));
     std::fs::write(&recipe, text).unwrap();

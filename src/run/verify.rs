@@ -1,8 +1,7 @@
 //! Reads the result back and compares it with the sources, through another reader.
 //!
-//! The store is decoded by zarrs, the sources by netCDF-C or their library's own
-//! high-level read: neither shares code with the path that
-//! wrote. A deterministic sample (first, last, file boundaries up to a cap), or everything. Invariant: a value that differs, or
+//! The store is decoded by zarrs, the sources by netCDF-C (where built in) or their library's own high-level read: neither shares
+//! code with the path that wrote. A deterministic sample (first, last, file boundaries up to a cap), or everything. Invariant: a value that differs, or
 //! an object that is not there, is an error; "n of N" says how much was compared.
 
 use std::collections::BTreeSet;

@@ -48,12 +48,11 @@ impl Workshop {
         let found = described.variable(variable)?;
         let source = inputs::open(self, input)?;
         let needed = found.view.source_region(region);
-        let raw = match self.refereed(&*source, &described, &found, &needed) {
-            Some(raw) => raw,
-            None => {
-                self.readers.note(LIBRARY);
-                raw_values(&*source, &described, &found, &needed)?
-            }
+        let raw = if let Some(raw) = self.refereed(&*source, &described, &found, &needed) {
+            raw
+        } else {
+            self.readers.note(LIBRARY);
+            raw_values(&*source, &described, &found, &needed)?
         };
         let picked = pick(&raw, &found.view, &needed, region).ok_or_else(|| WorkError::Internal("a view outside its file".to_owned()))?;
         let url = self.plan.inputs[input].url.clone();

@@ -88,7 +88,7 @@ fn open_copy(server: &Server, store: &Arc<dyn SourceStore>, url: &str) -> Result
         message: "it cannot be copied to this machine for netCDF-C; check the folder for temporary files (TMPDIR)".to_owned(),
         cause: Some(Box::new(error)),
     };
-    let mut copy = tempfile::Builder::new().prefix("gristmill-").tempfile().map_err(unwritable)?;
+    let mut copy = tempfile::Builder::new().prefix("gristmill-netcdf-c-").tempfile().map_err(unwritable)?;
     store.stream(url, &mut copy)?;
     server.open_as(copy.path(), url)
 }
@@ -119,7 +119,7 @@ fn keep(url: &str, head: Head, opened: &NetcdfC) {
 /// | the file begins like | our reader says | netCDF-C may try |
 /// | --- | --- | --- |
 /// | neither format | anything | no: there is nothing for it to read |
-/// | NetCDF classic | anything | no: the format has no checksums, our parser knows all of it, and netCDF-C gives zeros for what is missing |
+/// | classic | anything | no: the format has no checksums, our parser knows all of it, and netCDF-C gives zeros for what is missing |
 /// | HDF5 | truncated | no: the same |
 /// | HDF5 | a connection failed | no: it would fail again |
 /// | HDF5 | a part of HDF5 that is not read, a structure it makes no sense of | yes: the C library checks structure and size by itself |

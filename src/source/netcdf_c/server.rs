@@ -62,17 +62,14 @@ fn open(path: &[u8], file: &mut Option<netcdf::File>) -> Answered {
     let path = std::str::from_utf8(path).map_err(told)?;
     let opened = file.insert(netcdf::open(Path::new(path)).map_err(told)?);
     let mut walk = Walk::default();
-    let format = match opened.root() {
-        Some(root) => {
-            walk.group(&root, "", &[])?;
-            Format::Hdf5
-        }
-        None => {
-            walk.schema.attributes = walk.attributes(opened.attributes(), "");
-            let dimensions = walk.dimensions(opened.dimensions(), "");
-            opened.variables().try_for_each(|variable| walk.variable(&variable, "", &dimensions))?;
-            Format::NetCdf3
-        }
+    let format = if let Some(root) = opened.root() {
+        walk.group(&root, "", &[])?;
+        Format::Hdf5
+    } else {
+        walk.schema.attributes = walk.attributes(opened.attributes(), "");
+        let dimensions = walk.dimensions(opened.dimensions(), "");
+        opened.variables().try_for_each(|variable| walk.variable(&variable, "", &dimensions))?;
+        Format::NetCdf3
     };
     Ok((Answer::Opened(Box::new(Description { format, schema: walk.schema, refused: walk.refused })), Vec::new()))
 }
