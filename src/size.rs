@@ -57,7 +57,7 @@ impl fmt::Display for ByteSize {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match UNITS[..4].iter().find(|(_, factor)| self.0 >= *factor) {
             None => write!(formatter, "{} B", self.0),
-            Some((unit, factor)) if self.0 % factor == 0 => write!(formatter, "{} {unit}", self.0 / factor),
+            Some((unit, factor)) if self.0.is_multiple_of(*factor) => write!(formatter, "{} {unit}", self.0 / factor),
             Some((unit, factor)) => write!(formatter, "{} {unit}", three_digits(self.0 as f64 / *factor as f64)),
         }
     }

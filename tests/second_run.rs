@@ -47,7 +47,10 @@ impl Bench {
                 if path.is_dir() {
                     folders.push(path);
                 } else {
-                    found.insert(path.strip_prefix(self.target()).unwrap().to_owned(), (std::fs::read(&path).unwrap(), path.metadata().unwrap().modified().unwrap()));
+                    found.insert(
+                        path.strip_prefix(self.target()).unwrap().to_owned(),
+                        (std::fs::read(&path).unwrap(), path.metadata().unwrap().modified().unwrap()),
+                    );
                 }
             }
         }

@@ -140,7 +140,11 @@ impl Progress {
 impl Current {
     fn text(&self) -> String {
         let seconds = self.begun.elapsed().as_secs_f64();
-        let rate = if self.bytes_done > 0 { format!(", {}, {}/s", ByteSize(self.bytes_done), ByteSize((self.bytes_done as f64 / seconds.max(1e-3)) as u64)) } else { String::new() };
+        let rate = if self.bytes_done > 0 {
+            format!(", {}, {}/s", ByteSize(self.bytes_done), ByteSize((self.bytes_done as f64 / seconds.max(1e-3)) as u64))
+        } else {
+            String::new()
+        };
         format!("{:<7} {}/{} {}{rate} in {seconds:.1} s", name(self.phase), self.finished, self.steps, unit(self.phase))
     }
 }

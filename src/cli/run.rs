@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use super::interrupt::stop_flag;
-use super::progress::{Progress, Style};
 use super::Terminal;
+use super::interrupt::stop_flag;
 use super::load::{Loaded, load, show_error};
+use super::progress::{Progress, Style};
 use crate::event::Reporter;
 use crate::run::report::Report;
 use crate::run::{self, Options, Replace, Setting, verify};
@@ -154,6 +154,11 @@ fn summary(report: &Report, json: bool) -> String {
     let ratio = report.value_bytes as f64 / report.stored_bytes.max(1) as f64;
     format!(
         "{}: {} objects, {}, {ratio:.1} times smaller than the values\n{} of {} parts compared with their sources: equal\nopen it: xarray.open_zarr({:?})\n",
-        report.target, report.objects, ByteSize(report.stored_bytes), report.verification.compared, report.verification.of, report.target
+        report.target,
+        report.objects,
+        ByteSize(report.stored_bytes),
+        report.verification.compared,
+        report.verification.of,
+        report.target
     )
 }

@@ -205,16 +205,26 @@ fn continued(state: &State, plan: &Plan) -> Result<Standing, RunError> {
         return Err(RunError::Conflict { message: format!("{place} has lost the plan it was made by; `--replace` it") });
     };
     append::published(&old, plan).map(Standing::Continued).map_err(|hindrance| match hindrance {
-        Hindrance::Rewritten(what) => RunError::Conflict { message: format!("{place} holds another state of `{}`: {what}; choose another target, or `--replace` it", plan.id) },
-        Hindrance::Boundary(what) => {
-            RunError::Conflict { message: format!("{place} cannot be continued in place: {what}; choose chunks that end where files end, another target, or `--replace`") }
-        }
+        Hindrance::Rewritten(what) => RunError::Conflict {
+            message: format!("{place} holds another state of `{}`: {what}; choose another target, or `--replace` it", plan.id),
+        },
+        Hindrance::Boundary(what) => RunError::Conflict {
+            message: format!(
+                "{place} cannot be continued in place: {what}; choose chunks that end where files end, another target, or `--replace`"
+            ),
+        },
         Hindrance::Encoding(what) => RunError::Unappendable { target: place.to_owned(), what },
     })
 }
 
 /// Runs every task without a receipt; gives all receipts.
-fn work(workshop: &Workshop, state: &State, options: &Options, setting: Setting<'_>, report: &mut Report) -> Result<Vec<Receipt>, RunError> {
+fn work(
+    workshop: &Workshop,
+    state: &State,
+    options: &Options,
+    setting: Setting<'_>,
+    report: &mut Report,
+) -> Result<Vec<Receipt>, RunError> {
     let (todo, mut finished) = receipts(state, &workshop.plan, &workshop.plan_id)?;
     let bytes = |stage: usize, task: u64| workshop.plan.task(stage, task).map_or(0, |task| task.bytes);
     let steps = report.tasks;

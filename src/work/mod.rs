@@ -80,6 +80,7 @@ pub struct Workshop {
     published: Vec<Vec<u64>>,
     /// [`Plan::counted`].
     counted: Vec<Option<Counting>>,
+    readers: expected::Readers,
 }
 
 /// A task whose inputs are open and whose reads are known.
@@ -126,7 +127,8 @@ impl Workshop {
     pub fn new(plan: Plan, sources: Arc<dyn SourceStore>, target: Arc<dyn Target>) -> Result<Self, WorkError> {
         let encoders = plan.schema.variables.iter().map(Encoder::new).collect::<Result<_, _>>()?;
         let counted = plan.counted();
-        Ok(Self { plan_id: plan.identity(), counted, plan, sources, target, inputs: Inputs::default(), encoders, published: Vec::new() })
+        let (inputs, readers) = (Inputs::default(), expected::Readers::default());
+        Ok(Self { plan_id: plan.identity(), counted, plan, sources, target, inputs, encoders, published: Vec::new(), readers })
     }
 
     /// Leaves objects as they are that an append does not touch: for each variable, how many along each dimension.
@@ -218,7 +220,9 @@ impl Workshop {
     pub fn fetch(&self, prepared: &Prepared, reads: &[usize]) -> Result<Vec<Vec<Bytes>>, WorkError> {
         let Some(&first) = reads.first() else { return Ok(Vec::new()) };
         let ranges: Vec<_> = reads.iter().flat_map(|&read| prepared.reads[read].ranges()).collect();
-        let mut parts = if ranges.is_empty() { Vec::new() } else { self.sources.ranges(self.url(prepared, &prepared.reads[first]), &ranges)? }.into_iter();
+        let mut parts =
+            if ranges.is_empty() { Vec::new() } else { self.sources.ranges(self.url(prepared, &prepared.reads[first]), &ranges)? }
+                .into_iter();
         Ok(reads.iter().map(|&read| parts.by_ref().take(prepared.reads[read].ranges().len()).collect()).collect())
     }
 
