@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use copy::{OutsideBuffer, Placed, copy_box};
 pub use scalar::{NUMERIC, Scalar};
 
-use crate::grid::{Shape, elements};
+use crate::grid::{Region, Shape, elements, positions, ravel, strides};
 
 /// The type of one element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -179,6 +179,28 @@ impl Array {
     pub fn scalars(&self) -> impl Iterator<Item = Scalar> + '_ {
         let size = self.dtype.size().max(1);
         self.bytes().chunks_exact(size).filter_map(|bytes| Scalar::from_bytes(self.dtype, bytes))
+    }
+
+    /// The values of a box. `None` if it does not lie inside.
+    #[must_use]
+    pub fn part(&self, region: &Region) -> Option<Self> {
+        if region.rank() != self.shape.len() || !Region::whole(&self.shape).contains(region) {
+            return None;
+        }
+        let placed = |shape: &[u64], offset: u64| Placed { offset, strides: strides(shape).iter().map(|&stride| stride as i64).collect() };
+        let source = placed(&self.shape, ravel(&region.start, &self.shape));
+        match &self.values {
+            Values::Bytes(bytes) => {
+                let size = self.dtype.size();
+                let mut part = vec![0; usize::try_from(region.elements()).ok()?.checked_mul(size)?];
+                copy_box(size, &region.shape, (bytes, &source), (&mut part, &placed(&region.shape, 0))).ok()?;
+                Self::from_bytes(self.dtype, region.shape.clone(), part)
+            }
+            Values::Texts(texts) => {
+                let text = |position: Vec<u64>| texts.get(usize::try_from(ravel(&position, &self.shape)).ok()?).cloned();
+                Self::from_texts(region.shape.clone(), positions(region).map(text).collect::<Option<_>>()?)
+            }
+        }
     }
 
     /// Bytes held in memory, texts included.

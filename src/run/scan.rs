@@ -17,10 +17,11 @@ use crate::dataset::{Identity, Schema};
 use crate::event::{Event, Phase, Reporter};
 use crate::grid::Region;
 use crate::pattern::{self, Input};
+use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::recipe::{MissingFile, Recipe};
 use crate::source::{self, Source, SourceError, fetch::read_stored};
-use crate::store::{ErrorKind, SourceStore};
-use crate::transform::{self, Step, Transformed};
+use crate::store::{ErrorKind, SourceStore, shown};
+use crate::transform::{self, Absent, Step, TransformError, Transformed};
 
 /// What scanning found.
 pub struct Scan {
@@ -41,6 +42,10 @@ struct Record {
     schema: Schema,
     values: BTreeMap<String, Array>,
     digests: BTreeMap<String, String>,
+    /// Names in the steps that the file does not have.
+    absent: Vec<Absent>,
+    /// Variables of the file itself, if any is absent: for the message.
+    names: Vec<String>,
 }
 
 /// What scanning works with.
@@ -88,6 +93,7 @@ impl Scanner<'_> {
         let found = self.describe_all(&remembered, &guess)?;
         let missing = found.iter().enumerate().filter(|(_, record)| record.is_none()).map(|(number, _)| number).collect();
         let mut records: Vec<(usize, Record)> = found.into_iter().enumerate().filter_map(|(number, record)| Some((number, record?))).collect();
+        self.check_names(&records)?;
         self.complete(&mut records)?;
         self.reporter.report(Event::PhaseFinished { phase: Phase::Scan });
         let identities = records.iter().map(|(_, record)| record.identity.clone()).collect();
@@ -169,8 +175,37 @@ impl Scanner<'_> {
         let source = source::open(&self.sources, &input.url)?;
         let mut whole = |name: &str| whole_variable(&*source, name).ok();
         let steps: Vec<Step> = self.recipe.steps.iter().map(|(step, _)| step.clone()).collect();
-        let transformed = transform::apply(&steps, source.schema(), &input.values, &mut whole).map_err(|error| RunError::Step { url: input.url.clone(), message: error.to_string() })?;
+        let transformed = transform::apply(&steps, source.schema(), &input.values, &mut whole).map_err(|error| self.impossible(input, &error))?;
         Ok(Opened { sources: &*self.sources, input, source, transformed })
+    }
+
+    /// A step that a file cannot satisfy, with the recipe's line.
+    fn impossible(&self, input: &Input, error: &TransformError) -> RunError {
+        let message = format!("step `{}` cannot be done to `{}`: {}", error.operation, shown(&input.url), error.message);
+        let problem = Diagnostic::error(Code::StepImpossible, message).help("`gristmill inspect` shows what the file holds");
+        RunError::Recipe(vec![self.at_step(error.step, problem)])
+    }
+
+    fn at_step(&self, step: usize, problem: Diagnostic) -> Diagnostic {
+        match self.recipe.steps.get(step) {
+            Some((_, span)) => problem.at(*span, ""),
+            None => problem,
+        }
+    }
+
+    /// Names in steps that no file has: slips of the pen, where a name that some files have is none.
+    fn check_names(&self, records: &[(usize, Record)]) -> Result<(), RunError> {
+        let Some((_, first)) = records.first() else { return Ok(()) };
+        let nowhere = first.absent.iter().filter(|name| records.iter().all(|(_, record)| record.absent.contains(name)));
+        let known: Vec<String> = first.names.iter().map(|name| format!("`{name}`")).collect();
+        let problem = |absent: &Absent| {
+            let operation = self.recipe.steps.get(absent.step).map_or("", |(step, _)| step.name());
+            let message = format!("step `{operation}` names `{}`, which no file has at that point", absent.name);
+            let help = format!("the first file holds {}", known.join(", "));
+            self.at_step(absent.step, Diagnostic::error(Code::StepNameAbsent, message).help(help))
+        };
+        let problems: Vec<Diagnostic> = nowhere.map(problem).collect();
+        if problems.is_empty() { Ok(()) } else { Err(RunError::Recipe(problems)) }
     }
 
     fn key(&self, input: &Input, identity: &Identity) -> String {
@@ -211,7 +246,10 @@ struct Opened<'a> {
 impl Opened<'_> {
     fn record(&self, key: String, identity: Identity) -> Record {
         let schema = self.transformed.schema.clone();
-        Record { key, identity, schema, values: BTreeMap::new(), digests: BTreeMap::new() }
+        let absent = self.transformed.absent.clone();
+        let variables = self.source.schema().variables.iter().map(|variable| variable.name.clone());
+        let names = if absent.is_empty() { Vec::new() } else { variables.collect() };
+        Record { key, identity, schema, values: BTreeMap::new(), digests: BTreeMap::new(), absent, names }
     }
 
     fn read(&self, wanted: &Wanted, record: &mut Record) -> Result<(), RunError> {
