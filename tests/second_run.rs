@@ -134,3 +134,27 @@ fn replace_builds_anew_and_is_whole() {
     expect(&bench.run(&bench.recipe("ice", 3, 60), &["--replace=non-atomic"]), 0, "open it");
     expect(&bench.run(&bench.recipe("ice", 4, 60), &[]), 0, "open it");
 }
+
+#[test]
+fn a_deleted_store_is_baked_anew() {
+    let bench = Bench::new();
+    let recipe = bench.recipe("ice", 2, 60);
+    expect(&bench.run(&recipe, &[]), 0, "open it");
+    let before = bench.bytes();
+    std::fs::remove_dir_all(bench.target()).unwrap();
+    expect(&bench.run(&recipe, &[]), 0, "open it");
+    assert!(bench.bytes() == before);
+}
+
+#[test]
+fn nothing_is_left_of_an_interrupted_run_of_another_plan() {
+    let bench = Bench::new();
+    expect(&bench.run(&bench.recipe("ice", 2, 7), &[]), 0, "open it");
+    // As if it had been killed in its commit, before the root's metadata.
+    std::fs::remove_file(bench.target().join("zarr.json")).unwrap();
+    std::fs::remove_file(bench.folder.path().join("out.zarr.gristmill/committed.json")).unwrap();
+    expect(&bench.run(&bench.recipe("ice", 2, 60), &[]), 0, "open it");
+    let fresh = Bench::new();
+    expect(&fresh.run(&fresh.recipe("ice", 2, 60), &[]), 0, "open it");
+    assert!(bench.bytes() == fresh.bytes());
+}

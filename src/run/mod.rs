@@ -116,7 +116,10 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
             }
             Vec::new()
         }
-        Standing::Unfinished => Vec::new(),
+        Standing::Unfinished => {
+            clear_leftovers(state, &*store, &target, &identity)?;
+            Vec::new()
+        }
         Standing::Continued(published) => published,
     };
     state.save_plan(&plan)?;
@@ -196,6 +199,16 @@ fn standing(state: &State, target: &ZarrTarget, plan: &Plan, identity: &str) -> 
         }
         _ => Ok(Standing::Unfinished),
     }
+}
+
+/// Takes away what counts no longer: receipts of objects that somebody deleted, and objects that an interrupted run of another plan left.
+fn clear_leftovers(state: &State, store: &dyn TargetStore, target: &ZarrTarget, identity: &str) -> Result<(), RunError> {
+    if target.state()? == TargetState::Empty {
+        return Ok(state.forget()?);
+    }
+    let saved = state.plan()?.filter(|saved| saved.identity() != identity);
+    let mut names = saved.iter().flat_map(|saved| &saved.schema.variables).map(|variable| variable.name.as_str());
+    Ok(names.try_for_each(|name| empty(store, name))?)
 }
 
 /// What an append may leave as it is.
