@@ -3,7 +3,11 @@
 //! Plain data; who writes and reads receipts is `run` and `executor`. Invariant: a receipt is written after every object it
 //! names is safely stored, and holds no time, host or attempt, so that two runs of one task leave equal receipts.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::cf::statistics::Statistics;
 
 /// One stored object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +41,7 @@ impl InputRead {
 }
 
 /// What a finished task leaves behind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
     /// Identity of the plan the task belongs to.
     pub plan: String,
@@ -51,6 +55,9 @@ pub struct Receipt {
     pub inputs: Vec<InputRead>,
     /// Bytes of values before encoding.
     pub raw_bytes: u64,
+    /// What the values of the task's objects are, for variables of which the recipe expects something that only values tell.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub statistics: BTreeMap<String, Statistics>,
 }
 
 /// XXH3-128 of some bytes, hexadecimal: the checksum used in receipts.

@@ -1,5 +1,7 @@
 //! Inputs into one: every kind of drift between files, and what comes of it.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic, in its own functions too")]
+
 use std::collections::BTreeMap;
 
 use gristmill::array::{Array, DataType, FillValue, Scalar};
@@ -169,7 +171,7 @@ fn variable<'a>(combined: &'a Combined, name: &str) -> &'a Variable {
 }
 
 fn codes(result: Result<Combined, Vec<Diagnostic>>) -> Vec<Code> {
-    result.map(|_| vec![]).unwrap_or_else(|found| found.iter().map(|one| one.code).collect())
+    result.map_or_else(|found| found.iter().map(|one| one.code).collect(), |_| vec![])
 }
 
 /// Changes one attribute (or dtype, or values) of the second file.
@@ -220,7 +222,7 @@ fn every_conflict_is_reported_at_once() {
 fn drift_of_each_kind_has_its_code() {
     let cases: Vec<(&str, Vec<File>, Code)> = vec![
         ("dtype", drift(|file| file.schema.variable_mut("sst").unwrap().dtype = DataType::String), Code::TypeMismatch),
-        ("dims", drift(|file| file.schema.variable_mut("sst").unwrap().dimensions.reverse()), Code::DimensionLengthMismatch),
+        ("dims", drift(|file| file.schema.variable_mut("sst").unwrap().dimensions.reverse()), Code::DimensionsDiffer),
         (
             "length",
             drift(|file| file.schema.dimensions.iter_mut().find(|one| one.name == "lat").unwrap().length = 4),
@@ -367,6 +369,23 @@ fn equal_packing_stays_and_different_packing_is_unpacked() {
 }
 
 #[test]
+fn limits_are_unpacked_or_left_out() {
+    let limited = |scale: f64, limit: Scalar| {
+        let mut file = packed(scale, -9, &[1]);
+        set(&mut file, "t", "valid_max", number(limit));
+        file
+    };
+    let recipe = recipe(1, &[("time", 2)]);
+    let same = join(&recipe, &[limited(0.5, Scalar::Int16(10)), limited(1.0, Scalar::Int16(5))]).unwrap();
+    assert_eq!(variable(&same, "t").attributes.number("valid_max"), Some(Scalar::Float64(6.0)));
+    let real = join(&recipe, &[limited(0.5, Scalar::Float64(7.0)), limited(1.0, Scalar::Float64(7.0))]).unwrap();
+    assert_eq!(variable(&real, "t").attributes.number("valid_max"), Some(Scalar::Float64(7.0)));
+    let other = join(&recipe, &[limited(0.5, Scalar::Int16(10)), limited(1.0, Scalar::Int16(6))]).unwrap();
+    assert_eq!(variable(&other, "t").attributes.get("valid_max"), None);
+    assert!(other.warnings.iter().any(|one| one.contains("`valid_max`")), "{:?}", other.warnings);
+}
+
+#[test]
 fn marks_of_integers_become_the_first_files() {
     let mut files = [packed(0.5, -9, &[1]), packed(0.5, -8, &[2])];
     files[1].values.insert("time".into(), doubles(&[0.6]));
@@ -416,7 +435,9 @@ fn types_widen_without_loss_and_fills_must_fit() {
 fn merged_files_share_what_they_share() {
     let one = |name: &str| day(0, UNITS, &[0.0, 1.0]).with(name, &["time", "lat"], array(&[2, 3], &[Scalar::Float32(0.0); 6]), &[]);
     let mut files = [one("pr"), one("tas")];
-    files.iter_mut().for_each(|file| file.schema.variables.retain(|one| one.name != "sst"));
+    for file in &mut files {
+        file.schema.variables.retain(|one| one.name != "sst");
+    }
     let recipe = recipe(2, &[]);
     let whole = join(&recipe, &files).unwrap();
     assert_eq!(whole.schema.variables.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["time", "lat", "pr", "tas"]);
@@ -588,7 +609,7 @@ fn ten_thousand_files_take_about_a_second() {
 const SPELLINGS: [(&str, i128); 4] = [("days", 86_400_000_000), ("hours", 3_600_000_000), ("minutes", 60_000_000), ("seconds", 1_000_000)];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn shuffled_units_give_the_instants_of_a_naive_reference(

@@ -13,7 +13,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("size", 0, &[]),
     ("dataset", 1, &[]),
     ("layout", 1, &[]),
-    ("receipt", 1, &[]),
+    ("receipt", 1, &["cf"]),
     ("event", 1, &[]),
     ("cf", 1, &["dataset"]),
     ("codec", 2, &[]),

@@ -97,7 +97,9 @@ impl Calendar {
         }
     }
 
-    fn month_length(self, year: i64, month: i64) -> i64 {
+    /// Number of days of a month (1 to 12) of a year.
+    #[must_use]
+    pub fn month_length(self, year: i64, month: i64) -> i64 {
         match (self, month) {
             (Self::Day360, _) => 30,
             (_, 2) => 28 + i64::from(self.is_leap(year)),

@@ -73,7 +73,7 @@ trait Cast<To> {
 macro_rules! casts {
     ($from:ident => $($to:ident)*) => {$(
         impl Cast<$to> for $from {
-            #[inline(always)]
+            #[inline]
             #[allow(clippy::cast_lossless, trivial_numeric_casts, reason = "one body for all pairs of types")]
             fn cast(self) -> $to {
                 self as $to
@@ -86,11 +86,11 @@ macro_rules! numbers {
     ($($native:ident $variant:ident)*) => {$(
         impl Number for $native {
             const SIZE: usize = size_of::<$native>();
-            #[inline(always)]
+            #[inline]
             fn read(bytes: &[u8]) -> Self {
                 bytes.try_into().map_or(Self::default(), Self::from_ne_bytes)
             }
-            #[inline(always)]
+            #[inline]
             fn write(self, bytes: &mut [u8]) {
                 bytes.copy_from_slice(&self.to_ne_bytes());
             }
@@ -154,6 +154,9 @@ macro_rules! with_type {
         }
     };
 }
+
+/// Elements handled at a time where a loop has something to remember.
+const BLOCK: usize = 4096;
 
 type Converted = Result<Vec<u8>, ConversionError>;
 
@@ -223,14 +226,14 @@ fn reinterpreted(dtype: DataType, missing: &[Scalar], unsigned: bool) -> (DataTy
     (dtype, marks.collect())
 }
 
-#[inline(always)]
+#[inline]
 fn change_each<A: Number>(bytes: &mut [u8], change: impl Fn(A) -> A) {
     for element in bytes.chunks_exact_mut(A::SIZE) {
         change(A::read(element)).write(element);
     }
 }
 
-#[inline(always)]
+#[inline]
 fn map_each<A: Number, B: Number>(bytes: &[u8], mut map: impl FnMut(A) -> B) -> Vec<u8> {
     let mut mapped = vec![0; bytes.len() / A::SIZE * B::SIZE];
     for (from, to) in bytes.chunks_exact(A::SIZE).zip(mapped.chunks_exact_mut(B::SIZE)) {
@@ -249,6 +252,7 @@ fn missing_to_nan(dtype: DataType, mut bytes: Vec<u8>, missing: &[Scalar]) -> Co
 }
 
 /// One and two marks, by far the commonest, have loops of their own that the compiler turns into vector instructions.
+#[expect(clippy::needless_bitwise_bool, reason = "a branch between the comparisons would keep the loop from being vectorised")]
 fn replace<N: Number>(bytes: &mut [u8], marks: &[N], by: N) {
     match *marks {
         [] => {}
@@ -285,7 +289,14 @@ fn retime<N: Number>(bytes: &[u8], ratio: Ratio, missing: Option<&(Vec<Scalar>, 
 
 fn refill<N: Number>(mut bytes: Vec<u8>, from: &[N], to: Scalar) -> Converted {
     let to = N::of(to).ok_or(ConversionError::Unsuitable(to.dtype()))?;
-    if !from.contains(&to) && bytes.chunks_exact(N::SIZE).any(|element| N::read(element) == to) {
+    let mut in_use = false;
+    if !from.contains(&to) {
+        for block in bytes.chunks(BLOCK * N::SIZE) {
+            // No early exit inside a block, so that the comparison is vectorised.
+            in_use |= block.chunks_exact(N::SIZE).fold(false, |found, element| found | (N::read(element) == to));
+        }
+    }
+    if in_use {
         return Err(ConversionError::MarkInUse(to.scalar().plain()));
     }
     replace(&mut bytes, from, to);
@@ -333,10 +344,9 @@ fn repack_to<N: Number + Cast<f64>>(bytes: &[u8], marks: &[N], packed: Packed) -
     }
 }
 
-fn round_to<N: Number, S: Number>(bytes: &[u8], value: impl Fn(N) -> f64, packed: Packed) -> Converted
+fn round_to<N: Number, S: Number + Cast<f64>>(bytes: &[u8], value: impl Fn(N) -> f64, packed: Packed) -> Converted
 where
     f64: Cast<S>,
-    S: Cast<f64>,
 {
     let fill = S::of(packed.fill).ok_or(ConversionError::Unsuitable(packed.fill.dtype()))?;
     let mut failed = None;

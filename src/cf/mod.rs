@@ -5,7 +5,9 @@
 
 pub mod calendar;
 mod convert;
+pub(crate) mod exact;
 pub mod packing;
+pub mod statistics;
 pub mod time;
 
 pub use convert::ConversionError;

@@ -1,4 +1,4 @@
-//! Packing and missing values as attributes declare them (CF §8.1, §2.5.1; NetCDF User's Guide for `_Unsigned`).
+//! Packing and missing values as attributes declare them (CF §8.1, §2.5.1; `NetCDF` User's Guide for `_Unsigned`).
 //!
 //! Reads attributes, touches no values. Invariant: marks are returned only in the type of the stored values; one that the type
 //! cannot hold is reported, not bent.

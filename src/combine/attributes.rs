@@ -93,7 +93,7 @@ pub(super) fn of_whole<'a>(
     warnings: &mut Vec<String>,
 ) -> Attributes {
     let (all, _) = merged(sets);
-    rest(survey, "the whole", all, conflicts, warnings)
+    rest(survey, "the dataset", all, conflicts, warnings)
 }
 
 /// Attributes of a variable; those that its storage decides are replaced by the storage's own.
@@ -145,13 +145,14 @@ fn check_contract(survey: &Survey<'_>, group: &Group<'_>, one: &Merged<'_>, coun
 /// Attributes that no contract names, by the recipe's policy.
 fn rest(survey: &Survey<'_>, label: &str, all: Vec<Merged<'_>>, conflicts: &mut Conflicts, warnings: &mut Vec<String>) -> Attributes {
     let (mut kept, mut dropped) = (Attributes::default(), Vec::new());
+    let mut keep = |one: &Merged<'_>| kept.0.push((one.name.to_owned(), one.value.clone()));
     for one in all {
         let of_one_file = OF_ONE_FILE.iter().any(|beginning| one.name.to_ascii_lowercase().starts_with(&beginning.to_ascii_lowercase()));
         match (one.other, survey.recipe.combine.attributes) {
-            (None, _) => kept.0.push((one.name.to_owned(), one.value.clone())),
-            (Some(_), AttributePolicy::DropConflicts) => dropped.push(format!("`{}`", one.name)),
-            (Some(_), _) if of_one_file => dropped.push(format!("`{}`", one.name)),
-            (Some(_), AttributePolicy::Override) => kept.0.push((one.name.to_owned(), one.value.clone())),
+            (None, _) => keep(&one),
+            (Some(_), AttributePolicy::Override) if !of_one_file => keep(&one),
+            (Some(_), AttributePolicy::DropConflicts | AttributePolicy::Override) => dropped.push(format!("`{}`", one.name)),
+            (Some(_), AttributePolicy::Fail) if of_one_file => dropped.push(format!("`{}`", one.name)),
             (Some((other, member)), AttributePolicy::Fail) => {
                 let (first, second) = (survey.url(one.first), survey.url(member));
                 let message = format!("{label}: `{}` is {} in `{first}` but {} in `{second}`", one.name, one.value.plain(), other.plain());
@@ -172,7 +173,10 @@ fn revalue(group: &Group<'_>, storage: &Storage, attributes: &mut Attributes, wa
             let (scale, offset) = packing(variant.variable).map_or((1.0, 0.0), |packing| (packing.scale, packing.offset));
             match variant.variable.attributes.get(name) {
                 Some(Attribute::Numbers(numbers)) => {
-                    Some(numbers.iter().map(|raw| Scalar::Float64(raw.as_f64() * scale + offset)).collect::<Vec<_>>())
+                    // CF §2.5.1: limits of another type than the packed one count in unpacked values already.
+                    let packed = |limit: &Scalar| limit.dtype().is_float() == variant.variable.dtype.is_float();
+                    let unpacked = |limit: &Scalar| if packed(limit) { limit.as_f64() * scale + offset } else { limit.as_f64() };
+                    Some(numbers.iter().map(|limit| Scalar::Float64(unpacked(limit))).collect::<Vec<_>>())
                 }
                 _ => None,
             }

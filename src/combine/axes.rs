@@ -72,8 +72,7 @@ fn axis_lengths(survey: &Survey<'_>, axis: usize, name: &str, conflicts: &mut Co
     let mut lengths = Vec::new();
     for position in 0..survey.counts.get(axis).copied().unwrap_or(0) {
         match (found.get(&position), listed.contains(&position) && survey.recipe.missing == MissingFile::Fill, certain) {
-            (Some(&(length, _)), ..) => lengths.push(length),
-            (None, true, Some(length)) => lengths.push(length),
+            (Some(&(length, _)), ..) | (None, true, Some(length)) => lengths.push(length),
             (None, true, None) if !found.is_empty() => {
                 let message = format!(
                     "the file at position {position} of `{name}` is missing, and its length is not certain: the others differ in length"

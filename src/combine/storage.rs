@@ -284,7 +284,7 @@ fn lowest(dtype: DataType) -> Option<Scalar> {
     }
 }
 
-/// Default fill values of NetCDF (`NC_FILL_*`).
+/// The format's default fill values (`NC_FILL_*`).
 fn default_fill(dtype: DataType) -> Option<Scalar> {
     match dtype {
         DataType::Int8 => Some(Scalar::Int8(-127)),

@@ -25,12 +25,15 @@ pub(super) struct Member<'a> {
     pub(super) merge: usize,
 }
 
+/// Time units and calendar as attributes write them.
+type Clock<'a> = (&'a str, Option<&'a str>);
+
 /// One way in which inputs describe a variable.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Variant<'a> {
     pub(super) variable: &'a Variable,
     /// Time units and calendar, its own or (of boundary variables, CF §7.1) its parent's.
-    pub(super) clock: Option<(&'a str, Option<&'a str>)>,
+    pub(super) clock: Option<Clock<'a>>,
     /// The first member described so.
     pub(super) member: usize,
 }
@@ -155,7 +158,7 @@ impl<'a> Survey<'a> {
 
 fn split<'a>(group: &mut Group<'a>, parents: &HashMap<usize, Variant<'a>>) {
     let mut variants: Vec<Variant<'a>> = Vec::new();
-    let mut known: HashMap<(usize, Option<(&str, Option<&str>)>), usize> = HashMap::new();
+    let mut known: HashMap<(usize, Option<Clock<'_>>), usize> = HashMap::new();
     for (member, old) in &mut group.holders {
         let Some(mut variant) = group.variants.get(*old).copied() else { continue };
         if variant.variable.attributes.get("units").is_none() {
@@ -199,7 +202,7 @@ fn member<'a>(recipe: &'a Recipe, input: usize, schema: &'a Schema) -> Member<'a
     member
 }
 
-fn clock(variable: &Variable) -> Option<(&str, Option<&str>)> {
+fn clock(variable: &Variable) -> Option<Clock<'_>> {
     let units = variable.attributes.text("units").filter(|units| is_reference(units) && !variable.dtype.is_text())?;
     Some((units, variable.attributes.text("calendar")))
 }
@@ -225,11 +228,15 @@ fn description(variable: &Variable) -> Vec<u8> {
             Attribute::Text(text) => part(&mut bytes, text.as_bytes()),
             Attribute::Texts(texts) => {
                 bytes.push(1);
-                texts.iter().for_each(|text| part(&mut bytes, text.as_bytes()));
+                for text in texts {
+                    part(&mut bytes, text.as_bytes());
+                }
             }
             Attribute::Numbers(numbers) => {
                 bytes.push(2);
-                numbers.iter().for_each(|number| part(&mut bytes, &[&[number.dtype() as u8], number.to_bytes().as_slice()].concat()));
+                for number in numbers {
+                    part(&mut bytes, &[&[number.dtype() as u8], number.to_bytes().as_slice()].concat());
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::cf::packing::{marks, packing};
 use crate::cf::time::{TARGET_UNITS, TimeError, TimeUnits, Times, join};
 use crate::recipe::diagnostic::Code;
 
-/// The format's default fill value of 64-bit integers (NetCDF `NC_FILL_INT64`), for missing times.
+/// The format's default fill value of 64-bit integers (`NC_FILL_INT64`), for missing times.
 const MISSING_TIME: i64 = -9_223_372_036_854_775_806;
 
 /// A time variable's new count.

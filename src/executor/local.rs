@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::{Job, Outcome};
 use crate::codec::Scratch;
 use crate::event::{Event, Phase};
+use crate::receipt::Receipt;
 use crate::work::{Prepared, WorkError};
 
 /// What the operator gives a local run.
@@ -218,6 +219,9 @@ impl Floor<'_> {
         let prepared = self.job.workshop.prepare(task);
         self.lock().preparing -= 1;
         let prepared = Arc::new(prepared?);
+        if let Some(receipt) = self.job.workshop.idle(&prepared) {
+            return self.finish(&prepared, &receipt);
+        }
         let mut board = self.lock();
         let empty = prepared.objects.iter().enumerate().filter(|(_, object)| object.is_full());
         board.encodes.extend(empty.map(|(object, _)| (Arc::clone(&prepared), object)));
@@ -246,9 +250,15 @@ impl Floor<'_> {
         read.stored_bytes() == 0 || self.job.workshop.sources.is_local(self.job.workshop.url(prepared, read))
     }
 
-    fn write(&self, prepared: &Arc<Prepared>, object: usize, bytes: Bytes) -> Result<(), WorkError> {
-        let Some(receipt) = self.job.workshop.write(prepared, object, bytes)? else { return Ok(()) };
-        (self.job.keep)(&receipt)?;
+    fn write(&self, prepared: &Prepared, object: usize, bytes: Bytes) -> Result<(), WorkError> {
+        match self.job.workshop.write(prepared, object, bytes)? {
+            Some(receipt) => self.finish(prepared, &receipt),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(&self, prepared: &Prepared, receipt: &Receipt) -> Result<(), WorkError> {
+        (self.job.keep)(receipt)?;
         let mut board = self.lock();
         board.admitted -= prepared.task.bytes;
         board.running -= 1;

@@ -1,10 +1,11 @@
 //! The plan: everything a run will do, as versioned plain data.
 //!
-//! `build` makes it, `explain` shows it, `save` keeps it. It holds grids and rules; a task is computed from its number. No I/O.
+//! `build` makes it, `expect` judges it, `explain` shows it, `save` keeps it. It holds grids and rules; a task is computed from its number. No I/O.
 //! Invariant: the tasks of a stage own every object of every variable exactly once, and a plan's [`Plan::identity`] changes
 //! whenever a byte of the result could.
 
 mod build;
+pub mod expect;
 mod explain;
 mod save;
 
@@ -15,7 +16,7 @@ use crate::combine::{ConcatAxis, Pieces};
 use crate::dataset::{Identity, Schema, Variable};
 use crate::grid::{ChunkGrid, Region, Shape, elements, positions};
 use crate::pattern::KeyValue;
-use crate::recipe::OutputFormat;
+use crate::recipe::{Expectation, OutputFormat};
 use crate::transform::Step;
 
 pub use build::{Settings, build};
@@ -47,6 +48,9 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// Bytes of memory the run may use in all.
     pub memory: u64,
+    /// What must hold of the result. Not part of the identity: no byte of the result depends on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<Expectation>,
 }
 
 /// A file of the plan.

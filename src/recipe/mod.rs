@@ -21,6 +21,7 @@ use crate::size::ByteSize;
 use crate::transform::Step;
 use diagnostic::Span;
 pub use parse::parse;
+pub(crate) use shape::similar;
 
 /// A recipe, resolved: no option that has a default, names checked, units parsed.
 #[derive(Debug, Clone)]
@@ -213,7 +214,7 @@ pub enum OutputFormat {
 }
 
 /// What must hold of the result.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Expectation {
     /// Variable or dimension it is about.
     pub name: String,
@@ -224,16 +225,17 @@ pub struct Expectation {
 }
 
 /// One rule of `expect`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ExpectRule {
     /// A time coordinate with this constant step (months and years are calendar steps).
     Regular(crate::pattern::Period),
     /// A dimension of this length.
     Length(u64),
     /// Every valid value lies between these, unpacked.
-    ValuesBetween(f64, f64),
+    ValuesBetween(#[serde(with = "crate::cf::exact")] f64, #[serde(with = "crate::cf::exact")] f64),
     /// At most this share (0 to 1) of the values is missing.
-    MissingAtMost(f64),
+    MissingAtMost(#[serde(with = "crate::cf::exact")] f64),
     /// Units attribute.
     Units(String),
     /// The first and last value of a coordinate.

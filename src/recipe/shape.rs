@@ -29,7 +29,7 @@ pub(super) fn check(root: &Node, schema: &Value) -> Shaped {
 }
 
 /// The most similar of some words, if one is similar enough to be meant.
-pub(super) fn similar<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn similar<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let distance = |other: &str| strsim::damerau_levenshtein(&word, &other.to_lowercase());
     let best = words.into_iter().map(|other| (distance(other), other)).min_by_key(|(distance, _)| *distance);

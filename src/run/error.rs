@@ -42,6 +42,14 @@ pub enum RunError {
         /// What, and what to do.
         message: String,
     },
+    /// New files cannot join what is published.
+    #[error("{target} cannot be continued: {what}; the published encoding is fixed: make the new files agree, or `--replace` the store")]
+    Unappendable {
+        /// The target.
+        target: String,
+        /// What differs.
+        what: String,
+    },
     /// The result differs from its sources.
     #[error("verification failed: {message}; nothing was published")]
     Verification {
@@ -103,6 +111,7 @@ impl RunError {
             Self::Work(error) => work_code(error),
             Self::Held { .. } => Some(Code::TargetHeld),
             Self::Conflict { .. } => Some(Code::TargetForeign),
+            Self::Unappendable { .. } => Some(Code::PackingUnappendable),
             Self::Verification { .. } => Some(Code::VerificationFailed),
             Self::Recipe(_) | Self::PlanFile(_) | Self::Folder { .. } | Self::Several(_) | Self::Interrupted => None,
         }

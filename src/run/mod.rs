@@ -4,6 +4,7 @@
 //! `combine` and `plan`) and moving data (`work`). Invariant: nothing is visible at the target before every object is stored,
 //! has a receipt, and the sample read back equals the sources.
 
+pub mod expect;
 pub mod feedstock;
 pub mod inspect;
 pub mod report;
@@ -11,6 +12,7 @@ pub mod scan;
 pub mod state;
 pub mod verify;
 
+mod append;
 mod error;
 mod lock;
 mod replace;
@@ -29,10 +31,13 @@ use crate::executor::{Job, Outcome};
 use crate::plan::{Plan, Settings, build};
 use crate::receipt::Receipt;
 use crate::recipe::Recipe;
+use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
 use crate::target::Target;
 use crate::target::zarr::{ZarrReader, ZarrTarget, default_codecs};
+use crate::transform::Absent;
 use crate::work::{WorkError, Workshop};
+use append::Hindrance;
 use report::Report;
 use state::{Committed, State};
 
@@ -102,19 +107,29 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     report.planned(&plan, &identity);
     let store = store::target(&options.target, setting.access)?;
     let target = Arc::new(ZarrTarget::new(Arc::clone(&store), plan.format));
-    if already_done(state, &*target, &plan, &identity)? {
-        report.worked(&receipts(state, &plan, &identity)?.1);
-        return Ok(());
-    }
+    let published = match standing(state, &*target, &plan, &identity)? {
+        Standing::Complete => {
+            let (uncounted, finished) = receipts(state, &plan, &identity)?;
+            // A rule that is newer than the store may ask for what its tasks did not count: they are then done again.
+            if uncounted.is_empty() || !expect::is_wanted(&plan) {
+                report.worked(&finished);
+                return expect::check(&plan, &finished);
+            }
+            Vec::new()
+        }
+        Standing::Unfinished => Vec::new(),
+        Standing::Continued(published) => published,
+    };
     state.save_plan(&plan)?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
-    let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?;
+    let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(published);
     let finished = timed_with(report, "execute", |report| work(&workshop, state, options, setting, report))?;
     report.worked(&finished);
+    expect::check(&workshop.plan, &finished)?;
     let reader = ZarrReader::with_schema(store, workshop.plan.format, &workshop.plan.schema)?;
     report.verification = timed(report, "verify", || verify::verify(&workshop, &reader, options.verify, &**setting.reporter))?;
     timed(report, "commit", || Ok(target.commit(&workshop.plan.schema)?))?;
-    state.save_committed(&Committed { id: workshop.plan.id.clone(), plan: identity })
+    state.save_committed(&Committed { id: workshop.plan.id.clone(), plan: identity }, &workshop.plan)
 }
 
 /// Scans the inputs and plans, without touching the target.
@@ -128,9 +143,21 @@ pub fn plan_with(recipe: &Recipe, options: &Options, setting: Setting<'_>, state
     let scanner = scan::Scanner { recipe, sources, state, reporter: &**setting.reporter, stop: setting.stop, width };
     let scan = scanner.scan()?;
     let present = scan.present(recipe);
+    let mistakes: Vec<Diagnostic> = scan.absent.iter().map(|absent| step_name_absent(recipe, absent)).collect();
+    if !mistakes.is_empty() {
+        return Err(RunError::Recipe(mistakes));
+    }
     let combined = combine(&present, &scan.scanned).map_err(RunError::Recipe)?;
     let settings = Settings { memory: options.memory, threads: options.threads, default_codecs };
     build(&present, combined, scan.identities, &settings).map_err(RunError::Recipe)
+}
+
+fn step_name_absent(recipe: &Recipe, absent: &Absent) -> Diagnostic {
+    let problem = Diagnostic::error(Code::StepNameAbsent, format!("no input has `{}`", absent.name)).help("take the name out of the step, or spell it as `gristmill inspect FILE` shows it (names are those after the steps before)");
+    match recipe.steps.get(absent.step) {
+        Some((step, span)) => problem.at(*span, format!("step `{}` names it", step.name())),
+        None => problem,
+    }
 }
 
 fn timed<T>(report: &mut Report, phase: &str, step: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
@@ -153,25 +180,49 @@ fn adopt(fresh: Plan, state: &State, options: &Options) -> Result<Plan, RunError
     Ok(if same && saved.memory <= options.memory { resumed } else { fresh })
 }
 
-/// True if the target already shows this plan's result; an error if it holds anything that is not ours to write over.
-fn already_done(state: &State, target: &ZarrTarget, plan: &Plan, identity: &str) -> Result<bool, RunError> {
+/// How a plan stands to what is at its target.
+enum Standing {
+    /// Its result is there.
+    Complete,
+    /// Nothing, or a part of its objects, is there.
+    Unfinished,
+    /// A shorter result is there; objects to leave as they are, per variable and dimension.
+    Continued(Vec<Vec<u64>>),
+}
+
+/// Looks at the target before anything is written; an error if it holds anything that is not ours to write over.
+fn standing(state: &State, target: &ZarrTarget, plan: &Plan, identity: &str) -> Result<Standing, RunError> {
+    let place = state.target();
     let conflict = |message: String| Err(RunError::Conflict { message });
     match (state.committed()?, target.state()?) {
-        (Some(committed), TargetState::Ours { .. }) if committed.plan == identity => Ok(true),
+        (Some(committed), TargetState::Ours { .. }) if committed.plan == identity => Ok(Standing::Complete),
         (Some(committed), TargetState::Ours { .. }) if committed.id != plan.id => {
-            conflict(format!("{} holds the dataset `{}`, not `{}`; choose another target, or `--replace` it", state.target(), committed.id, plan.id))
+            conflict(format!("{place} holds the dataset `{}`, not `{}`; choose another target, or `--replace` it", committed.id, plan.id))
         }
-        (Some(_), TargetState::Ours { .. }) => {
-            conflict(format!("{} holds an earlier state of `{}` that this recipe or its files no longer give; choose another target, or `--replace` it", state.target(), plan.id))
-        }
+        (Some(_), TargetState::Ours { .. }) => continued(state, plan),
         (None, TargetState::Ours { .. }) if state.plan()?.is_none_or(|saved| saved.identity() != identity) => {
-            conflict(format!("{} already holds a Zarr store that gristmill did not make; choose another target", state.target()))
+            conflict(format!("{place} already holds a Zarr store that gristmill did not make; choose another target"))
         }
         (_, TargetState::Foreign { example }) if state.plan()?.is_none() => {
-            conflict(format!("{} holds objects that gristmill did not write, such as `{example}`; choose another target", state.target()))
+            conflict(format!("{place} holds objects that gristmill did not write, such as `{example}`; choose another target"))
         }
-        _ => Ok(false),
+        _ => Ok(Standing::Unfinished),
     }
+}
+
+/// What an append may leave as it is.
+fn continued(state: &State, plan: &Plan) -> Result<Standing, RunError> {
+    let place = state.target();
+    let Some(old) = state.committed_plan()? else {
+        return Err(RunError::Conflict { message: format!("{place} has lost the plan it was made by; `--replace` it") });
+    };
+    append::published(&old, plan).map(Standing::Continued).map_err(|hindrance| match hindrance {
+        Hindrance::Rewritten(what) => RunError::Conflict { message: format!("{place} holds another state of `{}`: {what}; choose another target, or `--replace` it", plan.id) },
+        Hindrance::Boundary(what) => {
+            RunError::Conflict { message: format!("{place} cannot be continued in place: {what}; choose chunks that end where files end, another target, or `--replace`") }
+        }
+        Hindrance::Encoding(what) => RunError::Unappendable { target: place.to_owned(), what },
+    })
 }
 
 /// Runs every task without a receipt; gives all receipts.
@@ -209,7 +260,7 @@ fn receipts(state: &State, plan: &Plan, identity: &str) -> Result<(Vec<(usize, u
     let (mut todo, mut finished) = (Vec::new(), Vec::new());
     for (stage, tasks) in plan.stages.iter().enumerate() {
         for task in 0..tasks.tasks() {
-            match state.receipt(identity, stage, task)? {
+            match state.receipt(identity, stage, task)?.filter(|receipt| expect::is_counted(plan, receipt)) {
                 Some(receipt) => finished.push(receipt),
                 None => todo.push((stage, task)),
             }

@@ -52,7 +52,7 @@ fn exchange(target: &Path, recipe: &Recipe, options: &Options, setting: Setting<
             fresh.receipt(identity, number, task)?.iter().try_for_each(|receipt| state.save_receipt(receipt))?;
         }
     }
-    committed.iter().try_for_each(|committed| state.save_committed(committed))?;
+    committed.iter().zip(&plan).try_for_each(|(committed, plan)| state.save_committed(committed, plan))?;
     drop(fresh);
     let leftover = with_suffix(&next, ".gristmill");
     std::fs::remove_dir_all(&leftover).map_err(cannot(&leftover))

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::RunError;
 use super::state::{SEGMENT, State};
-use crate::array::{Array, Values};
-use crate::combine::{Scanned, Wanted, wanted};
+use crate::array::Array;
+use crate::combine::{Scanned, Wanted, digest, wanted};
 use crate::dataset::{Identity, Schema};
 use crate::event::{Event, Phase, Reporter};
 use crate::grid::Region;
@@ -31,6 +31,8 @@ pub struct Scan {
     pub identities: Vec<Identity>,
     /// Numbers of inputs that do not exist.
     pub missing: Vec<usize>,
+    /// Names in steps that no input has.
+    pub absent: Vec<Absent>,
 }
 
 /// A remembered description.
@@ -42,10 +44,8 @@ struct Record {
     schema: Schema,
     values: BTreeMap<String, Array>,
     digests: BTreeMap<String, String>,
-    /// Names in the steps that the file does not have.
+    /// Names in steps that this file does not have.
     absent: Vec<Absent>,
-    /// Variables of the file itself, if any is absent: for the message.
-    names: Vec<String>,
 }
 
 /// What scanning works with.
@@ -65,15 +65,28 @@ pub struct Scanner<'a> {
 }
 
 impl Scan {
-    /// The recipe as if it listed only the files that exist.
+    /// The recipe with the files that exist first; those that do not are left out, or follow where their places are to be filled.
     #[must_use]
     pub fn present(&self, recipe: &Recipe) -> Recipe {
         if self.missing.is_empty() {
             return recipe.clone();
         }
-        let (axes, inputs) = pattern::without(&recipe.axes, &recipe.inputs, &self.missing, recipe.missing == MissingFile::Skip);
+        let skip = recipe.missing == MissingFile::Skip;
+        let (axes, mut inputs) = pattern::without(&recipe.axes, &recipe.inputs, &self.missing, skip);
+        if !skip {
+            // Listed after those that exist: their cells are holes to fill, not cells that the recipe excepts.
+            let missing = self.missing.iter().filter_map(|&number| recipe.inputs.get(number));
+            let first = inputs.len();
+            inputs.extend(missing.enumerate().map(|(place, input)| Input { number: first + place, ..input.clone() }));
+        }
         Recipe { axes, inputs, ..recipe.clone() }
     }
+}
+
+/// Names that every input lacks: a mistake in the recipe, where a name that some have is none.
+fn absent_from_all<'a>(mut all: impl Iterator<Item = &'a Vec<Absent>>) -> Vec<Absent> {
+    let first = all.next().cloned().unwrap_or_default();
+    all.fold(first, |common, absent| common.into_iter().filter(|name| absent.contains(name)).collect())
 }
 
 type Found = Result<Option<Record>, RunError>;
@@ -93,12 +106,12 @@ impl Scanner<'_> {
         let found = self.describe_all(&remembered, &guess)?;
         let missing = found.iter().enumerate().filter(|(_, record)| record.is_none()).map(|(number, _)| number).collect();
         let mut records: Vec<(usize, Record)> = found.into_iter().enumerate().filter_map(|(number, record)| Some((number, record?))).collect();
-        self.check_names(&records)?;
         self.complete(&mut records)?;
         self.reporter.report(Event::PhaseFinished { phase: Phase::Scan });
+        let absent = absent_from_all(records.iter().map(|(_, record)| &record.absent));
         let identities = records.iter().map(|(_, record)| record.identity.clone()).collect();
         let scanned = records.into_iter().enumerate().map(|(input, (_, record))| Scanned { input, schema: record.schema, values: record.values, digests: record.digests });
-        Ok(Scan { scanned: scanned.collect(), identities, missing })
+        Ok(Scan { scanned: scanned.collect(), identities, missing, absent })
     }
 
     fn remembered(&self) -> Result<HashMap<String, Record>, RunError> {
@@ -193,21 +206,6 @@ impl Scanner<'_> {
         }
     }
 
-    /// Names in steps that no file has: slips of the pen, where a name that some files have is none.
-    fn check_names(&self, records: &[(usize, Record)]) -> Result<(), RunError> {
-        let Some((_, first)) = records.first() else { return Ok(()) };
-        let nowhere = first.absent.iter().filter(|name| records.iter().all(|(_, record)| record.absent.contains(name)));
-        let known: Vec<String> = first.names.iter().map(|name| format!("`{name}`")).collect();
-        let problem = |absent: &Absent| {
-            let operation = self.recipe.steps.get(absent.step).map_or("", |(step, _)| step.name());
-            let message = format!("step `{operation}` names `{}`, which no file has at that point", absent.name);
-            let help = format!("the first file holds {}", known.join(", "));
-            self.at_step(absent.step, Diagnostic::error(Code::StepNameAbsent, message).help(help))
-        };
-        let problems: Vec<Diagnostic> = nowhere.map(problem).collect();
-        if problems.is_empty() { Ok(()) } else { Err(RunError::Recipe(problems)) }
-    }
-
     fn key(&self, input: &Input, identity: &Identity) -> String {
         let described = serde_json::to_vec(&(&input.url, identity, &input.values, self.recipe.steps.iter().map(|(step, _)| step).collect::<Vec<_>>()));
         crate::receipt::checksum(&described.unwrap_or_default())
@@ -247,9 +245,7 @@ impl Opened<'_> {
     fn record(&self, key: String, identity: Identity) -> Record {
         let schema = self.transformed.schema.clone();
         let absent = self.transformed.absent.clone();
-        let variables = self.source.schema().variables.iter().map(|variable| variable.name.clone());
-        let names = if absent.is_empty() { Vec::new() } else { variables.collect() };
-        Record { key, identity, schema, values: BTreeMap::new(), digests: BTreeMap::new(), absent, names }
+        Record { key, identity, schema, values: BTreeMap::new(), digests: BTreeMap::new(), absent }
     }
 
     fn read(&self, wanted: &Wanted, record: &mut Record) -> Result<(), RunError> {
@@ -289,17 +285,4 @@ impl Opened<'_> {
 fn whole_variable(source: &dyn Source, name: &str) -> Result<Array, SourceError> {
     let shape = source.schema().variable(name).map(|variable| source.schema().shape(variable)).unwrap_or_default();
     source.read(name, &Region::whole(&shape))
-}
-
-fn digest(array: &Array) -> String {
-    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
-    hasher.update(format!("{} {:?}", array.dtype, array.shape).as_bytes());
-    match &array.values {
-        Values::Bytes(bytes) => hasher.update(bytes),
-        Values::Texts(texts) => texts.iter().for_each(|text| {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
-        }),
-    }
-    format!("{:032x}", hasher.digest128())
 }

@@ -76,11 +76,21 @@ impl State {
         self.json("committed.json")
     }
 
+    /// The plan whose result is visible.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub fn committed_plan(&self) -> Result<Option<Plan>, RunError> {
+        let Some(bytes) = self.store.get("committed-plan.json")? else { return Ok(None) };
+        Ok(Some(Plan::from_json(&bytes)?))
+    }
+
     /// Notes that a plan's result is visible.
     ///
     /// # Errors
     /// [`RunError::Store`].
-    pub fn save_committed(&self, committed: &Committed) -> Result<(), RunError> {
+    pub fn save_committed(&self, committed: &Committed, plan: &Plan) -> Result<(), RunError> {
+        self.put("committed-plan.json", plan.to_json()?)?;
         Ok(self.put("committed.json", serde_json::to_vec(committed).unwrap_or_default())?)
     }
 

@@ -302,13 +302,16 @@ fn forget(variable: &mut Variable, gone: &dyn Fn(&str) -> bool) {
     }
 }
 
+/// How the words of an attribute change.
+type Change<'c> = Box<dyn Fn(&str) -> String + 'c>;
+
 /// Renames in the attributes that name variables or dimensions.
 fn reword(variable: &mut Variable, new: &dyn Fn(&str) -> String) {
     let keyed = |word: &str| match word.strip_suffix(':') {
         Some(name) => format!("{}:", new(name)),
         None => new(word),
     };
-    let changes: Vec<(&str, Box<dyn Fn(&str) -> String + '_>)> = vec![
+    let changes: [(&str, Change<'_>); 8] = [
         ("bounds", Box::new(new)),
         ("climatology", Box::new(new)),
         ("ancillary_variables", Box::new(new)),

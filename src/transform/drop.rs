@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::TransformError;
 use super::draft::Draft;
 
 /// Removes variables. Names or globs (`*_bnds`).
@@ -17,9 +16,8 @@ use super::draft::Draft;
 pub struct Drop(pub Vec<String>);
 
 impl Drop {
-    pub(super) fn apply(&self, draft: &mut Draft<'_>) -> Result<(), TransformError> {
+    pub(super) fn apply(&self, draft: &mut Draft<'_>) {
         let removed: BTreeSet<String> = draft.select(&self.0);
         draft.remove(&removed);
-        Ok(())
     }
 }

@@ -35,7 +35,9 @@ impl ExpandDims {
         let data: Vec<String> = draft.schema.variables.iter().filter(is_data).map(|variable| variable.name.clone()).collect();
         for dimension in self.0.iter().rev() {
             draft.schema.dimensions.insert(0, Dimension { name: dimension.clone(), length: 1, unlimited: false });
-            data.iter().for_each(|variable| draft.lead(variable, dimension));
+            for variable in &data {
+                draft.lead(variable, dimension);
+            }
             add_coordinate(draft, dimension);
         }
         Ok(())

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::TransformError;
 use super::draft::{Draft, resolve};
 use crate::dataset::Schema;
 
@@ -18,7 +17,7 @@ use crate::dataset::Schema;
 pub struct Keep(pub Vec<String>);
 
 impl Keep {
-    pub(super) fn apply(&self, draft: &mut Draft<'_>) -> Result<(), TransformError> {
+    pub(super) fn apply(&self, draft: &mut Draft<'_>) {
         let mut kept = draft.select(&self.0);
         let dimensions: BTreeSet<String> = draft
             .schema
@@ -33,7 +32,6 @@ impl Keep {
         kept.extend(described(&draft.schema, &kept));
         let removed = draft.schema.variables.iter().map(|variable| variable.name.clone()).filter(|name| !kept.contains(name)).collect();
         draft.remove(&removed);
-        Ok(())
     }
 }
 

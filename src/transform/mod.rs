@@ -83,16 +83,17 @@ impl Step {
         match self {
             Self::Drop(step) => step.apply(draft),
             Self::Keep(step) => step.apply(draft),
-            Self::Rename(step) => step.apply(draft),
             Self::SetCoords(step) => step.apply(draft),
-            Self::ResetCoords(step) => step.apply(draft),
-            Self::Squeeze(step) => step.apply(draft),
-            Self::ExpandDims(step) => step.apply(draft),
-            Self::Transpose(step) => step.apply(draft),
-            Self::Sort(step) => step.apply(draft),
-            Self::Attrs(step) => step.apply(draft),
-            Self::Isel(step) => step.apply(draft),
+            Self::Rename(step) => return step.apply(draft),
+            Self::ResetCoords(step) => return step.apply(draft),
+            Self::Squeeze(step) => return step.apply(draft),
+            Self::ExpandDims(step) => return step.apply(draft),
+            Self::Transpose(step) => return step.apply(draft),
+            Self::Sort(step) => return step.apply(draft),
+            Self::Attrs(step) => return step.apply(draft),
+            Self::Isel(step) => return step.apply(draft),
         }
+        Ok(())
     }
 }
 

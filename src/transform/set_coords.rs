@@ -3,7 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::TransformError;
 use super::draft::Draft;
 
 /// Makes variables coordinates. Names or globs.
@@ -12,12 +11,11 @@ use super::draft::Draft;
 pub struct SetCoords(pub Vec<String>);
 
 impl SetCoords {
-    pub(super) fn apply(&self, draft: &mut Draft<'_>) -> Result<(), TransformError> {
+    pub(super) fn apply(&self, draft: &mut Draft<'_>) {
         for name in draft.select(&self.0) {
             if let Some(variable) = draft.schema.variable_mut(&name) {
                 variable.coordinate = true;
             }
         }
-        Ok(())
     }
 }

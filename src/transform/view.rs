@@ -131,7 +131,7 @@ impl View {
                     for position in positions(&Region::whole(&piece.region.shape)) {
                         let target =
                             ravel(&Region::new(position.clone(), vec![1; position.len()]).shifted_by(&piece.region.start).start, &shape);
-                        *out.get_mut(usize::try_from(target).ok()?)? = texts.get(piece.placed.at(&position)?)?.clone();
+                        out.get_mut(usize::try_from(target).ok()?)?.clone_from(texts.get(piece.placed.at(&position)?)?);
                     }
                 }
                 debug_assert_eq!(array.dtype, DataType::String);
@@ -234,16 +234,12 @@ impl ViewAxis {
         if length == 0 {
             return Some((source, 0, 0));
         }
-        match self {
-            Self::List { elements, .. } => {
-                let chosen = elements.get(usize::try_from(first).ok()?..usize::try_from(first + length).ok()?)?;
-                Some((source, *chosen.iter().min()?, chosen.iter().max()? + 1))
-            }
-            _ => {
-                let (one, other) = (self.element(first)?, self.element(first + length - 1)?);
-                Some((source, one.min(other), one.max(other) + 1))
-            }
+        if let Self::List { elements, .. } = self {
+            let chosen = elements.get(usize::try_from(first).ok()?..usize::try_from(first + length).ok()?)?;
+            return Some((source, *chosen.iter().min()?, chosen.iter().max()? + 1));
         }
+        let (one, other) = (self.element(first)?, self.element(first + length - 1)?);
+        Some((source, one.min(other), one.max(other) + 1))
     }
 
     /// Runs of positions inside `bounds` (of the view) whose elements lie inside `source` (a box of the file).

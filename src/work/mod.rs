@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::array::Values;
+use crate::cf::statistics::{Counting, Statistics};
 use crate::codec;
 use crate::grid::Region;
 use crate::plan::{Plan, PlannedContent, Task, Work, object_shape};
@@ -76,6 +77,9 @@ pub struct Workshop {
     pub target: Arc<dyn Target>,
     inputs: Inputs,
     encoders: Vec<Encoder>,
+    published: Vec<Vec<u64>>,
+    /// [`Plan::counted`].
+    counted: Vec<Option<Counting>>,
 }
 
 /// A task whose inputs are open and whose reads are known.
@@ -121,7 +125,20 @@ impl Workshop {
     /// [`WorkError::Target`] if a variable's encoding cannot be carried out.
     pub fn new(plan: Plan, sources: Arc<dyn SourceStore>, target: Arc<dyn Target>) -> Result<Self, WorkError> {
         let encoders = plan.schema.variables.iter().map(Encoder::new).collect::<Result<_, _>>()?;
-        Ok(Self { plan_id: plan.identity(), plan, sources, target, inputs: Inputs::default(), encoders })
+        let counted = plan.counted();
+        Ok(Self { plan_id: plan.identity(), counted, plan, sources, target, inputs: Inputs::default(), encoders, published: Vec::new() })
+    }
+
+    /// Leaves objects as they are that an append does not touch: for each variable, how many along each dimension.
+    #[must_use]
+    pub fn leaving(self, published: Vec<Vec<u64>>) -> Self {
+        Self { published, ..self }
+    }
+
+    fn is_published(&self, object: &Object) -> bool {
+        self.published.get(object.variable).is_some_and(|counts| object.index.iter().zip(counts).all(|(index, count)| index < count))
+            && self.published[object.variable].len() == object.index.len()
+            && !object.index.is_empty()
     }
 
     /// Opens the task's inputs and lists its reads.
@@ -130,7 +147,8 @@ impl Workshop {
     /// Any [`WorkError`]; nothing has been written.
     pub fn prepare(&self, task: Task) -> Result<Prepared, WorkError> {
         let objects = self.objects(&task);
-        let unfinished = AtomicUsize::new(objects.len());
+        objects.iter().filter(|object| self.is_published(object)).for_each(Object::leave);
+        let unfinished = AtomicUsize::new(objects.iter().filter(|object| !object.is_left()).count());
         let mut prepared = Prepared { objects, task, reads: Vec::new(), inputs: Vec::new(), unfinished };
         let Work::Slab { variables, objects } = prepared.task.work.clone() else { return Ok(prepared) };
         let mut first = 0;
@@ -170,12 +188,21 @@ impl Workshop {
             let name = &self.plan.schema.variables[variable].name;
             let found = described.variable(name)?;
             let input = prepared.inputs.len();
-            let mut listed = reads::list(&found, &cell, &slab, (&grid, objects, first));
-            listed.iter_mut().for_each(|read| (read.variable, read.input, read.conversion) = (variable, input, conversion.clone()));
-            prepared.reads.append(&mut listed);
+            let mut listed: Vec<Read> = reads::list(&found, &cell, &slab, (&grid, objects, first));
+            for read in &mut listed {
+                (read.variable, read.input, read.conversion) = (variable, input, conversion.clone());
+                read.touches.retain(|&object| !prepared.objects[object as usize].is_left());
+            }
+            prepared.reads.extend(listed.into_iter().filter(|read| !read.touches.is_empty()));
             prepared.inputs.push(OpenInput { number: cell.input, described, bytes: AtomicU64::new(0), checksum: Mutex::new(0) });
         }
         Ok(())
+    }
+
+    /// The receipt of a task that has nothing to write; `None` if it has.
+    #[must_use]
+    pub fn idle(&self, prepared: &Prepared) -> Option<Receipt> {
+        (prepared.unfinished.load(Ordering::Acquire) == 0).then(|| self.receipt(prepared))
     }
 
     /// Where a read's input is.
@@ -230,7 +257,7 @@ impl Workshop {
         if let (Work::Known { .. }, PlannedContent::Known(array)) = (&prepared.task.work, &self.plan.contents[object.variable]) {
             object.place_known(array)?;
         }
-        object.encode(&self.encoders[object.variable])
+        object.encode(&self.encoders[object.variable], self.counted[object.variable].as_ref())
     }
 
     /// Stores an encoded object; gives the receipt when it was the task's last.
@@ -259,6 +286,17 @@ impl Workshop {
             chunks,
             inputs: inputs.into_values().collect(),
             raw_bytes: prepared.task.bytes,
+            statistics: self.statistics(prepared),
         }
+    }
+
+    /// Statistics of all objects of a task, by variable.
+    fn statistics(&self, prepared: &Prepared) -> BTreeMap<String, Statistics> {
+        let mut statistics: BTreeMap<String, Statistics> = BTreeMap::new();
+        for (object, counted) in prepared.objects.iter().filter_map(|object| Some((object, object.counted()?))) {
+            let name = self.plan.schema.variables[object.variable].name.clone();
+            statistics.entry(name).or_default().add(counted);
+        }
+        statistics
     }
 }

@@ -1,13 +1,14 @@
 //! Objects while they fill up: a buffer each, which reads are placed into from many threads.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
 use super::WorkError;
 use super::reads::PlacedPiece;
 use crate::array::{Array, DataType, FillValue, Placed, Values, copy_box};
+use crate::cf::statistics::{Counting, Statistics};
 use crate::dataset::Variable;
 use crate::grid::{Region, Shape, elements, positions, strides};
 use crate::receipt::ChunkRef;
@@ -28,6 +29,8 @@ pub struct Object {
     /// Reads that still have to be placed.
     waiting: AtomicU32,
     state: Mutex<State>,
+    /// What its values are, if that is wanted.
+    counted: OnceLock<Statistics>,
 }
 
 enum State {
@@ -35,12 +38,14 @@ enum State {
     Filling(Values),
     Encoded,
     Stored(ChunkRef),
+    /// Published by an earlier run, and not touched by this one.
+    Left,
 }
 
 impl Object {
     pub(super) fn new(variable: usize, index: Vec<u64>, region: Region, lengths: Shape, of: &Variable) -> Self {
         let fill = of.encoding.fill.clone().unwrap_or_else(|| default_fill(of.dtype));
-        Self { variable, index, region, lengths, dtype: of.dtype, fill, waiting: AtomicU32::new(0), state: Mutex::new(State::Empty) }
+        Self { variable, index, region, lengths, dtype: of.dtype, fill, waiting: AtomicU32::new(0), state: Mutex::new(State::Empty), counted: OnceLock::new() }
     }
 
     /// One more read will fill this object.
@@ -53,9 +58,18 @@ impl Object {
         self.waiting.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// True if nothing has to be read to fill this object.
+    /// True if nothing has to be read to fill this object, and it is to be written.
     pub fn is_full(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) == 0
+        self.waiting.load(Ordering::Acquire) == 0 && !self.is_left()
+    }
+
+    /// Leaves the object as an earlier run published it.
+    pub(super) fn leave(&self) {
+        *self.lock() = State::Left;
+    }
+
+    pub(super) fn is_left(&self) -> bool {
+        matches!(*self.lock(), State::Left)
     }
 
     /// Copies the part of a placed piece that lies in this object.
@@ -88,17 +102,25 @@ impl Object {
         self.place(array, &PlacedPiece { region: Region::whole(&array.shape), placed })
     }
 
-    pub(super) fn encode(&self, encoder: &Encoder) -> Result<Bytes, WorkError> {
+    /// Encodes the values, counting them first (padding left out) if that is wanted.
+    pub(super) fn encode(&self, encoder: &Encoder, counting: Option<&Counting>) -> Result<Bytes, WorkError> {
         let state = std::mem::replace(&mut *self.lock(), State::Encoded);
         let values = match state {
             State::Filling(values) => values,
             State::Empty => self.filled()?,
-            State::Encoded | State::Stored(_) => return Err(self.out_of_order()),
+            State::Encoded | State::Stored(_) | State::Left => return Err(self.out_of_order()),
         };
+        if let (Some(counting), Values::Bytes(bytes)) = (counting, &values) {
+            self.counted.get_or_init(|| counting.corner(bytes, &self.lengths, &self.region.shape));
+        }
         Ok(match values {
             Values::Bytes(bytes) => encoder.encode(bytes)?,
             Values::Texts(texts) => encoder.encode_texts(&texts)?,
         })
+    }
+
+    pub(super) fn counted(&self) -> Option<&Statistics> {
+        self.counted.get()
     }
 
     pub(super) fn written(&self, chunk: ChunkRef) {
