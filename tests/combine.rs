@@ -645,3 +645,17 @@ proptest! {
         prop_assert_eq!(got, expected);
     }
 }
+
+#[test]
+fn a_missing_value_that_repeats_the_fill_stays() {
+    let marked = |file: &mut File| set(file, "t", "missing_value", number(Scalar::Int16(-9)));
+    let mut files = [packed(0.5, -9, &[1]), packed(0.5, -9, &[2])];
+    files[1].values.insert("time".into(), doubles(&[0.6]));
+    marked(&mut files[0]);
+    let whole = join(&recipe(1, &[("time", 2)]), &files).unwrap();
+    assert!(variable(&whole, "t").attributes.get("missing_value").is_none(), "true of one file only");
+    marked(&mut files[1]);
+    let whole = join(&recipe(1, &[("time", 2)]), &files).unwrap();
+    let found = |name| variable(&whole, "t").attributes.number(name);
+    assert_eq!([found("_FillValue"), found("missing_value")], [Some(Scalar::Int16(-9)); 2]);
+}

@@ -117,7 +117,7 @@ fn hold(place: &Path) -> fs::File {
 
 /// Codes without a case here, and the test that shows them. Those of recipes have theirs in `tests/invalid`.
 const ELSEWHERE: [(Code, &str, &str); 4] = [
-    (Code::PackingUnappendable, "tests/exit_codes.rs", "error[packing-unappendable]"),
+    (Code::Unappendable, "tests/exit_codes.rs", "error[unappendable]"),
     (Code::SourceChanged, "tests/exit_codes.rs", "error[source-changed]"),
     (Code::VerificationFailed, "tests/exit_codes.rs", "error[verification-failed]"),
     (Code::SourceUnsupported, "tests/exit_codes.rs", "error[source-unsupported]"),

@@ -279,7 +279,7 @@ fn what_joins_the_published_must_fit_its_encoding() {
     let output = place.run(&[]);
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(4), "{errors}");
-    assert!(errors.contains("error[packing-unappendable]"), "{errors}");
+    assert!(errors.contains("error[unappendable]"), "{errors}");
     assert_eq!(place.objects(), before);
 }
 

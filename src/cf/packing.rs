@@ -20,6 +20,8 @@ pub struct Packing {
 pub struct Marks {
     /// `_FillValue`, if the type can hold it.
     pub fill: Option<Scalar>,
+    /// What of `missing_value` the type can hold, in the order of the attribute.
+    pub missing: Vec<Scalar>,
     /// `_FillValue` and all of `missing_value`, each once.
     pub all: Vec<Scalar>,
     /// Declared marks that the type cannot hold: attribute and value.
@@ -75,8 +77,9 @@ pub fn marks(variable: &Variable) -> Marks {
                 marks.unfit.push((name, number));
                 continue;
             };
-            if name == "_FillValue" {
-                marks.fill = Some(mark);
+            match name {
+                "_FillValue" => marks.fill = Some(mark),
+                _ => marks.missing.push(mark),
             }
             if !marks.all.iter().any(|known| known.identical(mark)) {
                 marks.all.push(mark);

@@ -188,8 +188,12 @@ impl Storage {
         if alike {
             if let Some(raw) = raws.first() {
                 self.attributes.extend(fill.map(|fill| ("_FillValue".to_owned(), Attribute::Numbers(vec![fill]))));
-                let others: Vec<Scalar> =
-                    cast(&raw.marks).into_iter().filter(|mark| Some(*mark) != fill || raw.marks.all.len() == 1 && fill.is_none()).collect();
+                // `missing_value` stays as it is, even where it repeats `_FillValue`, as long as all files write it alike.
+                let alike = raws.iter().all(|other| other.marks.missing == raw.marks.missing);
+                let mut others: Vec<Scalar> = raw.marks.missing.iter().filter_map(|mark| mark.cast(dtype)).collect();
+                if !alike {
+                    others = cast(&raw.marks).into_iter().filter(|mark| Some(*mark) != fill).collect();
+                }
                 if !others.is_empty() {
                     self.attributes.push(("missing_value".to_owned(), Attribute::Numbers(others)));
                 }

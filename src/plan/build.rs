@@ -20,7 +20,7 @@ const LARGEST_CHUNK: u64 = 2 << 30;
 const CHUNK: u64 = 16 << 20;
 /// Chunks of coordinates that grow: constant from the first write, so that appending never changes their grid.
 const COORDINATE_CHUNK: u64 = 1 << 20;
-/// Static variables up to this size are one chunk, whatever the recipe's chunks are.
+/// Variables that describe others, and those that do not grow beside others that do, are one chunk up to this size.
 const WHOLE: u64 = 4 << 20;
 
 /// What the operator says.
@@ -154,7 +154,8 @@ fn encode(recipe: &Recipe, schema: &mut Schema, position: usize, concat: &[Strin
     let own = choices[0].and_then(|(choice, _)| choice.chunks.as_ref());
     let codecs =
         choices.iter().flatten().find_map(|(choice, _)| choice.codecs.clone()).unwrap_or_else(|| (settings.default_codecs)(variable.dtype));
-    let chunks = chunk_lengths(recipe, &variable, &shape, concat, own);
+    let whole = own.is_none() && stays_whole(schema, &variable, concat);
+    let chunks = if whole { whole_chunk(&shape) } else { chunk_lengths(recipe, &variable, &shape, concat, own) };
     let shards = recipe.output.shards.as_ref().filter(|_| !variable.coordinate && recipe.output.format == OutputFormat::Zarr3);
     let encoding = &mut schema.variables[position].encoding;
     encoding.shards = shards.map(|sizes| shard_lengths(&variable, &chunks, sizes));
@@ -166,14 +167,35 @@ fn item_bytes(variable: &Variable) -> u64 {
     if variable.dtype == DataType::String { 16 } else { variable.dtype.size().max(1) as u64 }
 }
 
+fn whole_chunk(shape: &[u64]) -> Shape {
+    shape.iter().map(|length| (*length).max(1)).collect()
+}
+
+/// True for small variables that the recipe's chunks are not meant for: they describe others, or do not grow where others do.
+fn stays_whole(schema: &Schema, variable: &Variable, concat: &[String]) -> bool {
+    let small = elements(&schema.shape(variable)).saturating_mul(item_bytes(variable)) <= WHOLE;
+    let describes = variable.coordinate || variable.is_index() || is_descriptive(schema, variable);
+    small && !grows(variable, concat) && (describes || !concat.is_empty())
+}
+
+fn grows(variable: &Variable, concat: &[String]) -> bool {
+    variable.dimensions.iter().any(|dimension| concat.contains(dimension))
+}
+
+/// True if another variable names it as its bounds (CF §7.1), climatology (§7.4) or grid mapping (§5.6).
+fn is_descriptive(schema: &Schema, variable: &Variable) -> bool {
+    let leaf = variable.name.rsplit('/').next().unwrap_or_default();
+    let names = |other: &Variable| {
+        let said = ["bounds", "climatology", "grid_mapping"].into_iter().filter_map(|name| other.attributes.text(name));
+        said.flat_map(str::split_whitespace).any(|word| [leaf, &variable.name].contains(&word.trim_end_matches(':')))
+    };
+    schema.variables.iter().any(names)
+}
+
 fn chunk_lengths(recipe: &Recipe, variable: &Variable, shape: &[u64], concat: &[String], own: Option<&BTreeMap<String, u64>>) -> Shape {
     let item = item_bytes(variable);
-    let grows = variable.dimensions.iter().any(|dimension| concat.contains(dimension));
     if let (None, true, [_]) = (own, variable.coordinate || variable.is_index(), shape) {
-        return if grows { vec![COORDINATE_CHUNK / item] } else { vec![shape[0].max(1)] };
-    }
-    if own.is_none() && !grows && elements(shape).saturating_mul(item) <= WHOLE {
-        return shape.iter().map(|length| (*length).max(1)).collect();
+        return if grows(variable, concat) { vec![COORDINATE_CHUNK / item] } else { whole_chunk(shape) };
     }
     let sizes = match (own, &recipe.output.chunks) {
         (Some(sizes), _) | (None, Chunks::Sizes(sizes)) => sizes,
@@ -330,4 +352,41 @@ fn slab_problem(plan: &Plan, position: usize, pieces: &Pieces, source_chunks: &B
     }
     let item = if variable.dtype.is_text() { 16 } else { variable.dtype.size() as u64 };
     SlabProblem { shape: objects.shape.clone(), object: objects.chunk, source, item, limit: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{Attributes, Dimension, Encoding};
+
+    fn variable(name: &str, dimensions: &[&str]) -> Variable {
+        Variable {
+            name: name.into(),
+            dtype: DataType::Float32,
+            dimensions: dimensions.iter().map(|name| (*name).to_owned()).collect(),
+            attributes: Attributes::default(),
+            coordinate: false,
+            encoding: Encoding::default(),
+        }
+    }
+
+    fn schema() -> Schema {
+        let dimension = |(name, length): (&str, u64)| Dimension { name: name.into(), length, unlimited: false };
+        let mut latitude = variable("lat", &["lat"]);
+        latitude.attributes.set("bounds", Attribute::Text("lat_bnds".into()));
+        Schema {
+            dimensions: [("time", 12), ("lat", 90), ("bnds", 2)].map(dimension).to_vec(),
+            variables: vec![variable("t", &["time", "lat"]), latitude, variable("lat_bnds", &["lat", "bnds"]), variable("mask", &["lat"])],
+            ..Schema::default()
+        }
+    }
+
+    #[test]
+    fn what_describes_or_stands_still_is_one_chunk() {
+        let schema = schema();
+        let stays = |name: &str, concat: &[String]| stays_whole(&schema, schema.variable(name).unwrap(), concat);
+        let names = ["t", "lat", "lat_bnds", "mask"];
+        assert_eq!(names.map(|name| stays(name, &[])), [false, true, true, false]);
+        assert_eq!(names.map(|name| stays(name, &["time".to_owned()])), [false, true, true, true]);
+    }
 }

@@ -96,7 +96,9 @@ impl RunError {
                 lasting.unwrap_or_else(|| Class::Temporary.exit())
             }
             Self::Interrupted => super::INTERRUPTED,
-            Self::PlanFile(_) | Self::Target(TargetError::Unsupported { .. }) | Self::Work(WorkError::Target(TargetError::Unsupported { .. })) => 2,
+            Self::PlanFile(_)
+            | Self::Target(TargetError::Unsupported { .. })
+            | Self::Work(WorkError::Target(TargetError::Unsupported { .. })) => 2,
             error => error.code().map_or(1, Code::exit),
         }
     }
@@ -111,7 +113,7 @@ impl RunError {
             Self::Work(error) => work_code(error),
             Self::Held { .. } => Some(Code::TargetHeld),
             Self::Conflict { .. } => Some(Code::TargetForeign),
-            Self::Unappendable { .. } => Some(Code::PackingUnappendable),
+            Self::Unappendable { .. } => Some(Code::Unappendable),
             Self::Verification { .. } => Some(Code::VerificationFailed),
             Self::Recipe(_) | Self::PlanFile(_) | Self::Folder { .. } | Self::Several(_) | Self::Interrupted => None,
         }

@@ -31,11 +31,9 @@ use crate::executor::{Job, Outcome};
 use crate::plan::{Plan, Settings, build};
 use crate::receipt::Receipt;
 use crate::recipe::Recipe;
-use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
 use crate::target::Target;
 use crate::target::zarr::{ZarrReader, ZarrTarget, default_codecs};
-use crate::transform::Absent;
 use crate::work::{WorkError, Workshop};
 use append::Hindrance;
 use report::Report;
@@ -107,17 +105,21 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     report.planned(&plan, &identity);
     let store = store::target(&options.target, setting.access)?;
     let target = Arc::new(ZarrTarget::new(Arc::clone(&store), plan.format));
-    let published = match standing(state, &*target, &plan, &identity)? {
+    let published = match standing(state, &target, &plan, &identity)? {
         Standing::Complete => {
             let (uncounted, finished) = receipts(state, &plan, &identity)?;
             // A rule that is newer than the store may ask for what its tasks did not count: they are then done again.
             if uncounted.is_empty() || !expect::is_wanted(&plan) {
                 report.worked(&finished);
+                report.found_complete = true;
                 return expect::check(&plan, &finished);
             }
             Vec::new()
         }
-        Standing::Unfinished => Vec::new(),
+        Standing::Unfinished => {
+            clear_leftovers(state, &*store, &target, &identity)?;
+            Vec::new()
+        }
         Standing::Continued(published) => published,
     };
     state.save_plan(&plan)?;
@@ -143,21 +145,9 @@ pub fn plan_with(recipe: &Recipe, options: &Options, setting: Setting<'_>, state
     let scanner = scan::Scanner { recipe, sources, state, reporter: &**setting.reporter, stop: setting.stop, width };
     let scan = scanner.scan()?;
     let present = scan.present(recipe);
-    let mistakes: Vec<Diagnostic> = scan.absent.iter().map(|absent| step_name_absent(recipe, absent)).collect();
-    if !mistakes.is_empty() {
-        return Err(RunError::Recipe(mistakes));
-    }
     let combined = combine(&present, &scan.scanned).map_err(RunError::Recipe)?;
     let settings = Settings { memory: options.memory, threads: options.threads, default_codecs };
     build(&present, combined, scan.identities, &settings).map_err(RunError::Recipe)
-}
-
-fn step_name_absent(recipe: &Recipe, absent: &Absent) -> Diagnostic {
-    let problem = Diagnostic::error(Code::StepNameAbsent, format!("no input has `{}`", absent.name)).help("take the name out of the step, or spell it as `gristmill inspect FILE` shows it (names are those after the steps before)");
-    match recipe.steps.get(absent.step) {
-        Some((step, span)) => problem.at(*span, format!("step `{}` names it", step.name())),
-        None => problem,
-    }
 }
 
 fn timed<T>(report: &mut Report, phase: &str, step: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
@@ -174,7 +164,8 @@ fn timed_with<T>(report: &mut Report, phase: &str, step: impl FnOnce(&mut Report
 /// The saved plan, if it makes the same store from the same files and still fits; else the fresh one.
 fn adopt(fresh: Plan, state: &State, options: &Options) -> Result<Plan, RunError> {
     let Some(saved) = state.plan()? else { return Ok(fresh) };
-    // A saved plan lacks the secrets of its addresses: only how it cut the work is taken over.
+    // A saved plan lacks the secrets of its addresses, and what is expected is no part of its identity: only how it cut the work
+    // is taken over.
     let resumed = Plan { stages: saved.stages.clone(), memory: saved.memory, ..fresh.clone() };
     let same = resumed.identity() == saved.identity();
     Ok(if same && saved.memory <= options.memory { resumed } else { fresh })
@@ -210,6 +201,16 @@ fn standing(state: &State, target: &ZarrTarget, plan: &Plan, identity: &str) -> 
     }
 }
 
+/// Takes away what counts no longer: receipts of objects that somebody deleted, and objects that an interrupted run of another plan left.
+fn clear_leftovers(state: &State, store: &dyn TargetStore, target: &ZarrTarget, identity: &str) -> Result<(), RunError> {
+    if target.state()? == TargetState::Empty {
+        return Ok(state.forget()?);
+    }
+    let saved = state.plan()?.filter(|saved| saved.identity() != identity);
+    let mut names = saved.iter().flat_map(|saved| &saved.schema.variables).map(|variable| variable.name.as_str());
+    Ok(names.try_for_each(|name| empty(store, name))?)
+}
+
 /// What an append may leave as it is.
 fn continued(state: &State, plan: &Plan) -> Result<Standing, RunError> {
     let place = state.target();
@@ -217,16 +218,26 @@ fn continued(state: &State, plan: &Plan) -> Result<Standing, RunError> {
         return Err(RunError::Conflict { message: format!("{place} has lost the plan it was made by; `--replace` it") });
     };
     append::published(&old, plan).map(Standing::Continued).map_err(|hindrance| match hindrance {
-        Hindrance::Rewritten(what) => RunError::Conflict { message: format!("{place} holds another state of `{}`: {what}; choose another target, or `--replace` it", plan.id) },
-        Hindrance::Boundary(what) => {
-            RunError::Conflict { message: format!("{place} cannot be continued in place: {what}; choose chunks that end where files end, another target, or `--replace`") }
-        }
+        Hindrance::Rewritten(what) => RunError::Conflict {
+            message: format!("{place} holds another state of `{}`: {what}; choose another target, or `--replace` it", plan.id),
+        },
+        Hindrance::Boundary(what) => RunError::Conflict {
+            message: format!(
+                "{place} cannot be continued in place: {what}; choose chunks that end where files end, another target, or `--replace`"
+            ),
+        },
         Hindrance::Encoding(what) => RunError::Unappendable { target: place.to_owned(), what },
     })
 }
 
 /// Runs every task without a receipt; gives all receipts.
-fn work(workshop: &Workshop, state: &State, options: &Options, setting: Setting<'_>, report: &mut Report) -> Result<Vec<Receipt>, RunError> {
+fn work(
+    workshop: &Workshop,
+    state: &State,
+    options: &Options,
+    setting: Setting<'_>,
+    report: &mut Report,
+) -> Result<Vec<Receipt>, RunError> {
     let (todo, mut finished) = receipts(state, &workshop.plan, &workshop.plan_id)?;
     let bytes = |stage: usize, task: u64| workshop.plan.task(stage, task).map_or(0, |task| task.bytes);
     let steps = report.tasks;
@@ -255,8 +266,11 @@ fn work(workshop: &Workshop, state: &State, options: &Options, setting: Setting<
     Ok(finished)
 }
 
+/// Stage, and number within it.
+type TaskNumber = (usize, u64);
+
 /// (tasks without a receipt, receipts) of a plan.
-fn receipts(state: &State, plan: &Plan, identity: &str) -> Result<(Vec<(usize, u64)>, Vec<Receipt>), RunError> {
+fn receipts(state: &State, plan: &Plan, identity: &str) -> Result<(Vec<TaskNumber>, Vec<Receipt>), RunError> {
     let (mut todo, mut finished) = (Vec::new(), Vec::new());
     for (stage, tasks) in plan.stages.iter().enumerate() {
         for task in 0..tasks.tasks() {

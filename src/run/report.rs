@@ -45,6 +45,9 @@ pub struct Report {
     pub value_bytes: u64,
     /// What verification compared.
     pub verification: Verification,
+    /// True if the run found its result visible already.
+    #[serde(default)]
+    pub found_complete: bool,
     /// Seconds per phase, of this run.
     pub seconds: BTreeMap<String, f64>,
 }
@@ -89,7 +92,7 @@ impl Report {
 
     /// Notes the plan.
     pub fn planned(&mut self, plan: &Plan, identity: &str) {
-        self.plan = identity.to_owned();
+        identity.clone_into(&mut self.plan);
         self.tasks = plan.stages.iter().map(crate::plan::Stage::tasks).sum();
         self.value_bytes = plan.bytes();
         self.warnings.clone_from(&plan.warnings);
@@ -125,12 +128,12 @@ impl Report {
     /// Notes how the run ended.
     pub fn ended(&mut self, result: &Result<(), RunError>) {
         let (outcome, exit) = match result {
-            Ok(()) if self.tasks_run == 0 && self.tasks > 0 => ("nothing-to-do", 0),
+            Ok(()) if self.found_complete => ("nothing-to-do", 0),
             Ok(()) => ("done", 0),
             Err(RunError::Interrupted) => ("interrupted", super::INTERRUPTED),
             Err(error) => ("failed", error.exit()),
         };
-        self.outcome = outcome.to_owned();
+        outcome.clone_into(&mut self.outcome);
         self.exit = exit;
         self.errors = result.as_ref().err().map(RunError::problems).unwrap_or_default();
     }

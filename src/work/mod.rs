@@ -80,6 +80,7 @@ pub struct Workshop {
     published: Vec<Vec<u64>>,
     /// [`Plan::counted`].
     counted: Vec<Option<Counting>>,
+    readers: expected::Readers,
 }
 
 /// A task whose inputs are open and whose reads are known.
@@ -126,7 +127,8 @@ impl Workshop {
     pub fn new(plan: Plan, sources: Arc<dyn SourceStore>, target: Arc<dyn Target>) -> Result<Self, WorkError> {
         let encoders = plan.schema.variables.iter().map(Encoder::new).collect::<Result<_, _>>()?;
         let counted = plan.counted();
-        Ok(Self { plan_id: plan.identity(), counted, plan, sources, target, inputs: Inputs::default(), encoders, published: Vec::new() })
+        let (inputs, readers) = (Inputs::default(), expected::Readers::default());
+        Ok(Self { plan_id: plan.identity(), counted, plan, sources, target, inputs, encoders, published: Vec::new(), readers })
     }
 
     /// Leaves objects as they are that an append does not touch: for each variable, how many along each dimension.
@@ -218,7 +220,9 @@ impl Workshop {
     pub fn fetch(&self, prepared: &Prepared, reads: &[usize]) -> Result<Vec<Vec<Bytes>>, WorkError> {
         let Some(&first) = reads.first() else { return Ok(Vec::new()) };
         let ranges: Vec<_> = reads.iter().flat_map(|&read| prepared.reads[read].ranges()).collect();
-        let mut parts = if ranges.is_empty() { Vec::new() } else { self.sources.ranges(self.url(prepared, &prepared.reads[first]), &ranges)? }.into_iter();
+        let mut parts =
+            if ranges.is_empty() { Vec::new() } else { self.sources.ranges(self.url(prepared, &prepared.reads[first]), &ranges)? }
+                .into_iter();
         Ok(reads.iter().map(|&read| parts.by_ref().take(prepared.reads[read].ranges().len()).collect()).collect())
     }
 
@@ -290,12 +294,13 @@ impl Workshop {
         }
     }
 
-    /// Statistics of all objects of a task, by variable.
+    /// Statistics of the objects a task wrote, by variable: empty ones where an append left all as they were.
     fn statistics(&self, prepared: &Prepared) -> BTreeMap<String, Statistics> {
         let mut statistics: BTreeMap<String, Statistics> = BTreeMap::new();
-        for (object, counted) in prepared.objects.iter().filter_map(|object| Some((object, object.counted()?))) {
-            let name = self.plan.schema.variables[object.variable].name.clone();
-            statistics.entry(name).or_default().add(counted);
+        let wanted = |object: &&Object| self.counted.get(object.variable).is_some_and(Option::is_some);
+        for object in prepared.objects.iter().filter(wanted) {
+            let sum = statistics.entry(self.plan.schema.variables[object.variable].name.clone()).or_default();
+            object.counted().into_iter().for_each(|counted| sum.add(counted));
         }
         statistics
     }

@@ -183,9 +183,9 @@ codes! {
         DimensionsDiffer "dimensions-differ" "A variable has other dimensions, or another order of them, in some inputs. `squeeze`, `expand_dims` or `transpose` can make them alike."
         VariableAbsent "variable-absent" "Some inputs lack a variable that others have. `combine: {absent: fill}` fills its part; `drop` removes it everywhere."
         SourceChanged "source-changed" "A file is not what it was when it was scanned. Run again: it is scanned anew, and only what depends on it is done again."
-        PackingUnappendable "packing-unappendable" "New inputs don't fit the packing, type or attributes that the published dataset has; joining them would change values."
         ConversionInexact "conversion-inexact" "A value cannot be stored in the type or units of the result without loss. Drop the variable, or give it a wider `dtype` under `output.encoding`."
         ExpectationFailed "expectation-failed" "The data break a rule under `expect` in the recipe."
+        Unappendable "unappendable" "New files cannot join what is published: they would change a type, the packing, units or chunks, and the published encoding is fixed. Make the new files agree, bake them to another target, or build the store anew with `--replace`."
     }
     Temporary {
         SourceTemporary "source-temporary" "The server was busy, slow or away, and all retries are used up. Run the same command again; what is done is kept."
