@@ -107,6 +107,13 @@ fn problem(code: Code, message: String, label: Option<(Span, String)>, help: Str
     Diagnostic { code, severity: Severity::Error, message, label, help: Some(help) }
 }
 
+/// The line that chose a variable's chunks: its own, else that of all; none if the tool chose them.
+fn blamed(recipe: &Recipe, variable: &Variable, label: &str) -> Option<(Span, String)> {
+    let own = recipe.output.encoding.get(&variable.name).filter(|(choice, _)| choice.chunks.is_some()).map(|(_, span)| *span);
+    let span = own.or(Some(recipe.output.chunks_span).filter(|span| span.length > 0))?;
+    Some((span, label.to_owned()))
+}
+
 /// Names in `output` that the dataset does not have.
 fn unknown_names(recipe: &Recipe, schema: &Schema) -> Vec<Diagnostic> {
     let span = recipe.output.chunks_span;
@@ -221,7 +228,7 @@ fn too_many_objects(recipe: &Recipe, schema: &Schema, variable: &Variable) -> Op
     Some(problem(
         Code::TooManyObjects,
         format!("`{}` would be {objects} objects; at most {MOST_OBJECTS} are sane", variable.name),
-        Some((recipe.output.chunks_span, "these chunks are too small".to_owned())),
+        blamed(recipe, variable, "these chunks are too small"),
         format!("{}; or add `shards`", sane_chunks(variable, &shape)),
     ))
 }
@@ -236,7 +243,7 @@ fn chunk_too_large(recipe: &Recipe, schema: &Schema, variable: &Variable) -> Opt
     Some(problem(
         Code::ChunkTooLarge,
         format!("one chunk of `{}` would hold {}; codecs take less than {}", variable.name, ByteSize(bytes), ByteSize(LARGEST_CHUNK)),
-        Some((recipe.output.chunks_span, "these chunks are too large".to_owned())),
+        blamed(recipe, variable, "these chunks are too large"),
         sane_chunks(variable, &shape),
     ))
 }
@@ -313,19 +320,21 @@ fn stage(plan: &Plan, source_chunks: &BTreeMap<String, Shape>, settings: &Settin
 
 fn memory_too_small(plan: &Plan, object: u64, source: u64, settings: &Settings, recipe: &Recipe) -> Diagnostic {
     let needed = BASELINE + object + (source * 3 + object + (object >> 4)) * settings.threads as u64;
-    let worst = (0..plan.contents.len())
-        .max_by_key(|&position| plan.object_bytes(position))
-        .map_or("", |position| plan.schema.variables[position].name.as_str());
+    let worst = (0..plan.contents.len()).max_by_key(|&position| plan.object_bytes(position));
+    let name = worst.map_or("", |position| plan.schema.variables[position].name.as_str());
     problem(
         Code::MemoryTooSmall,
         format!(
-            "one object of `{worst}` holds {}; with {} threads that cannot be done within {}",
+            "one object of `{name}` holds {}; with {} threads that cannot be done within {}",
             ByteSize(object),
             settings.threads,
             ByteSize(settings.memory)
         ),
-        Some((recipe.output.chunks_span, "these chunks are too large for the memory".to_owned())),
-        format!("give `--memory {}` or fewer `--threads`, or make the chunks smaller", ByteSize(needed.next_multiple_of(1 << 20))),
+        worst.and_then(|worst| blamed(recipe, &plan.schema.variables[worst], "these chunks are too large for the memory")),
+        format!(
+            "give `--memory {}` or fewer `--threads`, or make the chunks smaller",
+            ByteSize(needed.next_multiple_of(1 << 20))
+        ),
     )
 }
 

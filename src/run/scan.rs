@@ -66,13 +66,20 @@ pub struct Scanner<'a> {
 }
 
 impl Scan {
-    /// The recipe as if it listed only the files that exist.
+    /// The recipe with the files that exist first; those that do not are left out, or follow where their places are to be filled.
     #[must_use]
     pub fn present(&self, recipe: &Recipe) -> Recipe {
         if self.missing.is_empty() {
             return recipe.clone();
         }
-        let (axes, inputs) = pattern::without(&recipe.axes, &recipe.inputs, &self.missing, recipe.missing == MissingFile::Skip);
+        let skip = recipe.missing == MissingFile::Skip;
+        let (axes, mut inputs) = pattern::without(&recipe.axes, &recipe.inputs, &self.missing, skip);
+        if !skip {
+            // Listed after those that exist: their cells are holes to fill, not cells that the recipe excepts.
+            let missing = self.missing.iter().filter_map(|&number| recipe.inputs.get(number));
+            let first = inputs.len();
+            inputs.extend(missing.enumerate().map(|(place, input)| Input { number: first + place, ..input.clone() }));
+        }
         Recipe { axes, inputs, ..recipe.clone() }
     }
 }
