@@ -11,10 +11,12 @@ const OFFLINE: [&str; 4] = ["arm-met", "cmip6-siconc", "imos-currents", "tcco2-p
 fn shown(name: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gristmill"));
     // Threads and memory decide how the work is cut.
-    command.args(["plan", &format!("recipes/{name}/recipe.yaml"), "--quiet", "--threads", "2", "--memory", "1GiB"]);
+    command.args(["plan", &format!("recipes/{name}/recipe.yaml"), "--threads", "2", "--memory", "1GiB"]);
     let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(name), "{name}: the plan says nothing");
+    text
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Inspect {
         }
         match source::open(store, &self.url) {
             Ok(source) => Ok(self.describe_file(store.as_ref(), source.as_ref())),
-            Err(error) => inspect::open_unnamed(&self.url, access, &error).map(|reader| self.describe_store(&reader)).ok_or(error),
+            Err(error) => inspect::open_unnamed(&self.url, access, &error)?.map(|reader| self.describe_store(&reader)).ok_or(error),
         }
     }
 

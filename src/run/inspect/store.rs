@@ -19,7 +19,7 @@ use crate::target::zarr::{Absent, ZarrReader};
 /// [`SourceError::Format`] for a folder that is no store and for stores on web servers, [`SourceError::Corrupt`] if its metadata
 /// makes no sense, [`SourceError::Store`].
 pub fn open_store(url: &str, access: &Access) -> Result<Option<ZarrReader>, SourceError> {
-    let named = shown(url).trim_end_matches('/').ends_with(".zarr");
+    let named = std::path::Path::new(&shown(url)).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zarr"));
     match Address::parse(url)? {
         Address::File(path) if path.is_dir() => {}
         Address::S3 { .. } if named || url.ends_with('/') => {}
@@ -29,17 +29,25 @@ pub fn open_store(url: &str, access: &Access) -> Result<Option<ZarrReader>, Sour
         }
         _ => return Ok(None),
     }
-    let none = || no_store(url, "there is neither `zarr.json` nor `.zmetadata` here; give a file, or the root of a consolidated Zarr store");
+    let none =
+        || no_store(url, "there is neither `zarr.json` nor `.zmetadata` here; give a file, or the root of a consolidated Zarr store");
     open_at(url, access)?.ok_or_else(none).map(Some)
 }
 
 /// The store below a prefix whose name does not tell that it is one; `None` unless `failed` says that no file is there.
-#[must_use]
-pub fn open_unnamed(url: &str, access: &Access, failed: &SourceError) -> Option<ZarrReader> {
+///
+/// # Errors
+/// As [`open_store`], but not [`SourceError::Store`]: then `failed` says more.
+pub fn open_unnamed(url: &str, access: &Access, failed: &SourceError) -> Result<Option<ZarrReader>, SourceError> {
     // Without the right to list, S3 answers 403 for a key that does not exist.
     let absent = matches!(failed, SourceError::Store(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Forbidden));
-    let s3 = matches!(Address::parse(url), Ok(Address::S3 { .. }));
-    if absent && s3 { open_at(url, access).ok().flatten() } else { None }
+    if !absent || !matches!(Address::parse(url), Ok(Address::S3 { .. })) {
+        return Ok(None);
+    }
+    match open_at(url, access) {
+        Err(SourceError::Store(_)) => Ok(None),
+        opened => opened,
+    }
 }
 
 fn open_at(url: &str, access: &Access) -> Result<Option<ZarrReader>, SourceError> {
