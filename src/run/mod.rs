@@ -252,7 +252,7 @@ fn work(
     for stage in 0..workshop.plan.stages.len() {
         let tasks = todo.iter().filter(|(of, _)| *of == stage).map(|(_, task)| *task).collect();
         let job = Job { workshop, stage, tasks, keep: &keep, reporter: &**setting.reporter, stop: setting.stop };
-        match execute(&job, resources(options)) {
+        match execute(&job, resources(options, &workshop.plan)) {
             Outcome::Done => {}
             Outcome::Stopped => return Err(RunError::Interrupted),
             Outcome::Failed(errors) => return Err(RunError::several(errors.into_iter().map(RunError::Work).collect())),
@@ -294,11 +294,15 @@ fn empty(store: &dyn TargetStore, prefix: &str) -> Result<(), StoreError> {
     }
 }
 
-/// What the options leave for buffers, measured when the work begins.
-fn resources(options: &Options) -> Resources {
+/// What the options leave for tasks, measured when the work begins: less what the threads hold while they decode and encode, and a
+/// fifth that the allocator may keep between buffers.
+fn resources(options: &Options, plan: &Plan) -> Resources {
     let used = resident_bytes().unwrap_or(64 << 20);
+    let object = (0..plan.schema.variables.len()).map(|variable| plan.object_bytes(variable)).max().unwrap_or(0);
+    let thread = object + object / 16 + (12 << 20);
+    let left = options.memory.saturating_sub(used + (16 << 20)).saturating_sub(thread * options.threads as u64);
     let far_target = options.target.contains("://") && !options.target.starts_with("file://") && !options.target.starts_with("memory://");
-    Resources { threads: options.threads, far_threads: FAR, budget: options.memory.saturating_sub(used + (16 << 20)), far_target }
+    Resources { threads: options.threads, far_threads: FAR, budget: left / 5 * 4, far_target }
 }
 
 /// Bytes of memory this process holds now (Linux).
