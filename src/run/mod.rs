@@ -302,7 +302,8 @@ fn resources(options: &Options, plan: &Plan) -> Resources {
     let thread = object + object / 16 + (12 << 20);
     let left = options.memory.saturating_sub(used + (16 << 20)).saturating_sub(thread * options.threads as u64);
     let far_target = options.target.contains("://") && !options.target.starts_with("file://") && !options.target.starts_with("memory://");
-    Resources { threads: options.threads, far_threads: FAR, budget: left / 5 * 4, far_target }
+    let waiting = (left / 10).clamp(1 << 20, 48 << 20);
+    Resources { threads: options.threads, far_threads: FAR, budget: (left / 5 * 4).saturating_sub(2 * waiting), waiting, far_target }
 }
 
 /// Bytes of memory this process holds now (Linux).
