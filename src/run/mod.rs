@@ -129,7 +129,8 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     report.worked(&finished);
     expect::check(&workshop.plan, &finished)?;
     let reader = ZarrReader::with_schema(store, workshop.plan.format, &workshop.plan.schema)?;
-    report.verification = timed(report, "verify", || verify::verify(&workshop, &reader, options.verify, &**setting.reporter))?;
+    report.verification =
+        timed(report, "verify", || verify::verify(&workshop, &reader, options.verify, &**setting.reporter, setting.stop))?;
     timed(report, "commit", || Ok(target.commit(&workshop.plan.schema)?))?;
     state.save_committed(&Committed { id: workshop.plan.id.clone(), plan: identity }, &workshop.plan)
 }
