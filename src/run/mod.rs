@@ -122,6 +122,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
         }
         Standing::Continued(published) => published,
     };
+    plan.warnings.iter().for_each(|message| setting.reporter.report(Event::Warned { message: message.clone() }));
     state.save_plan(&plan)?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
     let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(published);
