@@ -22,7 +22,7 @@ pub enum Style {
     Lines,
     /// A JSON object per event, on stdout.
     Json,
-    /// Nothing but warnings and retries.
+    /// Nothing.
     Quiet,
 }
 
@@ -84,6 +84,10 @@ impl Progress {
     #[must_use]
     pub fn new(style: Style) -> Self {
         Self { style, state: Mutex::new(State { bar: None, phase: None }) }
+    }
+
+    fn is_plain(&self) -> bool {
+        matches!(self.style, Style::Bar | Style::Lines)
     }
 
     fn line(state: &State, text: &str) {
@@ -175,13 +179,13 @@ impl Reporter for Progress {
             Event::PhaseFinished { .. } => self.finish(&mut state),
             Event::Retried { url, reason } => {
                 self.json(&json!({"event": "retried", "url": url, "reason": reason}));
-                if self.style != Style::Json {
+                if self.is_plain() {
                     Self::line(&state, &format!("retry   {url}: {reason}"));
                 }
             }
             Event::Warned { message } => {
                 self.json(&json!({"event": "warning", "message": message}));
-                if self.style != Style::Json {
+                if self.is_plain() {
                     Self::line(&state, &format!("warning: {message}"));
                 }
             }

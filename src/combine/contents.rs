@@ -134,7 +134,9 @@ impl<'a> View<'a> {
 
     /// True if the variable has other lengths in two members; that was said of the dimension already.
     fn lengths_differ(&self, left: usize, right: usize) -> bool {
-        let shape = |member: usize| self.survey.members.get(member).and_then(|member| Some(member.schema.shape(member.schema.variable(self.group.name)?)));
+        let shape = |member: usize| {
+            self.survey.members.get(member).and_then(|member| Some(member.schema.shape(member.schema.variable(self.group.name)?)))
+        };
         shape(left) != shape(right)
     }
 

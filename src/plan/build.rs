@@ -331,10 +331,7 @@ fn memory_too_small(plan: &Plan, object: u64, source: u64, settings: &Settings, 
             ByteSize(settings.memory)
         ),
         worst.and_then(|worst| blamed(recipe, &plan.schema.variables[worst], "these chunks are too large for the memory")),
-        format!(
-            "give `--memory {}` or fewer `--threads`, or make the chunks smaller",
-            ByteSize(needed.next_multiple_of(1 << 20))
-        ),
+        format!("give `--memory {}` or fewer `--threads`, or make the chunks smaller", ByteSize(needed.next_multiple_of(1 << 20))),
     )
 }
 

@@ -122,6 +122,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
         }
         Standing::Continued(published) => published,
     };
+    plan.warnings.iter().for_each(|message| setting.reporter.report(Event::Warned { message: message.clone() }));
     state.save_plan(&plan)?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
     let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(published);
@@ -129,7 +130,8 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     report.worked(&finished);
     expect::check(&workshop.plan, &finished)?;
     let reader = ZarrReader::with_schema(store, workshop.plan.format, &workshop.plan.schema)?;
-    report.verification = timed(report, "verify", || verify::verify(&workshop, &reader, options.verify, &**setting.reporter))?;
+    report.verification =
+        timed(report, "verify", || verify::verify(&workshop, &reader, options.verify, &**setting.reporter, setting.stop))?;
     timed(report, "commit", || Ok(target.commit(&workshop.plan.schema)?))?;
     state.save_committed(&Committed { id: workshop.plan.id.clone(), plan: identity }, &workshop.plan)
 }
@@ -252,7 +254,7 @@ fn work(
     for stage in 0..workshop.plan.stages.len() {
         let tasks = todo.iter().filter(|(of, _)| *of == stage).map(|(_, task)| *task).collect();
         let job = Job { workshop, stage, tasks, keep: &keep, reporter: &**setting.reporter, stop: setting.stop };
-        match execute(&job, resources(options)) {
+        match execute(&job, resources(options, &workshop.plan)) {
             Outcome::Done => {}
             Outcome::Stopped => return Err(RunError::Interrupted),
             Outcome::Failed(errors) => return Err(RunError::several(errors.into_iter().map(RunError::Work).collect())),
@@ -294,11 +296,16 @@ fn empty(store: &dyn TargetStore, prefix: &str) -> Result<(), StoreError> {
     }
 }
 
-/// What the options leave for buffers, measured when the work begins.
-fn resources(options: &Options) -> Resources {
+/// What the options leave for tasks, measured when the work begins: less what the threads hold while they decode and encode, and a
+/// fifth that the allocator may keep between buffers.
+fn resources(options: &Options, plan: &Plan) -> Resources {
     let used = resident_bytes().unwrap_or(64 << 20);
+    let object = (0..plan.schema.variables.len()).map(|variable| plan.object_bytes(variable)).max().unwrap_or(0);
+    let thread = object + object / 16 + (12 << 20);
+    let left = options.memory.saturating_sub(used + (16 << 20)).saturating_sub(thread * options.threads as u64);
     let far_target = options.target.contains("://") && !options.target.starts_with("file://") && !options.target.starts_with("memory://");
-    Resources { threads: options.threads, far_threads: FAR, budget: options.memory.saturating_sub(used + (16 << 20)), far_target }
+    let waiting = (left / 10).clamp(1 << 20, 48 << 20);
+    Resources { threads: options.threads, far_threads: FAR, budget: (left / 5 * 4).saturating_sub(2 * waiting), waiting, far_target }
 }
 
 /// Bytes of memory this process holds now (Linux).

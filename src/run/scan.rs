@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::RunError;
 use super::state::{SEGMENT, State};
-use crate::array::{Array, Values};
-use crate::combine::{Scanned, Wanted, wanted};
+use crate::array::Array;
+use crate::combine::{Scanned, Wanted, digest, wanted};
 use crate::dataset::{Identity, Schema};
 use crate::event::{Event, Phase, Reporter};
 use crate::grid::Region;
@@ -316,17 +316,4 @@ impl Opened<'_> {
 fn whole_variable(source: &dyn Source, name: &str) -> Result<Array, SourceError> {
     let shape = source.schema().variable(name).map(|variable| source.schema().shape(variable)).unwrap_or_default();
     source.read(name, &Region::whole(&shape))
-}
-
-fn digest(array: &Array) -> String {
-    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
-    hasher.update(format!("{} {:?}", array.dtype, array.shape).as_bytes());
-    match &array.values {
-        Values::Bytes(bytes) => hasher.update(bytes),
-        Values::Texts(texts) => texts.iter().for_each(|text| {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
-        }),
-    }
-    format!("{:032x}", hasher.digest128())
 }

@@ -5,6 +5,7 @@
 //! an object that is not there, is an error; "n of N" says how much was compared.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::RunError;
 use super::report::Verification;
@@ -42,8 +43,14 @@ struct Check {
 /// Compares the result of a finished, uncommitted plan with its sources.
 ///
 /// # Errors
-/// [`RunError::Verification`] naming variable, file and box of the first value that differs.
-pub fn verify(workshop: &Workshop, target: &ZarrReader, level: Level, reporter: &dyn Reporter) -> Result<Verification, RunError> {
+/// [`RunError::Verification`] naming variable, file and box of the first value that differs; [`RunError::Interrupted`].
+pub fn verify(
+    workshop: &Workshop,
+    target: &ZarrReader,
+    level: Level,
+    reporter: &dyn Reporter,
+    stop: &AtomicBool,
+) -> Result<Verification, RunError> {
     let mut verification = Verification::default();
     let mut checks = Vec::new();
     for (variable, content) in workshop.plan.contents.iter().enumerate() {
@@ -62,6 +69,9 @@ pub fn verify(workshop: &Workshop, target: &ZarrReader, level: Level, reporter: 
     }
     reporter.report(Event::PhaseStarted { phase: Phase::Verify, steps: checks.len() as u64, done: 0, bytes: 0 });
     for check in &checks {
+        if stop.load(Ordering::Relaxed) {
+            return Err(RunError::Interrupted);
+        }
         verification.values += compare(workshop, target, check, level)?;
         verification.compared += 1;
         reporter.report(Event::StepFinished { phase: Phase::Verify, bytes: 0 });
