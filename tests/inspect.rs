@@ -128,3 +128,17 @@ fn damage_is_told_beside_the_variable() {
     assert!(variable(&told, "tcco2")["unreadable"].as_str().unwrap().contains("cannot be read"), "{told}");
     assert!(variable(&told, "lat")["statistics"]["valid"] == 40, "{told}");
 }
+
+#[test]
+fn an_array_of_a_type_that_is_not_read_does_not_hide_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = bake("tcco2-packed", "", folder.path());
+    let root = Path::new(&store).join("zarr.json");
+    let mut metadata: Value = serde_json::from_slice(&std::fs::read(&root).unwrap()).unwrap();
+    metadata["consolidated_metadata"]["metadata"]["lat"]["data_type"] = "bool".into();
+    std::fs::write(root, metadata.to_string()).unwrap();
+    let told = inspect(&store);
+    assert_eq!(told["refused"][0]["name"], "lat");
+    assert!(told["refused"][0]["reason"].as_str().unwrap().contains("`lat`: data type \"bool\" is not known"), "{told}");
+    assert_eq!(variable(&told, "lon")["statistics"]["valid"], 80);
+}

@@ -58,7 +58,8 @@ fn open_at(url: &str, access: &Access) -> Result<Option<ZarrReader>, SourceError
 /// Describes an opened store, without reading values.
 #[must_use]
 pub fn describe_store(reader: &ZarrReader) -> Description {
-    let mut description = describe_schema(Kind::Store(reader.format()), reader.schema(), &[]);
+    let refused: Vec<_> = reader.refused().iter().map(|(name, error)| (name.clone(), with_causes(error))).collect();
+    let mut description = describe_schema(Kind::Store(reader.format()), reader.schema(), &refused);
     for (described, variable) in description.variables.iter_mut().zip(&reader.schema().variables) {
         described.filters = variable.encoding.codecs.iter().flatten().map(codec).collect();
     }

@@ -82,7 +82,7 @@ pub(super) fn nodes(root: &Value) -> Result<parse::Nodes, TargetError> {
         let (path, file) = key.rsplit_once('/').unwrap_or(("", key));
         let attributes = listed.get(&node_key(path, ".zattrs")).and_then(Value::as_object).cloned().unwrap_or_default();
         match file {
-            ".zarray" => nodes.arrays.push(stored_array(path, document, &attributes)?),
+            ".zarray" => nodes.add(path, stored_array(path, document, &attributes)),
             ".zgroup" if path.is_empty() => nodes.root = attributes_from_json(&attributes),
             ".zgroup" => drop(nodes.groups.insert(path.to_owned(), attributes_from_json(&attributes))),
             _ => {}

@@ -90,7 +90,7 @@ pub(super) fn nodes(root: &Value) -> Result<parse::Nodes, TargetError> {
     for (path, node) in consolidated {
         match node["node_type"].as_str() {
             Some("group") => drop(nodes.groups.insert(path.clone(), attributes_of(node))),
-            Some("array") => nodes.arrays.push(stored_array(path, node)?),
+            Some("array") => nodes.add(path, stored_array(path, node)),
             _ => return Err(fault(&format!("node `{path}` is neither array nor group"))),
         }
     }

@@ -33,6 +33,8 @@ pub(super) struct Nodes {
     pub(super) root: Attributes,
     pub(super) groups: BTreeMap<String, Attributes>,
     pub(super) arrays: Vec<StoredArray>,
+    /// Arrays that no [`StoredArray`] can describe, with the reason.
+    pub(super) refused: Vec<(String, TargetError)>,
 }
 
 /// A list of lengths.
@@ -47,6 +49,14 @@ pub(super) fn names(value: &Value, path: &str, rank: usize) -> Vec<String> {
 }
 
 impl Nodes {
+    /// Keeps an array, or why it cannot be one.
+    pub(super) fn add(&mut self, path: &str, array: Result<StoredArray, TargetError>) {
+        match array {
+            Ok(array) => self.arrays.push(array),
+            Err(error) => self.refused.push((path.to_owned(), error)),
+        }
+    }
+
     /// The schema. A dimension belongs to the root if an array of the root has one of the same name and length, else to the
     /// array's own group.
     pub(super) fn schema(&self, key: &str) -> Result<Schema, TargetError> {

@@ -41,7 +41,8 @@ impl ZarrReader {
     /// Opens a store by its root's consolidated metadata (v3 `zarr.json`, else v2 `.zmetadata`); `None` if there is neither.
     ///
     /// # Errors
-    /// [`TargetError::Metadata`] if the metadata makes no sense or holds types that no array can have; [`TargetError::Store`].
+    /// [`TargetError::Metadata`] if the metadata makes no sense or, with [`Absent::Hole`], holds types that no array can have;
+    /// [`TargetError::Store`].
     pub fn open(store: Arc<dyn TargetStore>, absent: Absent) -> Result<Option<Self>, TargetError> {
         for (format, key) in [(OutputFormat::Zarr3, metadata3::FILE), (OutputFormat::Zarr2, metadata2::FILE)] {
             let Some(bytes) = store.get(key)? else { continue };
@@ -67,10 +68,13 @@ impl ZarrReader {
     }
 
     fn from_root(store: Arc<dyn TargetStore>, format: OutputFormat, absent: Absent, root: (&str, &Value)) -> Result<Self, TargetError> {
-        let nodes = match format {
+        let mut nodes = match format {
             OutputFormat::Zarr3 => metadata3::nodes(root.1)?,
             OutputFormat::Zarr2 => metadata2::nodes(root.1)?,
         };
+        if absent == Absent::Hole && !nodes.refused.is_empty() {
+            return Err(nodes.refused.swap_remove(0).1);
+        }
         let schema = nodes.schema(root.0)?;
         Ok(Self { store, format, absent, schema, nodes })
     }
@@ -79,6 +83,12 @@ impl ZarrReader {
     #[must_use]
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// Arrays of others' stores that are left out of the schema, with the reason.
+    #[must_use]
+    pub fn refused(&self) -> &[(String, TargetError)] {
+        &self.nodes.refused
     }
 
     /// Which version of Zarr it is.
