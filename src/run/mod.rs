@@ -28,8 +28,9 @@ use crate::dataset::TargetState;
 use crate::event::{Event, Phase, Reporter};
 use crate::executor::local::{Resources, execute};
 use crate::executor::{Job, Outcome};
-use crate::plan::{Plan, Settings, build};
+use crate::plan::{BASELINE, Passage, Plan, Settings, Stage, build};
 use crate::receipt::Receipt;
+use crate::rechunk::Costs;
 use crate::recipe::Recipe;
 use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
@@ -120,15 +121,17 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
         Standing::Unfinished => Vec::new(),
         Standing::Continued(published) => published,
     };
-    state.save_plan(&plan)?;
+    state.begin(&plan, &identity)?;
+    let scratch = plan.scratch.as_deref().map(|url| store::target(url, setting.access)).transpose()?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
-    let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(published);
+    let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(published).keeping_scratch(scratch);
     let finished = timed_with(report, "execute", |report| work(&workshop, state, options, setting, report))?;
     report.worked(&finished);
     expect::check(&workshop.plan, &finished)?;
     let reader = ZarrReader::with_schema(store, workshop.plan.format, &workshop.plan.schema)?;
     report.verification = timed(report, "verify", || verify::verify(&workshop, &reader, options.verify, &**setting.reporter))?;
     timed(report, "commit", || Ok(target.commit(&workshop.plan.schema)?))?;
+    state.clear_scratch()?;
     state.save_committed(&Committed { id: workshop.plan.id.clone(), plan: identity }, &workshop.plan)
 }
 
@@ -148,7 +151,8 @@ pub fn plan_with(recipe: &Recipe, options: &Options, setting: Setting<'_>, state
         return Err(RunError::Recipe(mistakes));
     }
     let combined = combine(&present, &scan.scanned).map_err(RunError::Recipe)?;
-    let settings = Settings { memory: options.memory, threads: options.threads, default_codecs };
+    let scratch = state::scratch_url(&options.target)?;
+    let settings = Settings { memory: options.memory, threads: options.threads, default_codecs, baseline: BASELINE, scratch, costs: Costs::MEASURED };
     build(&present, combined, scan.identities, &settings).map_err(RunError::Recipe)
 }
 
@@ -175,8 +179,12 @@ fn timed_with<T>(report: &mut Report, phase: &str, step: impl FnOnce(&mut Report
 fn adopt(fresh: Plan, state: &State, options: &Options) -> Result<Plan, RunError> {
     let Some(saved) = state.plan()? else { return Ok(fresh) };
     let same = Plan { stages: saved.stages.clone(), ..fresh.clone() }.identity() == saved.identity();
-    // What is expected is no part of the identity: the recipe as it is now counts.
-    Ok(if same && saved.memory <= options.memory { Plan { expect: fresh.expect, ..saved } } else { fresh })
+    if !same || saved.memory > options.memory {
+        return Ok(fresh);
+    }
+    // What is expected, and where scratch lies, is no part of the identity: the recipe and the target as they are now count.
+    let scratch = saved.scratch.is_some().then(|| state::scratch_url(&options.target)).transpose()?;
+    Ok(Plan { expect: fresh.expect, scratch, ..saved })
 }
 
 /// How a plan stands to what is at its target.
@@ -226,7 +234,8 @@ fn continued(state: &State, plan: &Plan) -> Result<Standing, RunError> {
 
 /// Runs every task without a receipt; gives all receipts.
 fn work(workshop: &Workshop, state: &State, options: &Options, setting: Setting<'_>, report: &mut Report) -> Result<Vec<Receipt>, RunError> {
-    let (todo, mut finished) = receipts(state, &workshop.plan, &workshop.plan_id)?;
+    let (mut todo, mut finished) = receipts(state, &workshop.plan, &workshop.plan_id)?;
+    redo_vanished(workshop, &mut todo, &mut finished)?;
     let bytes = |stage: usize, task: u64| workshop.plan.task(stage, task).map_or(0, |task| task.bytes);
     let steps = report.tasks;
     let todo_bytes = todo.iter().map(|&(stage, task)| bytes(stage, task)).sum();
@@ -266,6 +275,23 @@ fn receipts(state: &State, plan: &Plan, identity: &str) -> Result<(Vec<(usize, u
         }
     }
     Ok((todo, finished))
+}
+
+/// Moves tasks whose scratch objects are gone from finished to do, if a task that would read scratch is still to do.
+fn redo_vanished(workshop: &Workshop, todo: &mut Vec<(usize, u64)>, finished: &mut Vec<Receipt>) -> Result<(), RunError> {
+    let reads_scratch = |stage: &Stage| stage.grids.iter().any(|grid| matches!(grid.passage, Passage::FromScratch(_)));
+    if !todo.iter().any(|(stage, _)| workshop.plan.stages.get(*stage).is_some_and(reads_scratch)) {
+        return Ok(());
+    }
+    for receipt in std::mem::take(finished) {
+        if workshop.keeps_scratch_of(&receipt)? {
+            finished.push(receipt);
+        } else {
+            todo.push((receipt.stage as usize, receipt.task));
+        }
+    }
+    todo.sort_unstable();
+    Ok(())
 }
 
 /// Deletes every object below a prefix.
