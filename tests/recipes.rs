@@ -141,6 +141,8 @@ fn serve(folder: PathBuf) -> String {
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
+            // Head and body are two writes; without this each answer would wait for the client's delayed acknowledgement.
+            stream.set_nodelay(true).expect("a live connection");
             let folder = folder.clone();
             std::thread::spawn(move || while answer(&stream, &folder).unwrap_or(false) {});
         }

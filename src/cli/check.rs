@@ -5,7 +5,7 @@ use std::io;
 use clap::{Args, ValueEnum};
 
 use super::{Terminal, exit};
-use crate::pattern::Role;
+use crate::pattern::{Role, without_secrets};
 use crate::recipe::diagnostic::{Diagnostic, exit_of, render_annotation, render_json, render_terminal};
 use crate::recipe::{Recipe, RecipeText, parse};
 use crate::run::feedstock::locate;
@@ -78,8 +78,8 @@ impl Check {
 fn summary(recipe: &Recipe) -> String {
     let urls = match recipe.inputs.as_slice() {
         [] => String::new(),
-        [only] => format!("  input   {}\n", only.url),
-        [first, .., last] => format!("  inputs  {}\n  first   {}\n  last    {}\n", recipe.inputs.len(), first.url, last.url),
+        [only] => format!("  input   {}\n", without_secrets(&only.url)),
+        [first, .., last] => format!("  inputs  {}\n  first   {}\n  last    {}\n", recipe.inputs.len(), without_secrets(&first.url), without_secrets(&last.url)),
     };
     let axes: String = recipe.axes.iter().map(axis).collect();
     format!("ok: {} ({})\n{urls}{axes}", recipe.id, recipe.about.title)
@@ -97,7 +97,7 @@ fn axis(axis: &crate::pattern::Axis) -> String {
 }
 
 fn json_summary(recipe: &Recipe, warnings: &str) -> String {
-    let url = |input: Option<&crate::pattern::Input>| input.map(|input| input.url.clone());
+    let url = |input: Option<&crate::pattern::Input>| input.map(|input| without_secrets(&input.url));
     let axes: Vec<serde_json::Value> =
         recipe.axes.iter().map(|axis| serde_json::json!({"role": axis.role, "keys": axis.keys, "length": axis.positions.len()})).collect();
     serde_json::json!({

@@ -59,24 +59,31 @@ fn show_problems(problems: &[crate::recipe::diagnostic::Diagnostic], text: &Reci
 
 /// Shows why a run ended.
 pub(super) fn show_error(error: &RunError, text: &RecipeText, terminal: &mut Terminal<'_>) -> io::Result<()> {
-    if let RunError::Recipe(problems) = error {
-        return show_problems(problems, text, terminal);
-    }
     if terminal.global.json {
-        let value = serde_json::json!({"event": "failed", "exit": error.exit(), "errors": error.messages()});
-        return terminal.tell(&format!("{value}\n"));
+        return show_error_json(error, text, terminal);
     }
-    let messages = error.messages();
-    for message in messages.iter().take(SHOWN) {
-        terminal.tell(&format!("error: {message}\n"))?;
+    let all = error.each();
+    for error in all.iter().take(SHOWN) {
+        match error {
+            RunError::Recipe(problems) => show_problems(problems, text, terminal)?,
+            error => error.problems().iter().try_for_each(|problem| terminal.tell(&format!("{problem}\n")))?,
+        }
     }
-    if messages.len() > SHOWN {
-        terminal.tell(&format!("… and {} more errors; report.json has them all\n", messages.len() - SHOWN))?;
+    if all.len() > SHOWN {
+        terminal.tell(&format!("… and {} more errors; `--report FILE` writes them all\n", all.len() - SHOWN))?;
     }
     if error.exit() == exit::TEMPORARY {
         terminal.tell("hint: this may pass; run the same command again to go on\n")?;
     }
     Ok(())
+}
+
+fn show_error_json(error: &RunError, text: &RecipeText, terminal: &mut Terminal<'_>) -> io::Result<()> {
+    if let RunError::Recipe(problems) = error {
+        return show_problems(problems, text, terminal);
+    }
+    let value = serde_json::json!({"event": "failed", "exit": error.exit(), "errors": error.problems()});
+    terminal.tell(&format!("{value}\n"))
 }
 
 /// Errors shown on screen.

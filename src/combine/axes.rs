@@ -77,7 +77,7 @@ fn axis_lengths(survey: &Survey<'_>, axis: usize, name: &str, conflicts: &mut Co
                 let message = format!(
                     "the file at position {position} of `{name}` is missing, and its length is not certain: the others differ in length"
                 );
-                conflicts.add(Code::DimensionLengthMismatch, message, "write `missing: skip`, or list the date under `except`");
+                conflicts.add(Code::FillLengthUncertain, message, "write `missing: skip`, or list the date under `except`");
                 lengths.push(0);
             }
             _ => lengths.push(0),
@@ -126,7 +126,7 @@ pub(super) fn check_dimensions(survey: &Survey<'_>, group: &Group<'_>, conflicts
         shown(&other.variable.dimensions),
         survey.url(other.member)
     );
-    conflicts.add(Code::DimensionLengthMismatch, message, "make them agree with `transpose`, `squeeze` or `expand_dims`");
+    conflicts.add(Code::DimensionsDiffer, message, "make them agree with `transpose`, `squeeze` or `expand_dims`");
     false
 }
 

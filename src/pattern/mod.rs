@@ -9,6 +9,7 @@ mod absent;
 pub mod expand;
 pub mod moment;
 pub mod period;
+mod secrets;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -77,3 +78,4 @@ impl std::fmt::Display for KeyValue {
 
 pub use absent::without;
 pub use period::{Period, PeriodUnit};
+pub use secrets::without_secrets;

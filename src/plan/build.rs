@@ -11,9 +11,12 @@ use crate::grid::{ChunkGrid, Shape, elements};
 use crate::rechunk::{Costs, automatic_chunks};
 use crate::recipe::diagnostic::{Code, Diagnostic, Severity, Span};
 use crate::recipe::{Chunks, OutputFormat, Recipe};
+use crate::size::ByteSize;
 
 /// Most objects that one variable may have (analysis-ready checklist AR30).
 const MOST_OBJECTS: u64 = 1_000_000;
+/// Blosc and many readers count the bytes of a chunk in signed 32-bit integers.
+const LARGEST_CHUNK: u64 = 2 << 30;
 /// Chunks to aim for where the recipe names no size.
 const CHUNK: u64 = 16 << 20;
 /// Chunks of coordinates that grow: constant from the first write, so that appending never changes their grid.
@@ -53,6 +56,7 @@ pub fn build(recipe: &Recipe, combined: Combined, identities: Vec<Identity>, set
         encode(recipe, &mut schema, position, &axes_of(&axes), settings);
     }
     problems.extend(schema.variables.iter().filter_map(|variable| too_many_objects(recipe, &schema, variable)));
+    problems.extend(schema.variables.iter().filter_map(|variable| chunk_too_large(recipe, &schema, variable)));
     describe(recipe, &mut schema);
     let inputs = recipe.inputs.iter().zip(identities).map(|(input, identity)| PlannedInput {
         url: input.url.clone(),
@@ -214,14 +218,34 @@ fn too_many_objects(recipe: &Recipe, schema: &Schema, variable: &Variable) -> Op
     if objects <= MOST_OBJECTS {
         return None;
     }
-    let sane = automatic_chunks(&shape, &vec![1.0; shape.len()], item_bytes(variable), CHUNK);
-    let sane: Vec<String> = variable.dimensions.iter().zip(sane).map(|(name, length)| format!("{name}: {length}")).collect();
     Some(problem(
         Code::TooManyObjects,
         format!("`{}` would be {objects} objects; at most {MOST_OBJECTS} are sane", variable.name),
         Some((recipe.output.chunks_span, "these chunks are too small".to_owned())),
-        format!("chunks of about 16 MiB would be {{{}}}; or add `shards`", sane.join(", ")),
+        format!("{}; or add `shards`", sane_chunks(variable, &shape)),
     ))
+}
+
+fn chunk_too_large(recipe: &Recipe, schema: &Schema, variable: &Variable) -> Option<Diagnostic> {
+    let shape = schema.shape(variable);
+    let chunk = variable.encoding.chunks.as_ref()?;
+    let bytes = elements(chunk).saturating_mul(item_bytes(variable));
+    if bytes < LARGEST_CHUNK {
+        return None;
+    }
+    Some(problem(
+        Code::ChunkTooLarge,
+        format!("one chunk of `{}` would hold {}; codecs take less than {}", variable.name, ByteSize(bytes), ByteSize(LARGEST_CHUNK)),
+        Some((recipe.output.chunks_span, "these chunks are too large".to_owned())),
+        sane_chunks(variable, &shape),
+    ))
+}
+
+/// Chunk lengths that readers like, for a help line.
+fn sane_chunks(variable: &Variable, shape: &[u64]) -> String {
+    let sane = automatic_chunks(shape, &vec![1.0; shape.len()], item_bytes(variable), CHUNK);
+    let sane: Vec<String> = variable.dimensions.iter().zip(sane).map(|(name, length)| format!("{name}: {length}")).collect();
+    format!("chunks of about 16 MiB would be {{{}}}", sane.join(", "))
 }
 
 /// Writes what the recipe says of the dataset into its attributes.

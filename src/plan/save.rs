@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::Plan;
+use crate::pattern::without_secrets;
 
 /// Version of the plan format that this tool writes and reads.
 pub const VERSION: u32 = 1;
@@ -24,12 +25,14 @@ pub enum PlanFileError {
 }
 
 impl Plan {
-    /// The plan as JSON.
+    /// The plan as JSON, without the secrets that addresses may hold.
     ///
     /// # Errors
     /// [`PlanFileError::Unreadable`], which cannot happen for a plan that [`super::build()`] made.
     pub fn to_json(&self) -> Result<Vec<u8>, PlanFileError> {
-        Ok(serde_json::to_vec(self)?)
+        let mut public = self.clone();
+        public.inputs.iter_mut().for_each(|input| input.url = without_secrets(&input.url));
+        Ok(serde_json::to_vec(&public)?)
     }
 
     /// A plan from JSON.

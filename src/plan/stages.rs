@@ -11,6 +11,7 @@ use crate::grid::{ChunkGrid, Shape, elements};
 use crate::rechunk::{Costs, Slab, SlabProblem, TwoStages};
 use crate::recipe::Recipe;
 use crate::recipe::diagnostic::{Code, Diagnostic};
+use crate::size::ByteSize;
 
 /// Bytes of a row that are worth a read of their own: a page.
 const PAGE: u64 = 4096;
@@ -59,7 +60,12 @@ pub(super) fn stages(
     for group in groups {
         group.plan(plan, &budget, (&mut first.grids, &mut second.grids));
     }
-    Ok([first, second].into_iter().enumerate().filter(|(number, stage)| *number == 0 || !stage.grids.is_empty()).map(|(_, stage)| stage).collect())
+    Ok([first, second]
+        .into_iter()
+        .enumerate()
+        .filter(|(number, stage)| *number == 0 || !stage.grids.is_empty())
+        .map(|(_, stage)| stage)
+        .collect())
 }
 
 /// Per thread: a stored and a decoded source chunk, a converted copy, and one encoded object.
@@ -192,14 +198,11 @@ fn memory_too_small(plan: &Plan, object: u64, source: u64, settings: &Settings, 
         Code::MemoryTooSmall,
         format!(
             "one object of `{worst}` holds {}; with {} threads that cannot be done within {}",
-            crate::size::ByteSize(object),
+            ByteSize(object),
             settings.threads,
-            crate::size::ByteSize(settings.memory)
+            ByteSize(settings.memory)
         ),
         Some((recipe.output.chunks_span, "these chunks are too large for the memory".to_owned())),
-        format!(
-            "give `--memory {}` or fewer `--threads`, or make the chunks smaller",
-            crate::size::ByteSize(needed.next_multiple_of(1 << 20))
-        ),
+        format!("give `--memory {}` or fewer `--threads`, or make the chunks smaller", ByteSize(needed.next_multiple_of(1 << 20))),
     )
 }

@@ -101,7 +101,13 @@ impl SlabProblem {
         lengths
     }
 
-    fn search(&self, axes: &[Vec<Length>], object_limit: u64, (sizes, chosen): (Sizes, &mut Vec<Length>), best: &mut Option<(Sizes, Vec<Length>)>) {
+    fn search(
+        &self,
+        axes: &[Vec<Length>],
+        object_limit: u64,
+        (sizes, chosen): (Sizes, &mut Vec<Length>),
+        best: &mut Option<(Sizes, Vec<Length>)>,
+    ) {
         let fits = sizes.object <= object_limit && sizes.first <= self.limit && sizes.second <= self.limit;
         if !fits || best.as_ref().is_some_and(|(best, _)| best.count < sizes.count) {
             return;
@@ -132,7 +138,8 @@ impl SlabProblem {
         let object: Shape = lengths.iter().map(|length| length.object).collect();
         let first = Self { object: object.clone(), ..self.clone() };
         let second = Self { source: object.clone(), ..self.clone() };
-        let counts = |slab: fn(&Length) -> u64, unit: &[u64]| lengths.iter().zip(unit).map(|(length, unit)| slab(length).div_ceil(*unit)).collect();
+        let counts =
+            |slab: fn(&Length) -> u64, unit: &[u64]| lengths.iter().zip(unit).map(|(length, unit)| slab(length).div_ceil(*unit)).collect();
         let mut first = first.slab(counts(|length| length.first, &object));
         // Scratch objects end with the array, so a slab holds no more than its box.
         first.bytes = lengths.iter().fold(self.item, |bytes, length| bytes.saturating_mul(length.first));

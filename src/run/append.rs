@@ -8,6 +8,7 @@ use crate::combine::Pieces;
 use crate::dataset::{Schema, Variable};
 use crate::grid::{ChunkGrid, Region, unravel};
 use crate::plan::{Plan, PlannedContent};
+use crate::store::shown;
 
 /// Attributes that decide what a stored number means.
 const DECISIVE: [&str; 11] = [
@@ -102,7 +103,7 @@ fn begins_with(array: &Array, before: &Array) -> bool {
 fn same_files((old, before): (&Plan, &Pieces), (new, after): (&Plan, &Pieces), name: &str) -> Result<(), Hindrance> {
     let counts = |plan: &Plan, pieces: &Pieces| pieces.axes.iter().map(|&(axis, _)| plan.axes[axis].lengths.len() as u64).collect::<Vec<_>>();
     let (few, many) = (counts(old, before), counts(new, after));
-    let input = |plan: &Plan, number: Option<u32>| number.and_then(|number| plan.inputs.get(number as usize)).map(|input| (input.url.clone(), input.identity.clone()));
+    let input = |plan: &Plan, number: Option<u32>| number.and_then(|number| plan.inputs.get(number as usize)).map(|input| (shown(&input.url), input.identity.clone()));
     for (cell, &number) in before.inputs.iter().enumerate() {
         let at = crate::grid::ravel(&unravel(cell as u64, &few), &many) as usize;
         let conversion = |pieces: &Pieces, cell: usize| pieces.conversions.get(pieces.converted.get(cell).map_or(0, |&number| usize::from(number))).cloned();

@@ -1,11 +1,14 @@
 //! Why a run ended without a result, and the exit code that says so.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::plan::PlanFileError;
-use crate::recipe::diagnostic::{Diagnostic, Severity};
+use crate::recipe::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::source::SourceError;
-use crate::store::StoreError;
+use crate::store::{ErrorKind, StoreError};
 use crate::target::TargetError;
 use crate::work::WorkError;
 
@@ -27,15 +30,13 @@ pub enum RunError {
     /// A task failed.
     #[error(transparent)]
     Work(#[from] WorkError),
-    /// A step does not apply to a file.
-    #[error("{url}: {message}")]
-    Step {
-        /// The file.
-        url: String,
-        /// What is wrong.
+    /// Another run writes at the target.
+    #[error("{message}")]
+    Held {
+        /// Which, and what to do.
         message: String,
     },
-    /// Something else is, or writes, at the target.
+    /// Something else is at the target.
     #[error("{message}")]
     Conflict {
         /// What, and what to do.
@@ -82,32 +83,81 @@ impl RunError {
         if errors.len() == 1 { errors.swap_remove(0) } else { Self::Several(errors) }
     }
 
-    /// Exit code (DESIGN §8).
+    /// Exit code (DESIGN §8). Of several errors one that trying again does not help decides.
     #[must_use]
     pub fn exit(&self) -> u8 {
         match self {
-            Self::Recipe(problems) => problems.iter().filter(|problem| problem.severity == Severity::Error).map(|problem| problem.code.exit()).max().unwrap_or(2),
-            Self::Source(error) => source_exit(error),
-            Self::Store(error) => error.exit(),
-            Self::Target(error) => target_exit(error),
-            Self::Work(error) => work_exit(error),
-            Self::Step { .. } | Self::PlanFile(_) => 2,
-            Self::Conflict { .. } => 6,
-            Self::Unappendable { .. } => 4,
-            Self::Verification { .. } => 7,
-            Self::Folder { .. } => 1,
-            Self::Several(errors) => errors.first().map_or(1, Self::exit),
+            Self::Recipe(problems) => {
+                let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+                errors.map(|problem| problem.code.exit()).max().unwrap_or(2)
+            }
+            Self::Several(errors) => {
+                let lasting = errors.iter().map(Self::exit).filter(|exit| *exit != Class::Temporary.exit()).min();
+                lasting.unwrap_or_else(|| Class::Temporary.exit())
+            }
             Self::Interrupted => super::INTERRUPTED,
+            Self::PlanFile(_) | Self::Target(TargetError::Unsupported { .. }) | Self::Work(WorkError::Target(TargetError::Unsupported { .. })) => 2,
+            error => error.code().map_or(1, Code::exit),
         }
     }
 
-    /// Every message, causes included, one per problem.
+    /// What `docs/errors.md` calls it; `None` for faults of ours and for several at once.
     #[must_use]
-    pub fn messages(&self) -> Vec<String> {
+    pub fn code(&self) -> Option<Code> {
         match self {
-            Self::Recipe(problems) => problems.iter().map(|problem| problem.message.clone()).collect(),
-            Self::Several(errors) => errors.iter().flat_map(Self::messages).collect(),
-            error => vec![with_causes(error)],
+            Self::Source(error) => Some(error.code()),
+            Self::Store(error) => Some(error.code()),
+            Self::Target(error) => target_code(error),
+            Self::Work(error) => work_code(error),
+            Self::Held { .. } => Some(Code::TargetHeld),
+            Self::Conflict { .. } => Some(Code::TargetForeign),
+            Self::Unappendable { .. } => Some(Code::Unappendable),
+            Self::Verification { .. } => Some(Code::VerificationFailed),
+            Self::Recipe(_) | Self::PlanFile(_) | Self::Folder { .. } | Self::Several(_) | Self::Interrupted => None,
+        }
+    }
+
+    /// Every single error, with several taken apart.
+    #[must_use]
+    pub fn each(&self) -> Vec<&Self> {
+        match self {
+            Self::Several(errors) => errors.iter().flat_map(Self::each).collect(),
+            error => vec![error],
+        }
+    }
+
+    /// Every problem with its code and its message, causes included.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let told = |error: &Self| match error {
+            Self::Recipe(problems) => problems.iter().map(Problem::of).collect(),
+            error => vec![Problem { code: error.code().map(|code| code.name().to_owned()), message: with_causes(error) }],
+        };
+        self.each().into_iter().flat_map(told).collect()
+    }
+}
+
+/// A problem as reports show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Its name in `docs/errors.md`; `None` for faults of ours.
+    pub code: Option<String>,
+    /// What happened, where, and what to do.
+    pub message: String,
+}
+
+impl Problem {
+    fn of(diagnostic: &Diagnostic) -> Self {
+        let help = diagnostic.help.as_ref().map_or(String::new(), |help| format!("; {help}"));
+        Self { code: Some(diagnostic.code.name().to_owned()), message: format!("{}{help}", diagnostic.message) }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.code {
+            Some(code) => write!(formatter, "error[{code}]: {}", self.message),
+            None => write!(formatter, "error: {}", self.message),
         }
     }
 }
@@ -127,29 +177,22 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn source_exit(error: &SourceError) -> u8 {
+fn target_code(error: &TargetError) -> Option<Code> {
     match error {
-        SourceError::Store(error) => error.exit(),
-        _ => 3,
+        TargetError::Store(error) if error.kind == ErrorKind::Other => None,
+        TargetError::Store(error) => Some(error.code()),
+        TargetError::Missing { .. } => Some(Code::VerificationFailed),
+        _ => None,
     }
 }
 
-fn target_exit(error: &TargetError) -> u8 {
+fn work_code(error: &WorkError) -> Option<Code> {
     match error {
-        TargetError::Store(error) if error.kind == crate::store::ErrorKind::Other => 1,
-        TargetError::Store(error) => error.exit(),
-        TargetError::Unsupported { .. } => 2,
-        TargetError::Missing { .. } => 7,
-        _ => 1,
-    }
-}
-
-fn work_exit(error: &WorkError) -> u8 {
-    match error {
-        WorkError::Source(error) => source_exit(error),
-        WorkError::Store(error) => error.exit(),
-        WorkError::Target(error) => target_exit(error),
-        WorkError::Changed { .. } | WorkError::Conversion { .. } => 4,
-        WorkError::Internal(_) => 1,
+        WorkError::Source(error) => Some(error.code()),
+        WorkError::Store(error) => Some(error.code()),
+        WorkError::Target(error) => target_code(error),
+        WorkError::Changed { .. } => Some(Code::SourceChanged),
+        WorkError::Conversion { .. } => Some(Code::ConversionInexact),
+        WorkError::Internal(_) => None,
     }
 }

@@ -49,18 +49,26 @@ fn problem(plan: &Plan, receipts: &[Receipt], expectation: &Expectation) -> Opti
     let counted = || receipts.iter().filter_map(|receipt| Some((receipt, receipt.statistics.get(&expectation.name)?)));
     let mut whole = Statistics::default();
     counted().for_each(|(_, statistics)| whole.add(statistics));
-    if whole.values == 0 && plan.objects(position).chunks() > 0 {
-        return Some(Broken { message: format!("`{}` was not counted", expectation.name), help: "this is a defect of gristmill; please report it".to_owned() }.diagnostic(expectation));
+    if counted().next().is_none() && plan.objects(position).chunks() > 0 {
+        return Some(
+            Broken {
+                message: format!("`{}` was not counted", expectation.name),
+                help: "this is a defect of gristmill; please report it".to_owned(),
+            }
+            .diagnostic(expectation),
+        );
     }
     let Broken { message, help } = judge(expectation, &counting, &whole).err()?;
-    let worse: Vec<&Receipt> = counted().filter(|(_, part)| judge(expectation, &counting, part).is_err()).map(|(receipt, _)| receipt).collect();
+    let worse: Vec<&Receipt> =
+        counted().filter(|(_, part)| judge(expectation, &counting, part).is_err()).map(|(receipt, _)| receipt).collect();
     let place = worse.first().map(|first| place(plan, first, worse.len())).unwrap_or_default();
     Some(Broken { message: format!("{message}{place}"), help: format!("{help}; nothing new was published") }.diagnostic(expectation))
 }
 
 /// Where to look first: the files of the first task that breaks the rule by itself.
 fn place(plan: &Plan, receipt: &Receipt, tasks: usize) -> String {
-    let urls: Vec<String> = receipt.inputs.iter().filter_map(|read| plan.inputs.get(read.input as usize)).map(|input| format!("`{}`", input.url)).collect();
+    let urls: Vec<String> =
+        receipt.inputs.iter().filter_map(|read| plan.inputs.get(read.input as usize)).map(|input| format!("`{}`", input.url)).collect();
     if urls.is_empty() {
         return String::new();
     }

@@ -43,7 +43,7 @@ pub(super) fn folder(folder: &Path, target: &str) -> Result<Lock, RunError> {
 }
 
 fn held(target: &str, by: &str) -> RunError {
-    RunError::Conflict { message: format!("{target} is being written by {by}; wait until that run is done") }
+    RunError::Held { message: format!("{target} is being written by {by}; wait until that run is done") }
 }
 
 /// Who holds a lease; `beat` grows while it lives.

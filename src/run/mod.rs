@@ -32,17 +32,15 @@ use crate::plan::{BASELINE, Passage, Plan, Settings, Stage, build};
 use crate::receipt::Receipt;
 use crate::rechunk::Costs;
 use crate::recipe::Recipe;
-use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
 use crate::target::Target;
 use crate::target::zarr::{ZarrReader, ZarrTarget, default_codecs};
-use crate::transform::Absent;
 use crate::work::{WorkError, Workshop};
 use append::Hindrance;
 use report::Report;
 use state::{Committed, State};
 
-pub use error::{RunError, with_causes};
+pub use error::{Problem, RunError, with_causes};
 
 /// Exit code of an interrupted, resumable run (DESIGN §8).
 pub const INTERRUPTED: u8 = 75;
@@ -114,6 +112,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
             // A rule that is newer than the store may ask for what its tasks did not count: they are then done again.
             if uncounted.is_empty() || !expect::is_wanted(&plan) {
                 report.worked(&finished);
+                report.found_complete = true;
                 return expect::check(&plan, &finished);
             }
             Vec::new()
@@ -146,22 +145,10 @@ pub fn plan_with(recipe: &Recipe, options: &Options, setting: Setting<'_>, state
     let scanner = scan::Scanner { recipe, sources, state, reporter: &**setting.reporter, stop: setting.stop, width };
     let scan = scanner.scan()?;
     let present = scan.present(recipe);
-    let mistakes: Vec<Diagnostic> = scan.absent.iter().map(|absent| step_name_absent(recipe, absent)).collect();
-    if !mistakes.is_empty() {
-        return Err(RunError::Recipe(mistakes));
-    }
     let combined = combine(&present, &scan.scanned).map_err(RunError::Recipe)?;
     let scratch = state::scratch_url(&options.target)?;
     let settings = Settings { memory: options.memory, threads: options.threads, default_codecs, baseline: BASELINE, scratch, costs: Costs::MEASURED };
     build(&present, combined, scan.identities, &settings).map_err(RunError::Recipe)
-}
-
-fn step_name_absent(recipe: &Recipe, absent: &Absent) -> Diagnostic {
-    let problem = Diagnostic::error(Code::StepNameAbsent, format!("no input has `{}`", absent.name)).help("take the name out of the step, or spell it as `gristmill inspect FILE` shows it (names are those after the steps before)");
-    match recipe.steps.get(absent.step) {
-        Some((step, span)) => problem.at(*span, format!("step `{}` names it", step.name())),
-        None => problem,
-    }
 }
 
 fn timed<T>(report: &mut Report, phase: &str, step: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
@@ -178,13 +165,12 @@ fn timed_with<T>(report: &mut Report, phase: &str, step: impl FnOnce(&mut Report
 /// The saved plan, if it makes the same store from the same files and still fits; else the fresh one.
 fn adopt(fresh: Plan, state: &State, options: &Options) -> Result<Plan, RunError> {
     let Some(saved) = state.plan()? else { return Ok(fresh) };
-    let same = Plan { stages: saved.stages.clone(), ..fresh.clone() }.identity() == saved.identity();
-    if !same || saved.memory > options.memory {
-        return Ok(fresh);
-    }
-    // What is expected, and where scratch lies, is no part of the identity: the recipe and the target as they are now count.
-    let scratch = saved.scratch.is_some().then(|| state::scratch_url(&options.target)).transpose()?;
-    Ok(Plan { expect: fresh.expect, scratch, ..saved })
+    // A saved plan lacks the secrets of its addresses, what is expected is no part of its identity, and the target may have been
+    // moved: only how it cut the work is taken over.
+    let scratch = (saved.stages.len() > 1).then(|| state::scratch_url(&options.target)).transpose()?;
+    let resumed = Plan { stages: saved.stages.clone(), memory: saved.memory, scratch, ..fresh.clone() };
+    let same = resumed.identity() == saved.identity();
+    Ok(if same && saved.memory <= options.memory { resumed } else { fresh })
 }
 
 /// How a plan stands to what is at its target.

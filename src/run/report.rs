@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::RunError;
+use super::{Problem, RunError};
 use crate::plan::Plan;
 use crate::receipt::{InputRead, Receipt};
 
@@ -26,7 +26,7 @@ pub struct Report {
     /// Exit code.
     pub exit: u8,
     /// What went wrong.
-    pub errors: Vec<String>,
+    pub errors: Vec<Problem>,
     /// What a person should know.
     pub warnings: Vec<String>,
     /// [`Plan::identity`].
@@ -45,6 +45,9 @@ pub struct Report {
     pub value_bytes: u64,
     /// What verification compared.
     pub verification: Verification,
+    /// True if the run found its result visible already.
+    #[serde(default)]
+    pub found_complete: bool,
     /// Seconds per phase, of this run.
     pub seconds: BTreeMap<String, f64>,
 }
@@ -94,7 +97,7 @@ impl Report {
         self.value_bytes = plan.bytes();
         self.warnings.clone_from(&plan.warnings);
         let input = |input: &crate::plan::PlannedInput| InputReport {
-            url: input.url.clone(),
+            url: crate::pattern::without_secrets(&input.url),
             size: input.identity.size,
             etag: input.identity.etag.clone(),
             modified: input.identity.modified.clone(),
@@ -125,13 +128,13 @@ impl Report {
     /// Notes how the run ended.
     pub fn ended(&mut self, result: &Result<(), RunError>) {
         let (outcome, exit) = match result {
-            Ok(()) if self.tasks_run == 0 && self.tasks > 0 => ("nothing-to-do", 0),
+            Ok(()) if self.found_complete => ("nothing-to-do", 0),
             Ok(()) => ("done", 0),
             Err(RunError::Interrupted) => ("interrupted", super::INTERRUPTED),
             Err(error) => ("failed", error.exit()),
         };
         self.outcome = outcome.to_owned();
         self.exit = exit;
-        self.errors = result.as_ref().err().map(RunError::messages).unwrap_or_default();
+        self.errors = result.as_ref().err().map(RunError::problems).unwrap_or_default();
     }
 }

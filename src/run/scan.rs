@@ -11,16 +11,17 @@ use serde::{Deserialize, Serialize};
 
 use super::RunError;
 use super::state::{SEGMENT, State};
-use crate::array::Array;
-use crate::combine::{Scanned, Wanted, digest, wanted};
+use crate::array::{Array, Values};
+use crate::combine::{Scanned, Wanted, wanted};
 use crate::dataset::{Identity, Schema};
 use crate::event::{Event, Phase, Reporter};
 use crate::grid::Region;
 use crate::pattern::{self, Input};
+use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::recipe::{MissingFile, Recipe};
 use crate::source::{self, Source, SourceError, fetch::read_stored};
-use crate::store::{ErrorKind, SourceStore};
-use crate::transform::{self, Absent, Step, Transformed};
+use crate::store::{ErrorKind, SourceStore, shown};
+use crate::transform::{self, Absent, Step, TransformError, Transformed};
 
 /// What scanning found.
 pub struct Scan {
@@ -30,8 +31,6 @@ pub struct Scan {
     pub identities: Vec<Identity>,
     /// Numbers of inputs that do not exist.
     pub missing: Vec<usize>,
-    /// Names in steps that no input has.
-    pub absent: Vec<Absent>,
 }
 
 /// A remembered description.
@@ -43,8 +42,10 @@ struct Record {
     schema: Schema,
     values: BTreeMap<String, Array>,
     digests: BTreeMap<String, String>,
-    /// Names in steps that this file does not have.
+    /// Names in the steps that the file does not have.
     absent: Vec<Absent>,
+    /// Variables of the file itself, if any is absent: for the message.
+    names: Vec<String>,
 }
 
 /// What scanning works with.
@@ -75,12 +76,6 @@ impl Scan {
     }
 }
 
-/// Names that every input lacks: a mistake in the recipe, where a name that some have is none.
-fn absent_from_all<'a>(mut all: impl Iterator<Item = &'a Vec<Absent>>) -> Vec<Absent> {
-    let first = all.next().cloned().unwrap_or_default();
-    all.fold(first, |common, absent| common.into_iter().filter(|name| absent.contains(name)).collect())
-}
-
 type Found = Result<Option<Record>, RunError>;
 
 impl Scanner<'_> {
@@ -98,12 +93,12 @@ impl Scanner<'_> {
         let found = self.describe_all(&remembered, &guess)?;
         let missing = found.iter().enumerate().filter(|(_, record)| record.is_none()).map(|(number, _)| number).collect();
         let mut records: Vec<(usize, Record)> = found.into_iter().enumerate().filter_map(|(number, record)| Some((number, record?))).collect();
+        self.check_names(&records)?;
         self.complete(&mut records)?;
         self.reporter.report(Event::PhaseFinished { phase: Phase::Scan });
-        let absent = absent_from_all(records.iter().map(|(_, record)| &record.absent));
         let identities = records.iter().map(|(_, record)| record.identity.clone()).collect();
         let scanned = records.into_iter().enumerate().map(|(input, (_, record))| Scanned { input, schema: record.schema, values: record.values, digests: record.digests });
-        Ok(Scan { scanned: scanned.collect(), identities, missing, absent })
+        Ok(Scan { scanned: scanned.collect(), identities, missing })
     }
 
     fn remembered(&self) -> Result<HashMap<String, Record>, RunError> {
@@ -180,8 +175,37 @@ impl Scanner<'_> {
         let source = source::open(&self.sources, &input.url)?;
         let mut whole = |name: &str| whole_variable(&*source, name).ok();
         let steps: Vec<Step> = self.recipe.steps.iter().map(|(step, _)| step.clone()).collect();
-        let transformed = transform::apply(&steps, source.schema(), &input.values, &mut whole).map_err(|error| RunError::Step { url: input.url.clone(), message: error.to_string() })?;
+        let transformed = transform::apply(&steps, source.schema(), &input.values, &mut whole).map_err(|error| self.impossible(input, &error))?;
         Ok(Opened { sources: &*self.sources, input, source, transformed })
+    }
+
+    /// A step that a file cannot satisfy, with the recipe's line.
+    fn impossible(&self, input: &Input, error: &TransformError) -> RunError {
+        let message = format!("step `{}` cannot be done to `{}`: {}", error.operation, shown(&input.url), error.message);
+        let problem = Diagnostic::error(Code::StepImpossible, message).help("`gristmill inspect` shows what the file holds");
+        RunError::Recipe(vec![self.at_step(error.step, problem)])
+    }
+
+    fn at_step(&self, step: usize, problem: Diagnostic) -> Diagnostic {
+        match self.recipe.steps.get(step) {
+            Some((_, span)) => problem.at(*span, ""),
+            None => problem,
+        }
+    }
+
+    /// Names in steps that no file has: slips of the pen, where a name that some files have is none.
+    fn check_names(&self, records: &[(usize, Record)]) -> Result<(), RunError> {
+        let Some((_, first)) = records.first() else { return Ok(()) };
+        let nowhere = first.absent.iter().filter(|name| records.iter().all(|(_, record)| record.absent.contains(name)));
+        let known: Vec<String> = first.names.iter().map(|name| format!("`{name}`")).collect();
+        let problem = |absent: &Absent| {
+            let operation = self.recipe.steps.get(absent.step).map_or("", |(step, _)| step.name());
+            let message = format!("step `{operation}` names `{}`, which no file has at that point", absent.name);
+            let help = format!("the first file holds {}", known.join(", "));
+            self.at_step(absent.step, Diagnostic::error(Code::StepNameAbsent, message).help(help))
+        };
+        let problems: Vec<Diagnostic> = nowhere.map(problem).collect();
+        if problems.is_empty() { Ok(()) } else { Err(RunError::Recipe(problems)) }
     }
 
     fn key(&self, input: &Input, identity: &Identity) -> String {
@@ -223,7 +247,9 @@ impl Opened<'_> {
     fn record(&self, key: String, identity: Identity) -> Record {
         let schema = self.transformed.schema.clone();
         let absent = self.transformed.absent.clone();
-        Record { key, identity, schema, values: BTreeMap::new(), digests: BTreeMap::new(), absent }
+        let variables = self.source.schema().variables.iter().map(|variable| variable.name.clone());
+        let names = if absent.is_empty() { Vec::new() } else { variables.collect() };
+        Record { key, identity, schema, values: BTreeMap::new(), digests: BTreeMap::new(), absent, names }
     }
 
     fn read(&self, wanted: &Wanted, record: &mut Record) -> Result<(), RunError> {
@@ -263,4 +289,17 @@ impl Opened<'_> {
 fn whole_variable(source: &dyn Source, name: &str) -> Result<Array, SourceError> {
     let shape = source.schema().variable(name).map(|variable| source.schema().shape(variable)).unwrap_or_default();
     source.read(name, &Region::whole(&shape))
+}
+
+fn digest(array: &Array) -> String {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    hasher.update(format!("{} {:?}", array.dtype, array.shape).as_bytes());
+    match &array.values {
+        Values::Bytes(bytes) => hasher.update(bytes),
+        Values::Texts(texts) => texts.iter().for_each(|text| {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        }),
+    }
+    format!("{:032x}", hasher.digest128())
 }

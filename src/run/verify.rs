@@ -105,7 +105,7 @@ fn compare(workshop: &Workshop, target: &ZarrReader, check: &Check, level: Level
         let expected = workshop.expected(check.input, &named.name, &part.relative_to(&whole.start), pieces.conversions.get(check.conversion))?;
         let stored = target.read(&named.name, &part)?;
         if !same(&stored, &expected) {
-            return Err(differs(&named.name, &plan.inputs[check.input].url, &part, &stored, &expected));
+            return Err(differs(&named.name, &crate::store::shown(&plan.inputs[check.input].url), &part, &stored, &expected));
         }
         values += part.elements();
     }

@@ -16,7 +16,8 @@ use crate::array::Array;
 use crate::dataset::Schema;
 use crate::grid::Region;
 use crate::layout::Stored;
-use crate::store::SourceStore;
+use crate::recipe::diagnostic::Code;
+use crate::store::{SourceStore, shown};
 
 /// Opens the file at `url`: sniffs its format and reads its headers, nothing more.
 ///
@@ -53,7 +54,7 @@ pub enum SourceError {
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
     /// The file is not of a format we read; says what it looks like.
-    #[error("{url}: {message}")]
+    #[error("{}: {message}", shown(url))]
     Format {
         /// The file.
         url: String,
@@ -61,7 +62,7 @@ pub enum SourceError {
         message: String,
     },
     /// The file is of a known format, but damaged or truncated.
-    #[error("{url}: {message}")]
+    #[error("{}: {message}", shown(url))]
     Corrupt {
         /// The file.
         url: String,
@@ -69,7 +70,7 @@ pub enum SourceError {
         message: String,
     },
     /// A variable of a type or filter that we do not read.
-    #[error("{url}: variable `{variable}`: {message}")]
+    #[error("{}: variable `{variable}`: {message}", shown(url))]
     Unsupported {
         /// The file.
         url: String,
@@ -78,6 +79,19 @@ pub enum SourceError {
         /// What is not supported, and what to do.
         message: String,
     },
+}
+
+impl SourceError {
+    /// What `docs/errors.md` calls it; decides the exit code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Format { .. } => Code::SourceNotData,
+            Self::Corrupt { .. } => Code::SourceCorrupt,
+            Self::Unsupported { .. } => Code::SourceUnsupported,
+        }
+    }
 }
 
 /// One opened input.

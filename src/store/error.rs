@@ -8,6 +8,7 @@ use std::io;
 
 use super::address::shown;
 use super::{ErrorKind, StoreError};
+use crate::recipe::diagnostic::Code;
 
 /// Most characters of a foreign text that a message quotes.
 const QUOTED: usize = 120;
@@ -29,12 +30,21 @@ impl StoreError {
     /// The exit code of a command that fails with this (DESIGN §8).
     #[must_use]
     pub fn exit(&self) -> u8 {
+        self.code().exit()
+    }
+
+    /// What `docs/errors.md` calls it.
+    #[must_use]
+    pub fn code(&self) -> Code {
         match self.kind {
-            ErrorKind::Policy => 2,
-            ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Integrity | ErrorKind::Other => 3,
-            ErrorKind::Temporary => 5,
-            ErrorKind::Exists => 6,
-            ErrorKind::NoSpace => 8,
+            ErrorKind::Policy => Code::AddressRefused,
+            ErrorKind::NotFound => Code::SourceAbsent,
+            ErrorKind::Forbidden => Code::SourceForbidden,
+            ErrorKind::Integrity => Code::SourceCorrupt,
+            ErrorKind::Other => Code::SourceUnreadable,
+            ErrorKind::Temporary => Code::SourceTemporary,
+            ErrorKind::Exists => Code::TargetHeld,
+            ErrorKind::NoSpace => Code::DiskTooSmall,
         }
     }
 

@@ -22,7 +22,7 @@ mod runtime;
 mod s3;
 
 pub use access::{Access, AccessError};
-pub use address::sibling;
+pub use address::{shown, sibling};
 pub use open::{source, target};
 pub use probe::{CreateSupport, creates_exclusively};
 

@@ -23,7 +23,7 @@ use crate::grid::Region;
 use crate::plan::{Passage, Plan, PlannedContent, Task, Work};
 use crate::receipt::{ChunkRef, InputRead, Receipt};
 use crate::source::SourceError;
-use crate::store::{SourceStore, StoreError, TargetStore};
+use crate::store::{SourceStore, StoreError, TargetStore, shown};
 use crate::target::zarr::Encoder;
 use crate::target::{ChunkPayload, Target, TargetError};
 
@@ -44,7 +44,7 @@ pub enum WorkError {
     #[error(transparent)]
     Target(#[from] TargetError),
     /// A file is not what it was when it was scanned, or not what the plan says.
-    #[error("{url}: {message}")]
+    #[error("{}: {message}", shown(url))]
     Changed {
         /// The file.
         url: String,
@@ -52,7 +52,7 @@ pub enum WorkError {
         message: String,
     },
     /// A file's values cannot become the result's without loss.
-    #[error("{url}: variable `{variable}`: {message}")]
+    #[error("{}: variable `{variable}`: {message}", shown(url))]
     Conversion {
         /// The file.
         url: String,
@@ -320,12 +320,13 @@ impl Workshop {
         }
     }
 
-    /// Statistics of all objects of a task, by variable.
+    /// Statistics of the objects a task wrote, by variable: empty ones where an append left all as they were.
     fn statistics(&self, prepared: &Prepared) -> BTreeMap<String, Statistics> {
         let mut statistics: BTreeMap<String, Statistics> = BTreeMap::new();
-        for (object, counted) in prepared.objects.iter().filter_map(|object| Some((object, object.counted()?))) {
-            let name = self.plan.schema.variables[object.variable].name.clone();
-            statistics.entry(name).or_default().add(counted);
+        let wanted = |object: &&Object| self.counted.get(object.variable).is_some_and(Option::is_some);
+        for object in prepared.objects.iter().filter(wanted) {
+            let sum = statistics.entry(self.plan.schema.variables[object.variable].name.clone()).or_default();
+            object.counted().into_iter().for_each(|counted| sum.add(counted));
         }
         statistics
     }

@@ -110,6 +110,9 @@ impl Workshop {
 
     fn vanished(&self, key: &str) -> WorkError {
         let url = self.plan.scratch.as_deref().unwrap_or_default();
-        WorkError::Changed { url: format!("{url}/{key}"), message: "this scratch object was removed or cut; run again to write it anew".to_owned() }
+        WorkError::Changed {
+            url: format!("{url}/{key}"),
+            message: "this scratch object was removed or cut; run again to write it anew".to_owned(),
+        }
     }
 }

@@ -7,6 +7,7 @@ mod nginx;
 mod passing;
 mod reach;
 mod s3;
+#[path = "../scripted_server/mod.rs"]
 mod server;
 
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! Rules about coordinates: a constant step in time, first and last value.
 //!
-//! Calendars are [`crate::cf`]'s. Invariant: times are compared as instants of their own calendar; only the rounding of floats is forgiven.
+//! Calendars are [`crate::cf`]'s. Invariant: times are compared as instants of their own calendar; only the rounding of floats is forgiven (a millisecond, or one step of their type).
 
 use super::Broken;
 use crate::array::{Array, Scalar};
@@ -11,6 +11,8 @@ use crate::dataset::Variable;
 use crate::pattern::{Period, PeriodUnit};
 
 const SECOND: i64 = 1_000_000;
+/// Microseconds that times stored as floats may be off: whoever wrote them had computed them, step by step.
+const JITTER: i64 = 1000;
 
 /// A time coordinate and what its numbers mean.
 struct Clock<'a> {
@@ -22,7 +24,12 @@ struct Clock<'a> {
 impl<'a> Clock<'a> {
     fn of(variable: &Variable, array: &'a Array) -> Result<Self, Broken> {
         let name = &variable.name;
-        let refuse = |why: String| Broken::new(format!("`{name}` cannot be read as time: {why}"), "correct `units` and `calendar` with the step `attrs`, or remove the rule");
+        let refuse = |why: String| {
+            Broken::new(
+                format!("`{name}` cannot be read as time: {why}"),
+                "correct `units` and `calendar` with the step `attrs`, or remove the rule",
+            )
+        };
         let units = variable.attributes.text("units").ok_or_else(|| refuse("it has no units".to_owned()))?;
         let calendar = variable.attributes.text("calendar");
         let known = Calendar::named(calendar).ok_or_else(|| refuse(format!("CF knows no calendar `{}`", calendar.unwrap_or_default())))?;
@@ -40,7 +47,8 @@ impl<'a> Clock<'a> {
     /// Microseconds since day 0; whole seconds where rounding alone keeps the value from them.
     fn instant(&self, position: usize) -> Option<Instant> {
         let value = self.value(position)?;
-        let (exact, rounding) = (self.units.microseconds(value)?, self.units.rounding(value));
+        let exact = self.units.microseconds(value)?;
+        let rounding = if value.dtype().is_float() { self.units.rounding(value).max(JITTER) } else { 0 };
         let second = exact.checked_add(SECOND / 2)?.div_euclid(SECOND).checked_mul(SECOND)?;
         Some(Instant { micros: if (second - exact).abs() <= rounding { second } else { exact }, rounding })
     }
@@ -76,7 +84,11 @@ pub(super) fn regular(variable: &Variable, array: &Array, period: Period) -> Res
     let clock = Clock::of(variable, array)?;
     let length = array.elements() as usize;
     let Some(first) = clock.instant(0) else {
-        return if length == 0 { Ok(()) } else { Err(Broken::new(format!("`{name}` is not regular: it begins with a missing value"), ADVICE)) };
+        return if length == 0 {
+            Ok(())
+        } else {
+            Err(Broken::new(format!("`{name}` is not regular: it begins with a missing value"), ADVICE))
+        };
     };
     let backwards = clock.instant(1).is_some_and(|second| second.micros < first.micros);
     let steps = Steps { clock: &clock, first, period, direction: if backwards { -1 } else { 1 } };

@@ -49,8 +49,11 @@ impl Plan {
     fn unknown_name(&self, expectation: &Expectation) -> Diagnostic {
         let name = expectation.name.as_str();
         let mut known: Vec<&str> = self.schema.variables.iter().map(|variable| variable.name.as_str()).collect();
-        known.extend(self.schema.dimensions.iter().map(|dimension| dimension.name.as_str()).filter(|name| self.schema.variable(name).is_none()));
-        let label = similar(name, known.iter().copied()).map_or_else(|| format!("no `{name}` in the dataset"), |meant| format!("did you mean `{meant}`?"));
+        known.extend(
+            self.schema.dimensions.iter().map(|dimension| dimension.name.as_str()).filter(|name| self.schema.variable(name).is_none()),
+        );
+        let label = similar(name, known.iter().copied())
+            .map_or_else(|| format!("no `{name}` in the dataset"), |meant| format!("did you mean `{meant}`?"));
         let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
         Diagnostic::error(Code::VariableUnknown, format!("`expect` names `{name}`, but the dataset has no such variable or dimension"))
             .at(expectation.span, label)
@@ -101,7 +104,9 @@ impl Plan {
     /// The variable of that name and where its values are.
     fn named(&self, name: &str) -> Result<(&Variable, &PlannedContent), Broken> {
         let found = self.schema.variables.iter().zip(&self.contents).find(|(variable, _)| variable.name == name);
-        found.ok_or_else(|| Broken::new(format!("the dimension `{name}` has no variable of its name"), "name a variable, or remove the rule"))
+        found.ok_or_else(|| {
+            Broken::new(format!("the dimension `{name}` has no variable of its name"), "name a variable, or remove the rule")
+        })
     }
 
     /// A variable of one dimension whose values are in the plan.
@@ -109,7 +114,11 @@ impl Plan {
         match self.named(name)? {
             (variable, PlannedContent::Known(array)) if variable.dimensions.len() == 1 => Ok((variable, array)),
             (variable, _) => {
-                let message = format!("`{name}` is no coordinate of one dimension ({} has {}), so this cannot be told", name, variable.dimensions.len());
+                let message = format!(
+                    "`{name}` is no coordinate of one dimension ({} has {}), so this cannot be told",
+                    name,
+                    variable.dimensions.len()
+                );
                 Err(Broken::new(message, "name the coordinate of a dimension, such as `time`, or mark the variable with `set_coords`"))
             }
         }

@@ -8,7 +8,14 @@ use crate::recipe::diagnostic::Span;
 fn variable(name: &str, dtype: DataType, dimensions: &[&str], attributes: &[(&str, &str)]) -> Variable {
     let attributes = attributes.iter().map(|(name, text)| ((*name).to_owned(), Attribute::Text((*text).to_owned()))).collect();
     let dimensions = dimensions.iter().map(|&name| name.to_owned()).collect();
-    Variable { name: name.to_owned(), dtype, dimensions, attributes: Attributes(attributes), coordinate: false, encoding: Encoding::default() }
+    Variable {
+        name: name.to_owned(),
+        dtype,
+        dimensions,
+        attributes: Attributes(attributes),
+        coordinate: false,
+        encoding: Encoding::default(),
+    }
 }
 
 /// A plan with one coordinate `x` and a data variable `sst` along it, whose values are not in the plan.
@@ -25,7 +32,11 @@ fn plan(coordinate: Variable, array: Array, rules: &[(&str, ExpectRule)]) -> Pla
         format: OutputFormat::Zarr3,
         schema: Schema {
             dimensions: vec![dimension],
-            variables: vec![coordinate, variable("sst", DataType::Float32, &["time"], &[("units", "degC")]), variable("station", DataType::String, &["time"], &[])],
+            variables: vec![
+                coordinate,
+                variable("sst", DataType::Float32, &["time"], &[("units", "degC")]),
+                variable("station", DataType::String, &["time"], &[]),
+            ],
             ..Schema::default()
         },
         axes: vec![],
@@ -67,7 +78,10 @@ fn a_gap_is_shown_with_both_instants_and_positions() {
     assert_eq!(found, "`time` is not regular (1 day): 1988-03-01 at position 2 follows 1988-02-28 at position 1; 1988-02-29 was due");
     assert_eq!(regular("1 day", "days since 1988-02-27", "noleap", &[0.0, 1.0, 2.0]), None);
     let doubled = regular("6 hours", "hours since 2000-01-01", "standard", &[0.0, 6.0, 6.0]).unwrap();
-    assert!(doubled.contains("2000-01-01T06:00:00 at position 2 follows 2000-01-01T06:00:00 at position 1; 2000-01-01T12:00:00 was due"), "{doubled}");
+    assert!(
+        doubled.contains("2000-01-01T06:00:00 at position 2 follows 2000-01-01T06:00:00 at position 1; 2000-01-01T12:00:00 was due"),
+        "{doubled}"
+    );
 }
 
 #[test]
@@ -116,7 +130,10 @@ fn first_and_last_are_dates_or_numbers() {
     for good in [ends("1981-09-01", "1981-09-02"), ends("1981", ""), ends("1981-09-01 12:00", "1981-09-02T12:00:00Z")] {
         assert_eq!(found(good.clone()), None, "{good:?}");
     }
-    assert_eq!(found(ends("1981-09-0", "1981-10")).unwrap(), "`time` begins with 1981-09-01T12:00:00, not 1981-09-0 and ends with 1981-09-02T12:00:00, not 1981-10");
+    assert_eq!(
+        found(ends("1981-09-0", "1981-10")).unwrap(),
+        "`time` begins with 1981-09-01T12:00:00, not 1981-09-0 and ends with 1981-09-02T12:00:00, not 1981-10"
+    );
     let latitude = |rule| {
         let numbers = variable("lat", DataType::Float64, &["time"], &[("units", "degrees_north")]);
         plan(numbers, floats(&[-89.875, 89.875]), &[("lat", rule)]).broken_expectations().pop().map(|problem| problem.message)
@@ -142,7 +159,8 @@ fn all_broken_expectations_come_at_once_each_at_its_place() {
     ];
     let plan = plan(time, floats(&[1.0, 2.0, 2.5]), &rules);
     let problems = plan.broken_expectations();
-    let found: Vec<_> = problems.iter().map(|problem| (problem.label.as_ref().unwrap().0.offset, problem.code, problem.message.as_str())).collect();
+    let found: Vec<_> =
+        problems.iter().map(|problem| (problem.label.as_ref().unwrap().0.offset, problem.code, problem.message.as_str())).collect();
     assert_eq!(
         found,
         [
@@ -174,7 +192,12 @@ fn shares_and_bounds_are_judged_up_to_rounding() {
     let judge = |rule, statistics| values::judge(&Expectation { name: "sst".into(), span: Span::default(), rule }, &counting, &statistics);
     let counted = |missing, largest: f32| Statistics { values: 100, missing, smallest: 0.0, largest: f64::from(largest) };
     assert_eq!(judge(ExpectRule::MissingAtMost(0.07), counted(7, 0.0)), Ok(()));
-    assert!(judge(ExpectRule::MissingAtMost(0.07), counted(8, 0.0)).unwrap_err().message.starts_with("8 % of `sst` is missing (8 of 100 values)"));
+    assert!(
+        judge(ExpectRule::MissingAtMost(0.07), counted(8, 0.0))
+            .unwrap_err()
+            .message
+            .starts_with("8 % of `sst` is missing (8 of 100 values)")
+    );
     assert_eq!(judge(ExpectRule::ValuesBetween(0.0, 0.1), counted(0, 0.1)), Ok(()));
     assert!(judge(ExpectRule::ValuesBetween(0.0, 0.1), counted(0, 0.100_001)).is_err());
     assert!(judge(ExpectRule::ValuesBetween(0.0, 0.1), counted(0, f32::INFINITY)).is_err());

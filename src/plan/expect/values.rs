@@ -37,7 +37,10 @@ pub fn judge(expectation: &Expectation, counting: &Counting, statistics: &Statis
                 return Ok(());
             }
             let (found, share) = (percent(found), percent(share));
-            let message = format!("{found} % of `{name}` is missing ({} of {} values), but at most {share} % may be", statistics.missing, statistics.values);
+            let message = format!(
+                "{found} % of `{name}` is missing ({} of {} values), but at most {share} % may be",
+                statistics.missing, statistics.values
+            );
             Err(Broken::new(message, "look at the files, or correct the share"))
         }
         _ => Ok(()),

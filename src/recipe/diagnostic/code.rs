@@ -158,7 +158,6 @@ codes! {
         StepImpossible "step-impossible" "A step cannot be done to an input: squeezing a dimension longer than 1, sorting by a coordinate that is absent, renaming to a name that is taken."
         TooManyObjects "too-many-objects" "The result would have so many objects that writing and listing them takes days. The message proposes chunk lengths that are sane."
         ChunkTooLarge "chunk-too-large" "One chunk would be larger than readers and codecs can handle (2 GiB). The message proposes a length."
-        PackingImpossible "packing-impossible" "The recipe packs a variable into an integer type, but the variable is a text, or is a coordinate that must stay exact."
         FillLengthUncertain "fill-length-uncertain" "`missing: fill` needs to know how long the missing file was; along this dimension the files have different lengths. Use `skip`, or except the cell."
         AddressRefused "address-refused" "The operator's policy refuses the address: a private network, a path of the machine in a recipe that is not trusted, or a scheme that is not known."
     }
@@ -167,6 +166,7 @@ codes! {
         SourceForbidden "source-forbidden" "The server wants a login, or refuses the one it got (401, 403). The operator binds credentials to hosts; a recipe never holds them."
         SourceNotData "source-not-data" "The bytes are no format we read; often it is an HTML page that a server sends instead of the file."
         SourceCorrupt "source-corrupt" "The file is truncated or damaged. Fetch it anew; tell the archive if it stays so."
+        SourceUnreadable "source-unreadable" "The address cannot be read as it stands: a redirect that leads nowhere, a folder instead of a file, a request that the server does not understand. Check the URL."
         SourceUnsupported "source-unsupported" "A variable has a type or filter that we do not read. Drop it with `- drop: [name]` if it is not needed."
     }
     Data {
@@ -182,17 +182,17 @@ codes! {
         DimensionLengthMismatch "dimension-length-mismatch" "A dimension that is not concatenated has different lengths in different inputs."
         DimensionsDiffer "dimensions-differ" "A variable has other dimensions, or another order of them, in some inputs. `squeeze`, `expand_dims` or `transpose` can make them alike."
         VariableAbsent "variable-absent" "Some inputs lack a variable that others have. `combine: {absent: fill}` fills its part; `drop` removes it everywhere."
-        VariableTwice "variable-twice" "Two inputs along a merge key hold the same variable with different values."
-        PackingUnappendable "packing-unappendable" "New inputs don't fit the packing, type or fill value that the published dataset has; joining them would change values."
-        FillUnrepresentable "fill-unrepresentable" "A missing-value mark can't be kept: it is also a valid value of another input."
+        SourceChanged "source-changed" "A file is not what it was when it was scanned. Run again: it is scanned anew, and only what depends on it is done again."
+        ConversionInexact "conversion-inexact" "A value cannot be stored in the type or units of the result without loss. Drop the variable, or give it a wider `dtype` under `output.encoding`."
         ExpectationFailed "expectation-failed" "The data break a rule under `expect` in the recipe."
+        Unappendable "unappendable" "New files cannot join what is published: they would change a type, the packing, units or chunks, and the published encoding is fixed. Make the new files agree, bake them to another target, or build the store anew with `--replace`."
     }
     Temporary {
         SourceTemporary "source-temporary" "The server was busy, slow or away, and all retries are used up. Run the same command again; what is done is kept."
     }
     Conflict {
         TargetHeld "target-held" "Another run writes to the same target right now."
-        TargetForeign "target-foreign" "The target holds another dataset, or objects that no run of Gristmill accounts for. Choose another target; nothing was touched."
+        TargetForeign "target-foreign" "The target holds another dataset, an earlier state of this one, or objects that no run of Gristmill accounts for. Choose another target, or `--replace`; nothing was touched."
     }
     Verification {
         VerificationFailed "verification-failed" "Values read back from the store are not those of the source. This is a fault of Gristmill or of the storage: please report it."

@@ -19,7 +19,7 @@ const WINDOW: usize = 60;
 pub fn render_terminal(diagnostics: &[Diagnostic], text: &RecipeText, colour: bool) -> String {
     let text = &without_passwords(text);
     let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(110).with_context_lines(1);
+    let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_wrap_lines(false).with_context_lines(1);
     let mut out = String::new();
     for diagnostic in diagnostics {
         let report = Report { diagnostic, excerpt: Excerpt { text } };

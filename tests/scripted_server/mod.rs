@@ -1,4 +1,6 @@
 //! A web server that answers by script, byte for byte, one request per connection.
+#![allow(dead_code, reason = "each test binary that shares this uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
