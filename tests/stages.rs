@@ -27,6 +27,9 @@ const COLUMNS: u32 = 1024;
 /// Too little for one row of columns over all steps, which is 2 MB.
 const LITTLE: u64 = 3 << 19;
 
+/// Name, dimensions, attributes as stored, type number and values.
+type Field<'a> = (&'a str, &'a [u32], &'a [u8], u32, Vec<u8>);
+
 /// A classic NetCDF file (CDF-1, NetCDF User's Guide appendix B) with a time axis, a float and a short field and a series.
 fn write_archive(path: &Path, number: u32) {
     let word = |number: u32| number.to_be_bytes().to_vec();
@@ -45,7 +48,7 @@ fn write_archive(path: &Path, number: u32) {
     let series: Vec<u8> = (0..STEPS).flat_map(|step| ((first + step) as f32).to_be_bytes()).collect();
     let units = [word(12), word(1), name("units"), word(2), name("hours since 2000-01-01")].concat();
     let none = [word(0), word(0)].concat();
-    let variables: [(&str, &[u32], &[u8], u32, Vec<u8>); 4] = [
+    let variables: [Field<'_>; 4] = [
         ("time", &[0], &units, 6, time),
         ("heat", &[0, 1, 2], &none, 5, heat),
         ("flags", &[0, 1, 2], &none, 3, flags),
@@ -94,9 +97,9 @@ impl Bench {
 
     /// Time series in chunks of so many steps, over the first files.
     fn recipe(&self, files: u32, steps: u32) -> Recipe {
-        let files = (0..files).map(|number| format!("    - {number}.nc\n")).collect::<String>();
+        let files = (0..files).map(|number| format!("    - {number}.nc")).collect::<Vec<_>>().join("\n");
         let text = format!(
-            "schema: 1\nid: turned\ntitle: Turned over\nlicense: CC0-1.0\ninputs:\n  files:\n{files}combine: {{concat: [time]}}\noutput:\n  chunks: {{time: {steps}, row: 1, column: 16}}\n  encoding:\n    time: {{chunks: {{time: 100}}}}\nexpect:\n  heat: {{values_between: [0, 2000]}}\n"
+            "schema: 1\nid: turned\ntitle: Turned over\nlicense: CC0-1.0\ninputs:\n  files:\n{files}\ncombine: {{concat: [time]}}\noutput:\n  chunks: {{time: {steps}, row: 1, column: 16}}\n  encoding:\n    time: {{chunks: {{time: 100}}}}\nexpect:\n  heat: {{values_between: [0, 2000]}}\n"
         );
         let text = RecipeText { name: "turned.yaml".to_owned(), text };
         parse(&text, self.folder.path()).unwrap().0
@@ -170,7 +173,8 @@ fn modified(path: &Path) -> std::time::SystemTime {
 }
 
 fn assert_two_stages(plan: &Plan) {
-    let [first, second] = &plan.stages[..] else { panic!("not two stages: {:?}", plan.stages) };
+    assert_eq!(plan.stages.len(), 2, "{:?}", plan.stages);
+    let (first, second) = (&plan.stages[0], &plan.stages[1]);
     let of = |grids: &[gristmill::plan::TaskGrid], wanted: fn(&Passage) -> bool| {
         let variables = grids.iter().filter(|grid| wanted(&grid.passage)).flat_map(|grid| grid.variables.clone());
         let mut names: Vec<String> = variables.map(|variable| plan.schema.variables[variable].name.clone()).collect();
