@@ -57,20 +57,14 @@ impl fmt::Display for ByteSize {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match UNITS[..4].iter().find(|(_, factor)| self.0 >= *factor) {
             None => write!(formatter, "{} B", self.0),
-            Some((unit, factor)) if self.0 % factor == 0 => write!(formatter, "{} {unit}", self.0 / factor),
+            Some((unit, factor)) if self.0.is_multiple_of(*factor) => write!(formatter, "{} {unit}", self.0 / factor),
             Some((unit, factor)) => write!(formatter, "{} {unit}", three_digits(self.0 as f64 / *factor as f64)),
         }
     }
 }
 
 fn three_digits(value: f64) -> String {
-    let decimals = if value < 9.995 {
-        2
-    } else if value < 99.95 {
-        1
-    } else {
-        0
-    };
+    let decimals = usize::from(value < 9.995) + usize::from(value < 99.95);
     format!("{value:.decimals$}")
 }
 

@@ -222,7 +222,7 @@ fn every_conflict_is_reported_at_once() {
 fn drift_of_each_kind_has_its_code() {
     let cases: Vec<(&str, Vec<File>, Code)> = vec![
         ("dtype", drift(|file| file.schema.variable_mut("sst").unwrap().dtype = DataType::String), Code::TypeMismatch),
-        ("dims", drift(|file| file.schema.variable_mut("sst").unwrap().dimensions.reverse()), Code::DimensionLengthMismatch),
+        ("dims", drift(|file| file.schema.variable_mut("sst").unwrap().dimensions.reverse()), Code::DimensionsDiffer),
         (
             "length",
             drift(|file| file.schema.dimensions.iter_mut().find(|one| one.name == "lat").unwrap().length = 4),

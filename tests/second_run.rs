@@ -24,7 +24,7 @@ impl Bench {
         let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/cmip6-siconc");
         let mut files: Vec<String> = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path().display().to_string()).collect();
         files.sort();
-        let files = files[..last].iter().map(|file| format!("    - {file}\n")).collect::<String>();
+        let files = format!("    - {}\n", files[..last].join("\n    - "));
         let text = format!(
             "schema: 1\nid: {id}\ntitle: Sea ice\nlicense: CC-BY-SA-4.0\ninputs:\n  files:\n{files}combine: {{concat: [time]}}\nsteps:\n  - drop: [time_bnds]\noutput:\n  chunks: {{time: {months}}}\n"
         );
@@ -47,7 +47,10 @@ impl Bench {
                 if path.is_dir() {
                     folders.push(path);
                 } else {
-                    found.insert(path.strip_prefix(self.target()).unwrap().to_owned(), (std::fs::read(&path).unwrap(), path.metadata().unwrap().modified().unwrap()));
+                    found.insert(
+                        path.strip_prefix(self.target()).unwrap().to_owned(),
+                        (std::fs::read(&path).unwrap(), path.metadata().unwrap().modified().unwrap()),
+                    );
                 }
             }
         }
@@ -130,4 +133,28 @@ fn replace_builds_anew_and_is_whole() {
     expect(&bench.run(&recipe, &[]), 0, "nothing to do");
     expect(&bench.run(&bench.recipe("ice", 3, 60), &["--replace=non-atomic"]), 0, "open it");
     expect(&bench.run(&bench.recipe("ice", 4, 60), &[]), 0, "open it");
+}
+
+#[test]
+fn a_deleted_store_is_baked_anew() {
+    let bench = Bench::new();
+    let recipe = bench.recipe("ice", 2, 60);
+    expect(&bench.run(&recipe, &[]), 0, "open it");
+    let before = bench.bytes();
+    std::fs::remove_dir_all(bench.target()).unwrap();
+    expect(&bench.run(&recipe, &[]), 0, "open it");
+    assert!(bench.bytes() == before);
+}
+
+#[test]
+fn nothing_is_left_of_an_interrupted_run_of_another_plan() {
+    let bench = Bench::new();
+    expect(&bench.run(&bench.recipe("ice", 2, 7), &[]), 0, "open it");
+    // As if it had been killed in its commit, before the root's metadata.
+    std::fs::remove_file(bench.target().join("zarr.json")).unwrap();
+    std::fs::remove_file(bench.folder.path().join("out.zarr.gristmill/committed.json")).unwrap();
+    expect(&bench.run(&bench.recipe("ice", 2, 60), &[]), 0, "open it");
+    let fresh = Bench::new();
+    expect(&fresh.run(&fresh.recipe("ice", 2, 60), &[]), 0, "open it");
+    assert!(bench.bytes() == fresh.bytes());
 }

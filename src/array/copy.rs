@@ -25,6 +25,7 @@ pub struct OutsideBuffer {
 ///
 /// # Errors
 /// [`OutsideBuffer`] before anything is copied, if either side would leave its buffer.
+#[expect(clippy::needless_pass_by_value, reason = "a pair of borrows")]
 pub fn copy_box(item: usize, shape: &[u64], source: (&[u8], &Placed), target: (&mut [u8], &Placed)) -> Result<(), OutsideBuffer> {
     if shape.contains(&0) {
         return Ok(());

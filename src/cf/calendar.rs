@@ -212,7 +212,8 @@ mod tests {
         #[test]
         fn days_follow_each_other(which in 0usize..6, day in 1_721_500i64..5_373_000) {
             let calendar = ALL[which];
-            let day = if which < 3 { day } else { day - 1_720_000 };
+            // The shortest year has 360 days: more would be past year 9999.
+            let day = if which < 3 { day } else { (day - 1_720_000).min(3_599_000) };
             let date = calendar.date(day);
             prop_assert_eq!(calendar.day(date), Some(day));
             prop_assert!(calendar.date(day + 1) > date);

@@ -319,6 +319,8 @@ fn parse_zone(text: &str) -> Option<i64> {
     let (sign, digits) = match text.split_at_checked(1)? {
         ("+", digits) => (1, digits),
         ("-", digits) => (-1, digits),
+        // Without a sign readers disagree (UDUNITS: east; cftime: nothing), so only what is nothing either way is read.
+        _ if text.bytes().all(|byte| matches!(byte, b'0' | b':')) => (1, text),
         _ => return None,
     };
     let (hours, minutes) = match digits.split_once(':') {
@@ -368,6 +370,7 @@ mod tests {
             "days since 1850-01-01 00:00:00 UTC",
             "days since 1850-01-01 02:00 +02:00",
             "d since 1849-12-31 19:30:00 -0430",
+            "days since 1850-01-01 00:00:00 0:00",
         ];
         let all: Vec<_> = same.iter().map(|text| units(text)).collect();
         assert!(all.iter().all(|read| read.is_ok() && *read == all[0]), "{all:?}");

@@ -79,7 +79,12 @@ fn summary(recipe: &Recipe) -> String {
     let urls = match recipe.inputs.as_slice() {
         [] => String::new(),
         [only] => format!("  input   {}\n", without_secrets(&only.url)),
-        [first, .., last] => format!("  inputs  {}\n  first   {}\n  last    {}\n", recipe.inputs.len(), without_secrets(&first.url), without_secrets(&last.url)),
+        [first, .., last] => format!(
+            "  inputs  {}\n  first   {}\n  last    {}\n",
+            recipe.inputs.len(),
+            without_secrets(&first.url),
+            without_secrets(&last.url)
+        ),
     };
     let axes: String = recipe.axes.iter().map(axis).collect();
     format!("ok: {} ({})\n{urls}{axes}", recipe.id, recipe.about.title)

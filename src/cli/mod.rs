@@ -82,6 +82,10 @@ pub enum Command {
     Schema,
     /// Print a completion script for a shell
     Completions(completions::Completions),
+    /// Read one file through netCDF-C for another gristmill process
+    #[cfg(feature = "netcdf-c")]
+    #[command(hide = true, name = crate::source::netcdf_c::COMMAND)]
+    NetcdfCServer,
 }
 
 /// Where a command's output goes.
@@ -134,6 +138,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     log(cli.global.verbose);
+    #[cfg(feature = "netcdf-c")]
+    serve_netcdf_c();
     // Not locked: progress is printed from other threads.
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut terminal = Terminal { out: &mut out, err: &mut err, global: cli.global.clone() };
@@ -156,6 +162,22 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Inspect(command) => command.run(terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
+        #[cfg(feature = "netcdf-c")]
+        Command::NetcdfCServer => crate::source::netcdf_c::server::serve().map(|()| exit::DONE),
+    }
+}
+
+/// Longest time that netCDF-C may take to answer one question about a file.
+#[cfg(feature = "netcdf-c")]
+const NETCDF_C_PATIENCE: std::time::Duration = std::time::Duration::from_mins(2);
+
+/// Names this very program as the one that serves netCDF-C.
+#[cfg(feature = "netcdf-c")]
+fn serve_netcdf_c() {
+    use crate::source::netcdf_c::{Server, use_server};
+    match std::env::current_exe() {
+        Ok(program) => use_server(Server { program, timeout: NETCDF_C_PATIENCE }),
+        Err(error) => tracing::warn!("netCDF-C is not used: this program does not know where it is: {error}"),
     }
 }
 

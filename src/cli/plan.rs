@@ -6,9 +6,9 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::interrupt::stop_flag;
+use super::load::{Loaded, load, show_error};
 use super::progress::{Progress, Style};
 use super::run::Resources;
-use super::load::{Loaded, load, show_error};
 use super::{Terminal, exit};
 use crate::event::Reporter;
 use crate::run::{self, Options, RunError, Setting, verify};

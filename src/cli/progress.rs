@@ -86,7 +86,7 @@ impl Progress {
         Self { style, state: Mutex::new(State { bar: None, phase: None }) }
     }
 
-    fn line(&self, state: &State, text: &str) {
+    fn line(state: &State, text: &str) {
         match &state.bar {
             Some(bar) => bar.println(text),
             None => drop(writeln!(std::io::stderr(), "{text}")),
@@ -118,7 +118,7 @@ impl Progress {
         if self.style == Style::Lines && current.said.elapsed() > PAUSE {
             current.said = Instant::now();
             let text = current.text();
-            self.line(state, &text);
+            Self::line(state, &text);
             return;
         }
         let value = json!({"event": "step-finished", "phase": name(current.phase), "done": current.finished, "steps": current.steps, "bytes": current.bytes_done});
@@ -131,7 +131,7 @@ impl Progress {
         }
         let Some(current) = state.phase.take() else { return };
         if matches!(self.style, Style::Lines | Style::Bar) {
-            self.line(state, &current.text());
+            Self::line(state, &current.text());
         }
         self.json(&json!({"event": "phase-finished", "phase": name(current.phase), "seconds": current.begun.elapsed().as_secs_f64()}));
     }
@@ -140,7 +140,11 @@ impl Progress {
 impl Current {
     fn text(&self) -> String {
         let seconds = self.begun.elapsed().as_secs_f64();
-        let rate = if self.bytes_done > 0 { format!(", {}, {}/s", ByteSize(self.bytes_done), ByteSize((self.bytes_done as f64 / seconds.max(1e-3)) as u64)) } else { String::new() };
+        let rate = if self.bytes_done > 0 {
+            format!(", {}, {}/s", ByteSize(self.bytes_done), ByteSize((self.bytes_done as f64 / seconds.max(1e-3)) as u64))
+        } else {
+            String::new()
+        };
         format!("{:<7} {}/{} {}{rate} in {seconds:.1} s", name(self.phase), self.finished, self.steps, unit(self.phase))
     }
 }
@@ -172,13 +176,13 @@ impl Reporter for Progress {
             Event::Retried { url, reason } => {
                 self.json(&json!({"event": "retried", "url": url, "reason": reason}));
                 if self.style != Style::Json {
-                    self.line(&state, &format!("retry   {url}: {reason}"));
+                    Self::line(&state, &format!("retry   {url}: {reason}"));
                 }
             }
             Event::Warned { message } => {
                 self.json(&json!({"event": "warning", "message": message}));
                 if self.style != Style::Json {
-                    self.line(&state, &format!("warning: {message}"));
+                    Self::line(&state, &format!("warning: {message}"));
                 }
             }
         }

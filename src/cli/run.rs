@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use super::interrupt::stop_flag;
-use super::progress::{Progress, Style};
 use super::Terminal;
+use super::interrupt::stop_flag;
 use super::load::{Loaded, load, show_error};
+use super::progress::{Progress, Style};
 use crate::event::Reporter;
 use crate::run::report::Report;
 use crate::run::{self, Options, Replace, Setting, verify};
@@ -20,7 +20,7 @@ use crate::size::ByteSize;
 pub struct Run {
     /// A recipe file, a local repository (DIR#id) or `GIT_URL@REF#id`.
     pub recipe: String,
-    /// Where the Zarr store shall be: a path, or s3://bucket/prefix.
+    /// Where the Zarr store shall be: a path, or `s3://bucket/prefix`.
     #[arg(long)]
     pub target: String,
     /// What the machine may give.
@@ -154,6 +154,11 @@ fn summary(report: &Report, json: bool) -> String {
     let ratio = report.value_bytes as f64 / report.stored_bytes.max(1) as f64;
     format!(
         "{}: {} objects, {}, {ratio:.1} times smaller than the values\n{} of {} parts compared with their sources: equal\nopen it: xarray.open_zarr({:?})\n",
-        report.target, report.objects, ByteSize(report.stored_bytes), report.verification.compared, report.verification.of, report.target
+        report.target,
+        report.objects,
+        ByteSize(report.stored_bytes),
+        report.verification.compared,
+        report.verification.of,
+        report.target
     )
 }

@@ -93,7 +93,7 @@ pub(super) fn of_whole<'a>(
     warnings: &mut Vec<String>,
 ) -> Attributes {
     let (all, _) = merged(sets);
-    rest(survey, "the whole", all, conflicts, warnings)
+    rest(survey, "the dataset", all, conflicts, warnings)
 }
 
 /// Attributes of a variable; those that its storage decides are replaced by the storage's own.

@@ -33,6 +33,10 @@ impl Conflicts {
         self.found.is_empty()
     }
 
+    pub(super) fn holds(&self, code: Code) -> bool {
+        self.counts.contains_key(&code)
+    }
+
     /// All of them; kinds with more than are shown end with their number.
     pub(super) fn finish(mut self) -> Vec<Diagnostic> {
         for (&code, &count) in self.counts.iter().filter(|(_, count)| **count > SHOWN) {

@@ -118,15 +118,26 @@ impl<'a> View<'a> {
         let mut same = true;
         for &other in others {
             if let Err(difference) = self.compare_two(first, other) {
+                same = false;
+                if self.lengths_differ(first.0, other.0) && conflicts.holds(Code::DimensionLengthMismatch) {
+                    continue;
+                }
                 let code = if self.group.is_coordinate() { Code::CoordinateMismatch } else { Code::StaticVariableDiffers };
                 let (left, right) = (self.survey.url(first.0), self.survey.url(other.0));
                 let kind = if self.group.is_coordinate() { "coordinate" } else { "variable" };
                 let message = format!("{kind} `{}` differs between `{left}` and `{right}`: {difference}", self.group.name);
                 conflicts.add(code, message, self.advice());
-                same = false;
             }
         }
         same
+    }
+
+    /// True if the variable has other lengths in two members; that was said of the dimension already.
+    fn lengths_differ(&self, left: usize, right: usize) -> bool {
+        let shape = |member: usize| {
+            self.survey.members.get(member).and_then(|member| Some(member.schema.shape(member.schema.variable(self.group.name)?)))
+        };
+        shape(left) != shape(right)
     }
 
     fn advice(&self) -> &'static str {

@@ -32,6 +32,10 @@ pub fn combine(recipe: &Recipe, scanned: &[Scanned]) -> Result<Combined, Vec<Dia
     }
     let mut work = Work { survey: &survey, scanned, conflicts, warnings: Vec::new(), whole: Combined::empty(), order: Vec::new() };
     work.dimensions();
+    // Without its dimension nothing can be concatenated: all else that could be said would follow from that.
+    if work.conflicts.holds(Code::ConcatDimensionAbsent) {
+        return Err(work.conflicts.finish());
+    }
     let retimed = retime(&survey, scanned, &mut work.conflicts);
     for (number, group) in survey.groups.iter().enumerate() {
         work.variable(group, &retimed.of(number));

@@ -25,12 +25,12 @@ pub struct Resources {
     pub far_threads: usize,
     /// Bytes that admitted tasks may hold.
     pub budget: u64,
+    /// Bytes fetched, and as many encoded, that may wait for a compute thread or an upload.
+    pub waiting: u64,
     /// True if objects are uploaded rather than written to a local disk.
     pub far_target: bool,
 }
 
-/// Bytes fetched, and bytes encoded, that may wait for a compute thread or an upload.
-const WAITING: u64 = 48 << 20;
 /// Bytes fetched from one input in one go.
 const BATCH: u64 = 8 << 20;
 /// Reads fetched from one input in one go.
@@ -129,10 +129,9 @@ impl Floor<'_> {
 
     /// What a compute thread does next: free memory first, then fill objects, then begin a task.
     fn near_step(&self, board: &mut Board) -> Option<Step> {
-        if !self.resources.far_target || board.encoded < WAITING {
-            if let Some((prepared, object)) = board.encodes.pop_front() {
-                return Some(Step::Encode(prepared, object));
-            }
+        let room = !self.resources.far_target || board.encoded < self.resources.waiting;
+        if let Some((prepared, object)) = room.then(|| board.encodes.pop_front()).flatten() {
+            return Some(Step::Encode(prepared, object));
         }
         if let Some((prepared, read, parts)) = board.places.pop_front() {
             return Some(Step::Place(prepared, read, parts));
@@ -145,11 +144,10 @@ impl Floor<'_> {
         if let Some((prepared, object, bytes)) = board.writes.pop_front() {
             return Some(Step::Write(prepared, object, bytes));
         }
-        if board.fetched < WAITING {
-            if let Some((prepared, reads)) = board.fetches.pop_front() {
-                board.fetched += reads.iter().map(|&read| prepared.reads[read].stored_bytes()).sum::<u64>();
-                return Some(Step::Fetch(prepared, reads));
-            }
+        let room = board.fetched < self.resources.waiting;
+        if let Some((prepared, reads)) = room.then(|| board.fetches.pop_front()).flatten() {
+            board.fetched += reads.iter().map(|&read| prepared.reads[read].stored_bytes()).sum::<u64>();
+            return Some(Step::Fetch(prepared, reads));
         }
         self.admit(board)
     }

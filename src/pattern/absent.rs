@@ -45,12 +45,17 @@ mod tests {
 
     #[test]
     fn a_missing_file_takes_its_position_along_only_when_shrinking() {
-        let axis = Axis { role: Role::Concat("time".into()), keys: vec!["n".into()], positions: (0..3).map(|n| vec![KeyValue::Integer(n)]).collect() };
-        let input = |number: usize| Input { number, url: number.to_string(), position: vec![number], values: Default::default() };
+        let axis = Axis {
+            role: Role::Concat("time".into()),
+            keys: vec!["n".into()],
+            positions: (0..3).map(|n| vec![KeyValue::Integer(n)]).collect(),
+        };
+        let input =
+            |number: usize| Input { number, url: number.to_string(), position: vec![number], values: std::collections::BTreeMap::new() };
         let inputs: Vec<Input> = (0..3).map(input).collect();
-        let (axes, left) = without(std::slice::from_ref(&axis), &inputs, &[1], true);
-        assert_eq!((axes[0].positions.len(), left[1].position[0], left[1].number, left[1].url.as_str()), (2, 1, 1, "2"));
-        let (axes, left) = without(&[axis], &inputs, &[1], false);
-        assert_eq!((axes[0].positions.len(), left[1].position[0], left[1].number), (3, 2, 1));
+        let (shrunk, left) = without(std::slice::from_ref(&axis), &inputs, &[1], true);
+        assert_eq!((shrunk[0].positions.len(), left[1].position[0], left[1].number, left[1].url.as_str()), (2, 1, 1, "2"));
+        let (full, left) = without(&[axis], &inputs, &[1], false);
+        assert_eq!((full[0].positions.len(), left[1].position[0], left[1].number), (3, 2, 1));
     }
 }

@@ -107,6 +107,13 @@ pub(super) fn problem(code: Code, message: String, label: Option<(Span, String)>
     Diagnostic { code, severity: Severity::Error, message, label, help: Some(help) }
 }
 
+/// The line that chose a variable's chunks: its own, else that of all; none if the tool chose them.
+pub(super) fn blamed(recipe: &Recipe, variable: &Variable, label: &str) -> Option<(Span, String)> {
+    let own = recipe.output.encoding.get(&variable.name).filter(|(choice, _)| choice.chunks.is_some()).map(|(_, span)| *span);
+    let span = own.or(Some(recipe.output.chunks_span).filter(|span| span.length > 0))?;
+    Some((span, label.to_owned()))
+}
+
 /// Names in `output` that the dataset does not have.
 fn unknown_names(recipe: &Recipe, schema: &Schema) -> Vec<Diagnostic> {
     let span = recipe.output.chunks_span;
@@ -221,7 +228,7 @@ fn too_many_objects(recipe: &Recipe, schema: &Schema, variable: &Variable) -> Op
     Some(problem(
         Code::TooManyObjects,
         format!("`{}` would be {objects} objects; at most {MOST_OBJECTS} are sane", variable.name),
-        Some((recipe.output.chunks_span, "these chunks are too small".to_owned())),
+        blamed(recipe, variable, "these chunks are too small"),
         format!("{}; or add `shards`", sane_chunks(variable, &shape)),
     ))
 }
@@ -236,7 +243,7 @@ fn chunk_too_large(recipe: &Recipe, schema: &Schema, variable: &Variable) -> Opt
     Some(problem(
         Code::ChunkTooLarge,
         format!("one chunk of `{}` would hold {}; codecs take less than {}", variable.name, ByteSize(bytes), ByteSize(LARGEST_CHUNK)),
-        Some((recipe.output.chunks_span, "these chunks are too large".to_owned())),
+        blamed(recipe, variable, "these chunks are too large"),
         sane_chunks(variable, &shape),
     ))
 }

@@ -53,6 +53,8 @@ impl Plan {
     pub fn identity(&self) -> String {
         let decisive = Self { warnings: Vec::new(), memory: 0, scratch: None, expect: Vec::new(), ..self.clone() };
         let bytes = decisive.to_json().unwrap_or_default();
-        Sha256::digest(&bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        let digest = Sha256::digest(&bytes);
+        let (half, _) = digest.split_at(16);
+        format!("{:032x}", half.iter().fold(0, |number: u128, &byte| (number << 8) | u128::from(byte)))
     }
 }

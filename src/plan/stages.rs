@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::build::{Settings, problem};
+use super::build::{Settings, blamed, problem};
 use super::{Passage, Plan, PlannedContent, Stage, TaskGrid, object_shape};
 use crate::combine::Pieces;
 use crate::grid::{ChunkGrid, Shape, elements};
@@ -191,18 +191,17 @@ fn page(shape: &[u64], item: u64) -> Shape {
 
 fn memory_too_small(plan: &Plan, object: u64, source: u64, settings: &Settings, recipe: &Recipe) -> Diagnostic {
     let needed = settings.baseline + object + thread_bytes(source, object) * settings.threads as u64;
-    let worst = (0..plan.contents.len())
-        .max_by_key(|&position| plan.object_bytes(position))
-        .map_or("", |position| plan.schema.variables[position].name.as_str());
+    let worst = (0..plan.contents.len()).max_by_key(|&position| plan.object_bytes(position));
+    let name = worst.map_or("", |position| plan.schema.variables[position].name.as_str());
     problem(
         Code::MemoryTooSmall,
         format!(
-            "one object of `{worst}` holds {}; with {} threads that cannot be done within {}",
+            "one object of `{name}` holds {}; with {} threads that cannot be done within {}",
             ByteSize(object),
             settings.threads,
             ByteSize(settings.memory)
         ),
-        Some((recipe.output.chunks_span, "these chunks are too large for the memory".to_owned())),
+        worst.and_then(|worst| blamed(recipe, &plan.schema.variables[worst], "these chunks are too large for the memory")),
         format!("give `--memory {}` or fewer `--threads`, or make the chunks smaller", ByteSize(needed.next_multiple_of(1 << 20))),
     )
 }

@@ -43,7 +43,10 @@ pub(super) fn published(old: &Plan, new: &Plan) -> Result<Vec<Vec<u64>>, Hindran
     }
     for (before, after) in old.axes.iter().zip(&new.axes) {
         if before.dimension != after.dimension || !after.lengths.starts_with(&before.lengths) {
-            return Err(Hindrance::Rewritten(format!("files along `{}` that are published are missing, new or of another length", before.dimension)));
+            return Err(Hindrance::Rewritten(format!(
+                "files along `{}` that are published are missing, new or of another length",
+                before.dimension
+            )));
         }
     }
     if names(&old.schema) != names(&new.schema) || old.axes.len() != new.axes.len() {
@@ -64,7 +67,11 @@ fn variable(old: &Plan, new: &Plan, position: usize) -> Result<Vec<u64>, Hindran
         (PlannedContent::Known(before), PlannedContent::Known(array)) => {
             let unchanged = begins_with(array, before);
             // Values that are in the plan are written again whole: their chunks hold the published ones and more.
-            if unchanged { Ok(vec![0; shape.len()]) } else { Err(Hindrance::Rewritten(format!("published values of `{}` changed", after.name))) }
+            if unchanged {
+                Ok(vec![0; shape.len()])
+            } else {
+                Err(Hindrance::Rewritten(format!("published values of `{}` changed", after.name)))
+            }
         }
         (PlannedContent::Pieces(before), PlannedContent::Pieces(pieces)) => {
             same_files((old, before), (new, pieces), &after.name)?;
@@ -82,7 +89,8 @@ fn same_encoding(before: &Variable, after: &Variable) -> Result<(), Hindrance> {
     if before.dimensions != after.dimensions || written(&before.encoding) != written(&after.encoding) {
         return differs("its dimensions, chunks, codecs or fill value would change".to_owned());
     }
-    let plain = |variable: &Variable, name: &str| variable.attributes.get(name).map_or("absent".to_owned(), crate::dataset::Attribute::plain);
+    let plain =
+        |variable: &Variable, name: &str| variable.attributes.get(name).map_or("absent".to_owned(), crate::dataset::Attribute::plain);
     let changed = DECISIVE.iter().find(|name| plain(before, name) != plain(after, name));
     changed.map_or(Ok(()), |name| {
         differs(format!("attribute `{name}` would become {} instead of {}", plain(after, name), plain(before, name)))
@@ -101,12 +109,17 @@ fn begins_with(array: &Array, before: &Array) -> bool {
 }
 
 fn same_files((old, before): (&Plan, &Pieces), (new, after): (&Plan, &Pieces), name: &str) -> Result<(), Hindrance> {
-    let counts = |plan: &Plan, pieces: &Pieces| pieces.axes.iter().map(|&(axis, _)| plan.axes[axis].lengths.len() as u64).collect::<Vec<_>>();
+    let counts =
+        |plan: &Plan, pieces: &Pieces| pieces.axes.iter().map(|&(axis, _)| plan.axes[axis].lengths.len() as u64).collect::<Vec<_>>();
     let (few, many) = (counts(old, before), counts(new, after));
-    let input = |plan: &Plan, number: Option<u32>| number.and_then(|number| plan.inputs.get(number as usize)).map(|input| (shown(&input.url), input.identity.clone()));
+    let input = |plan: &Plan, number: Option<u32>| {
+        number.and_then(|number| plan.inputs.get(number as usize)).map(|input| (shown(&input.url), input.identity.clone()))
+    };
     for (cell, &number) in before.inputs.iter().enumerate() {
         let at = crate::grid::ravel(&unravel(cell as u64, &few), &many) as usize;
-        let conversion = |pieces: &Pieces, cell: usize| pieces.conversions.get(pieces.converted.get(cell).map_or(0, |&number| usize::from(number))).cloned();
+        let conversion = |pieces: &Pieces, cell: usize| {
+            pieces.conversions.get(pieces.converted.get(cell).map_or(0, |&number| usize::from(number))).cloned()
+        };
         if input(old, number) != input(new, after.inputs.get(at).copied().flatten()) {
             let which = input(old, number).map_or("a missing file".to_owned(), |(url, _)| url);
             return Err(Hindrance::Rewritten(format!("`{name}` was published from {which}, which changed")));
@@ -123,13 +136,11 @@ fn whole_objects(objects: &ChunkGrid, published: &[u64], variable: &Variable) ->
     (0..published.len())
         .map(|axis| {
             let (before, after, object) = (published[axis], objects.shape[axis], objects.chunk[axis]);
-            match before == after || before.is_multiple_of(object) {
-                true => Ok(before.div_ceil(object)),
-                false => Err(Hindrance::Boundary(format!(
-                    "`{}` is published up to {before} along `{}`, inside a chunk of {object}",
-                    variable.name, variable.dimensions[axis]
-                ))),
+            if before == after || before.is_multiple_of(object) {
+                return Ok(before.div_ceil(object));
             }
+            let place = &variable.dimensions[axis];
+            Err(Hindrance::Boundary(format!("`{}` is published up to {before} along `{place}`, inside a chunk of {object}", variable.name)))
         })
         .collect()
 }

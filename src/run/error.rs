@@ -96,7 +96,9 @@ impl RunError {
                 lasting.unwrap_or_else(|| Class::Temporary.exit())
             }
             Self::Interrupted => super::INTERRUPTED,
-            Self::PlanFile(_) | Self::Target(TargetError::Unsupported { .. }) | Self::Work(WorkError::Target(TargetError::Unsupported { .. })) => 2,
+            Self::PlanFile(_)
+            | Self::Target(TargetError::Unsupported { .. })
+            | Self::Work(WorkError::Target(TargetError::Unsupported { .. })) => 2,
             error => error.code().map_or(1, Code::exit),
         }
     }

@@ -67,8 +67,12 @@ fn problem(plan: &Plan, receipts: &[Receipt], expectation: &Expectation) -> Opti
 
 /// Where to look first: the files of the first task that breaks the rule by itself.
 fn place(plan: &Plan, receipt: &Receipt, tasks: usize) -> String {
-    let urls: Vec<String> =
-        receipt.inputs.iter().filter_map(|read| plan.inputs.get(read.input as usize)).map(|input| format!("`{}`", input.url)).collect();
+    let urls: Vec<String> = receipt
+        .inputs
+        .iter()
+        .filter_map(|read| plan.inputs.get(read.input as usize))
+        .map(|input| format!("`{}`", crate::store::shown(&input.url)))
+        .collect();
     if urls.is_empty() {
         return String::new();
     }

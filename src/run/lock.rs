@@ -69,7 +69,10 @@ impl Lease {
 
     /// True if its holder ran on this machine and is gone.
     fn is_dead_neighbour(&self, ours: &Self) -> bool {
-        self.host == ours.host && !self.host.is_empty() && Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{}", self.process)).exists()
+        self.host == ours.host
+            && !self.host.is_empty()
+            && Path::new("/proc/self").exists()
+            && !Path::new(&format!("/proc/{}", self.process)).exists()
     }
 }
 

@@ -106,7 +106,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     report.planned(&plan, &identity);
     let store = store::target(&options.target, setting.access)?;
     let target = Arc::new(ZarrTarget::new(Arc::clone(&store), plan.format));
-    let published = match standing(state, &*target, &plan, &identity)? {
+    let published = match standing(state, &target, &plan, &identity)? {
         Standing::Complete => {
             let (uncounted, finished) = receipts(state, &plan, &identity)?;
             // A rule that is newer than the store may ask for what its tasks did not count: they are then done again.
@@ -117,7 +117,10 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
             }
             Vec::new()
         }
-        Standing::Unfinished => Vec::new(),
+        Standing::Unfinished => {
+            clear_leftovers(state, &*store, &target, &plan, &identity)?;
+            Vec::new()
+        }
         Standing::Continued(published) => published,
     };
     state.begin(&plan, &identity)?;
@@ -128,7 +131,8 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     report.worked(&finished);
     expect::check(&workshop.plan, &finished)?;
     let reader = ZarrReader::with_schema(store, workshop.plan.format, &workshop.plan.schema)?;
-    report.verification = timed(report, "verify", || verify::verify(&workshop, &reader, options.verify, &**setting.reporter))?;
+    report.verification =
+        timed(report, "verify", || verify::verify(&workshop, &reader, options.verify, &**setting.reporter, setting.stop))?;
     timed(report, "commit", || Ok(target.commit(&workshop.plan.schema)?))?;
     state.clear_scratch()?;
     state.save_committed(&Committed { id: workshop.plan.id.clone(), plan: identity }, &workshop.plan)
@@ -147,7 +151,8 @@ pub fn plan_with(recipe: &Recipe, options: &Options, setting: Setting<'_>, state
     let present = scan.present(recipe);
     let combined = combine(&present, &scan.scanned).map_err(RunError::Recipe)?;
     let scratch = state::scratch_url(&options.target)?;
-    let settings = Settings { memory: options.memory, threads: options.threads, default_codecs, baseline: BASELINE, scratch, costs: Costs::MEASURED };
+    let settings =
+        Settings { memory: options.memory, threads: options.threads, default_codecs, baseline: BASELINE, scratch, costs: Costs::MEASURED };
     build(&present, combined, scan.identities, &settings).map_err(RunError::Recipe)
 }
 
@@ -203,6 +208,19 @@ fn standing(state: &State, target: &ZarrTarget, plan: &Plan, identity: &str) -> 
     }
 }
 
+/// Takes away what counts no longer: receipts of objects that somebody deleted, and objects that an interrupted run of another plan left.
+fn clear_leftovers(state: &State, store: &dyn TargetStore, target: &ZarrTarget, plan: &Plan, identity: &str) -> Result<(), RunError> {
+    if target.state()? == TargetState::Empty {
+        // Tasks that wrote scratch only have lost nothing.
+        let lost = receipts(state, plan, identity)?.1.iter().any(|receipt| !receipt.chunks.is_empty());
+        let same = state.plan()?.is_some_and(|saved| saved.identity() == identity);
+        return if same && !lost { Ok(()) } else { state.forget() };
+    }
+    let saved = state.plan()?.filter(|saved| saved.identity() != identity);
+    let mut names = saved.iter().flat_map(|saved| &saved.schema.variables).map(|variable| variable.name.as_str());
+    Ok(names.try_for_each(|name| empty(store, name))?)
+}
+
 /// What an append may leave as it is.
 fn continued(state: &State, plan: &Plan) -> Result<Standing, RunError> {
     let place = state.target();
@@ -210,16 +228,26 @@ fn continued(state: &State, plan: &Plan) -> Result<Standing, RunError> {
         return Err(RunError::Conflict { message: format!("{place} has lost the plan it was made by; `--replace` it") });
     };
     append::published(&old, plan).map(Standing::Continued).map_err(|hindrance| match hindrance {
-        Hindrance::Rewritten(what) => RunError::Conflict { message: format!("{place} holds another state of `{}`: {what}; choose another target, or `--replace` it", plan.id) },
-        Hindrance::Boundary(what) => {
-            RunError::Conflict { message: format!("{place} cannot be continued in place: {what}; choose chunks that end where files end, another target, or `--replace`") }
-        }
+        Hindrance::Rewritten(what) => RunError::Conflict {
+            message: format!("{place} holds another state of `{}`: {what}; choose another target, or `--replace` it", plan.id),
+        },
+        Hindrance::Boundary(what) => RunError::Conflict {
+            message: format!(
+                "{place} cannot be continued in place: {what}; choose chunks that end where files end, another target, or `--replace`"
+            ),
+        },
         Hindrance::Encoding(what) => RunError::Unappendable { target: place.to_owned(), what },
     })
 }
 
 /// Runs every task without a receipt; gives all receipts.
-fn work(workshop: &Workshop, state: &State, options: &Options, setting: Setting<'_>, report: &mut Report) -> Result<Vec<Receipt>, RunError> {
+fn work(
+    workshop: &Workshop,
+    state: &State,
+    options: &Options,
+    setting: Setting<'_>,
+    report: &mut Report,
+) -> Result<Vec<Receipt>, RunError> {
     let (mut todo, mut finished) = receipts(state, &workshop.plan, &workshop.plan_id)?;
     redo_vanished(workshop, &mut todo, &mut finished)?;
     let bytes = |stage: usize, task: u64| workshop.plan.task(stage, task).map_or(0, |task| task.bytes);
@@ -235,7 +263,7 @@ fn work(workshop: &Workshop, state: &State, options: &Options, setting: Setting<
     for stage in 0..workshop.plan.stages.len() {
         let tasks = todo.iter().filter(|(of, _)| *of == stage).map(|(_, task)| *task).collect();
         let job = Job { workshop, stage, tasks, keep: &keep, reporter: &**setting.reporter, stop: setting.stop };
-        match execute(&job, resources(options)) {
+        match execute(&job, resources(options, &workshop.plan)) {
             Outcome::Done => {}
             Outcome::Stopped => return Err(RunError::Interrupted),
             Outcome::Failed(errors) => return Err(RunError::several(errors.into_iter().map(RunError::Work).collect())),
@@ -249,8 +277,11 @@ fn work(workshop: &Workshop, state: &State, options: &Options, setting: Setting<
     Ok(finished)
 }
 
+/// Stage, and number within it.
+type TaskNumber = (usize, u64);
+
 /// (tasks without a receipt, receipts) of a plan.
-fn receipts(state: &State, plan: &Plan, identity: &str) -> Result<(Vec<(usize, u64)>, Vec<Receipt>), RunError> {
+fn receipts(state: &State, plan: &Plan, identity: &str) -> Result<(Vec<TaskNumber>, Vec<Receipt>), RunError> {
     let (mut todo, mut finished) = (Vec::new(), Vec::new());
     for (stage, tasks) in plan.stages.iter().enumerate() {
         for task in 0..tasks.tasks() {
@@ -291,11 +322,16 @@ fn empty(store: &dyn TargetStore, prefix: &str) -> Result<(), StoreError> {
     }
 }
 
-/// What the options leave for buffers, measured when the work begins.
-fn resources(options: &Options) -> Resources {
+/// What the options leave for tasks, measured when the work begins: less what the threads hold while they decode and encode, and a
+/// fifth that the allocator may keep between buffers.
+fn resources(options: &Options, plan: &Plan) -> Resources {
     let used = resident_bytes().unwrap_or(64 << 20);
+    let object = (0..plan.schema.variables.len()).map(|variable| plan.object_bytes(variable)).max().unwrap_or(0);
+    let thread = object + object / 16 + (12 << 20);
+    let left = options.memory.saturating_sub(used + (16 << 20)).saturating_sub(thread * options.threads as u64);
     let far_target = options.target.contains("://") && !options.target.starts_with("file://") && !options.target.starts_with("memory://");
-    Resources { threads: options.threads, far_threads: FAR, budget: options.memory.saturating_sub(used + (16 << 20)), far_target }
+    let waiting = (left / 10).clamp(1 << 20, 48 << 20);
+    Resources { threads: options.threads, far_threads: FAR, budget: (left / 5 * 4).saturating_sub(2 * waiting), waiting, far_target }
 }
 
 /// Bytes of memory this process holds now (Linux).

@@ -11,11 +11,21 @@ use super::{Options, Replace, RunError, Setting, bake, empty};
 use crate::recipe::Recipe;
 use crate::store;
 
-pub(super) fn replace(how: Replace, recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State, report: &mut Report) -> Result<(), RunError> {
+pub(super) fn replace(
+    how: Replace,
+    recipe: &Recipe,
+    options: &Options,
+    setting: Setting<'_>,
+    state: &State,
+    report: &mut Report,
+) -> Result<(), RunError> {
     match (how, local_folder(&options.target)) {
         (Replace::Atomic, Some(target)) => exchange(&target, recipe, options, setting, state, report),
         (Replace::Atomic, None) => Err(RunError::Conflict {
-            message: format!("{}: this store cannot exchange two prefixes; choose another target, or `--replace=non-atomic` (readers see a broken store while the run lasts)", options.target),
+            message: format!(
+                "{}: this store cannot exchange two prefixes; choose another target, or `--replace=non-atomic` (readers see a broken store while the run lasts)",
+                options.target
+            ),
         }),
         (Replace::NonAtomic, _) => {
             state.forget()?;
@@ -30,9 +40,19 @@ pub(super) fn replace(how: Replace, recipe: &Recipe, options: &Options, setting:
     }
 }
 
-fn exchange(target: &Path, recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State, report: &mut Report) -> Result<(), RunError> {
+fn exchange(
+    target: &Path,
+    recipe: &Recipe,
+    options: &Options,
+    setting: Setting<'_>,
+    state: &State,
+    report: &mut Report,
+) -> Result<(), RunError> {
     let next = with_suffix(target, ".gristmill").join("next");
-    let cannot = |path: &Path| { let path = path.to_owned(); move |cause| RunError::Folder { path, cause } };
+    let cannot = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| RunError::Folder { path, cause }
+    };
     let beside = Options { target: next.display().to_string(), replace: None, ..options.clone() };
     let fresh = State::open(&beside.target, setting.access)?;
     bake(recipe, &beside, setting, &fresh, report)?;

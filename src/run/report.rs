@@ -92,7 +92,7 @@ impl Report {
 
     /// Notes the plan.
     pub fn planned(&mut self, plan: &Plan, identity: &str) {
-        self.plan = identity.to_owned();
+        identity.clone_into(&mut self.plan);
         self.tasks = plan.stages.iter().map(crate::plan::Stage::tasks).sum();
         self.value_bytes = plan.bytes();
         self.warnings.clone_from(&plan.warnings);
@@ -133,7 +133,7 @@ impl Report {
             Err(RunError::Interrupted) => ("interrupted", super::INTERRUPTED),
             Err(error) => ("failed", error.exit()),
         };
-        self.outcome = outcome.to_owned();
+        outcome.clone_into(&mut self.outcome);
         self.exit = exit;
         self.errors = result.as_ref().err().map(RunError::problems).unwrap_or_default();
     }

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::RunError;
 use super::state::{SEGMENT, State};
-use crate::array::{Array, Values};
-use crate::combine::{Scanned, Wanted, wanted};
+use crate::array::Array;
+use crate::combine::{Scanned, Wanted, digest, wanted};
 use crate::dataset::{Identity, Schema};
 use crate::event::{Event, Phase, Reporter};
 use crate::grid::Region;
+use crate::layout::Layout;
 use crate::pattern::{self, Input};
 use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::recipe::{MissingFile, Recipe};
@@ -65,13 +66,20 @@ pub struct Scanner<'a> {
 }
 
 impl Scan {
-    /// The recipe as if it listed only the files that exist.
+    /// The recipe with the files that exist first; those that do not are left out, or follow where their places are to be filled.
     #[must_use]
     pub fn present(&self, recipe: &Recipe) -> Recipe {
         if self.missing.is_empty() {
             return recipe.clone();
         }
-        let (axes, inputs) = pattern::without(&recipe.axes, &recipe.inputs, &self.missing, recipe.missing == MissingFile::Skip);
+        let skip = recipe.missing == MissingFile::Skip;
+        let (axes, mut inputs) = pattern::without(&recipe.axes, &recipe.inputs, &self.missing, skip);
+        if !skip {
+            // Listed after those that exist: their cells are holes to fill, not cells that the recipe excepts.
+            let missing = self.missing.iter().filter_map(|&number| recipe.inputs.get(number));
+            let first = inputs.len();
+            inputs.extend(missing.enumerate().map(|(place, input)| Input { number: first + place, ..input.clone() }));
+        }
         Recipe { axes, inputs, ..recipe.clone() }
     }
 }
@@ -92,12 +100,18 @@ impl Scanner<'_> {
         let guess = first.map(|record| wanted(self.recipe, &[(0, record.schema)]).pop().unwrap_or_default()).unwrap_or_default();
         let found = self.describe_all(&remembered, &guess)?;
         let missing = found.iter().enumerate().filter(|(_, record)| record.is_none()).map(|(number, _)| number).collect();
-        let mut records: Vec<(usize, Record)> = found.into_iter().enumerate().filter_map(|(number, record)| Some((number, record?))).collect();
+        let mut records: Vec<(usize, Record)> =
+            found.into_iter().enumerate().filter_map(|(number, record)| Some((number, record?))).collect();
         self.check_names(&records)?;
         self.complete(&mut records)?;
         self.reporter.report(Event::PhaseFinished { phase: Phase::Scan });
         let identities = records.iter().map(|(_, record)| record.identity.clone()).collect();
-        let scanned = records.into_iter().enumerate().map(|(input, (_, record))| Scanned { input, schema: record.schema, values: record.values, digests: record.digests });
+        let scanned = records.into_iter().enumerate().map(|(input, (_, record))| Scanned {
+            input,
+            schema: record.schema,
+            values: record.values,
+            digests: record.digests,
+        });
         Ok(Scan { scanned: scanned.collect(), identities, missing })
     }
 
@@ -175,7 +189,8 @@ impl Scanner<'_> {
         let source = source::open(&self.sources, &input.url)?;
         let mut whole = |name: &str| whole_variable(&*source, name).ok();
         let steps: Vec<Step> = self.recipe.steps.iter().map(|(step, _)| step.clone()).collect();
-        let transformed = transform::apply(&steps, source.schema(), &input.values, &mut whole).map_err(|error| self.impossible(input, &error))?;
+        let transformed =
+            transform::apply(&steps, source.schema(), &input.values, &mut whole).map_err(|error| self.impossible(input, &error))?;
         Ok(Opened { sources: &*self.sources, input, source, transformed })
     }
 
@@ -209,7 +224,8 @@ impl Scanner<'_> {
     }
 
     fn key(&self, input: &Input, identity: &Identity) -> String {
-        let described = serde_json::to_vec(&(&input.url, identity, &input.values, self.recipe.steps.iter().map(|(step, _)| step).collect::<Vec<_>>()));
+        let described =
+            serde_json::to_vec(&(&input.url, identity, &input.values, self.recipe.steps.iter().map(|(step, _)| step).collect::<Vec<_>>()));
         crate::receipt::checksum(&described.unwrap_or_default())
     }
 
@@ -220,9 +236,20 @@ impl Scanner<'_> {
         drop(schemas);
         let lacking = |record: &Record, wanted: &Wanted| Wanted {
             values: wanted.values.iter().filter(|name| !record.values.contains_key(*name)).cloned().collect(),
-            digests: wanted.digests.iter().filter(|name| !record.digests.contains_key(*name) && !record.values.contains_key(*name)).cloned().collect(),
+            digests: wanted
+                .digests
+                .iter()
+                .filter(|name| !record.digests.contains_key(*name) && !record.values.contains_key(*name))
+                .cloned()
+                .collect(),
         };
-        let todo: Vec<(usize, Wanted)> = records.iter().zip(&wanted).map(|((_, record), wanted)| lacking(record, wanted)).enumerate().filter(|(_, wanted)| *wanted != Wanted::default()).collect();
+        let todo: Vec<(usize, Wanted)> = records
+            .iter()
+            .zip(&wanted)
+            .map(|((_, record), wanted)| lacking(record, wanted))
+            .enumerate()
+            .filter(|(_, wanted)| *wanted != Wanted::default())
+            .collect();
         let read = self.parallel(&todo, &|(position, wanted)| {
             let (number, mut record) = records[*position].clone();
             self.open(&self.recipe.inputs[number])?.read(wanted, &mut record)?;
@@ -278,7 +305,7 @@ impl Opened<'_> {
                 let chars = whole_variable(&*self.source, source_name)?;
                 rule.apply(&chars).unwrap_or(chars)
             }
-            None if stored.dtype.is_text() => whole_variable(&*self.source, source_name)?,
+            None if stored.dtype.is_text() || matches!(stored.layout, Layout::Free { .. }) => whole_variable(&*self.source, source_name)?,
             None => read_stored(self.sources, &self.input.url, source_name, &stored, &Region::whole(&stored.shape))?,
         };
         Ok(view.apply(&array))
@@ -289,17 +316,4 @@ impl Opened<'_> {
 fn whole_variable(source: &dyn Source, name: &str) -> Result<Array, SourceError> {
     let shape = source.schema().variable(name).map(|variable| source.schema().shape(variable)).unwrap_or_default();
     source.read(name, &Region::whole(&shape))
-}
-
-fn digest(array: &Array) -> String {
-    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
-    hasher.update(format!("{} {:?}", array.dtype, array.shape).as_bytes());
-    match &array.values {
-        Values::Bytes(bytes) => hasher.update(bytes),
-        Values::Texts(texts) => texts.iter().for_each(|text| {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
-        }),
-    }
-    format!("{:032x}", hasher.digest128())
 }

@@ -1,10 +1,11 @@
 //! Reads the result back and compares it with the sources, through another reader.
 //!
-//! The store is decoded by zarrs, the sources by their library's own high-level read: neither shares code with the path that
-//! wrote. A deterministic sample (first, last, file boundaries up to a cap), or everything. Invariant: a value that differs, or
+//! The store is decoded by zarrs, the sources by netCDF-C (where built in) or their library's own high-level read: neither shares
+//! code with the path that wrote. A deterministic sample (first, last, file boundaries up to a cap), or everything. Invariant: a value that differs, or
 //! an object that is not there, is an error; "n of N" says how much was compared.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::RunError;
 use super::report::Verification;
@@ -42,9 +43,15 @@ struct Check {
 /// Compares the result of a finished, uncommitted plan with its sources.
 ///
 /// # Errors
-/// [`RunError::Verification`] naming variable, file and box of the first value that differs.
-pub fn verify(workshop: &Workshop, target: &ZarrReader, level: Level, reporter: &dyn Reporter) -> Result<Verification, RunError> {
-    let mut verification = Verification { reader: "netcdf-reader".to_owned(), ..Verification::default() };
+/// [`RunError::Verification`] naming variable, file and box of the first value that differs; [`RunError::Interrupted`].
+pub fn verify(
+    workshop: &Workshop,
+    target: &ZarrReader,
+    level: Level,
+    reporter: &dyn Reporter,
+    stop: &AtomicBool,
+) -> Result<Verification, RunError> {
+    let mut verification = Verification::default();
     let mut checks = Vec::new();
     for (variable, content) in workshop.plan.contents.iter().enumerate() {
         match content {
@@ -62,11 +69,15 @@ pub fn verify(workshop: &Workshop, target: &ZarrReader, level: Level, reporter: 
     }
     reporter.report(Event::PhaseStarted { phase: Phase::Verify, steps: checks.len() as u64, done: 0, bytes: 0 });
     for check in &checks {
+        if stop.load(Ordering::Relaxed) {
+            return Err(RunError::Interrupted);
+        }
         verification.values += compare(workshop, target, check, level)?;
         verification.compared += 1;
         reporter.report(Event::StepFinished { phase: Phase::Verify, bytes: 0 });
     }
     reporter.report(Event::PhaseFinished { phase: Phase::Verify });
+    verification.reader = workshop.readers();
     Ok(verification)
 }
 
@@ -81,7 +92,16 @@ fn chosen(variable: usize, pieces: &Pieces, level: Level) -> Vec<Check> {
         let input = pieces.inputs[number]? as usize;
         Some((number, input))
     };
-    (0..present.len()).filter(wanted).filter_map(check).map(|(number, input)| Check { variable, cell: number, input, conversion: pieces.converted.get(number).map_or(0, |&at| usize::from(at)) }).collect()
+    (0..present.len())
+        .filter(wanted)
+        .filter_map(check)
+        .map(|(number, input)| Check {
+            variable,
+            cell: number,
+            input,
+            conversion: pieces.converted.get(number).map_or(0, |&at| usize::from(at)),
+        })
+        .collect()
 }
 
 fn compare_known(workshop: &Workshop, target: &ZarrReader, variable: usize, array: &Array) -> Result<(), RunError> {
@@ -102,7 +122,8 @@ fn compare(workshop: &Workshop, target: &ZarrReader, check: &Check, level: Level
     let parts = if level == Level::Full { parts(&whole, 1 << 22) } else { ends(&whole) };
     let mut values = 0;
     for part in parts {
-        let expected = workshop.expected(check.input, &named.name, &part.relative_to(&whole.start), pieces.conversions.get(check.conversion))?;
+        let expected =
+            workshop.expected(check.input, &named.name, &part.relative_to(&whole.start), pieces.conversions.get(check.conversion))?;
         let stored = target.read(&named.name, &part)?;
         if !same(&stored, &expected) {
             return Err(differs(&named.name, &crate::store::shown(&plan.inputs[check.input].url), &part, &stored, &expected));
@@ -117,12 +138,14 @@ fn parts(whole: &Region, limit: u64) -> Vec<Region> {
     let Some(&length) = whole.shape.first() else { return vec![whole.clone()] };
     let row = crate::grid::elements(&whole.shape[1..]).max(1);
     let step = (limit / row).clamp(1, length.max(1));
-    (0..length.div_ceil(step)).map(|number| {
-        let mut part = whole.clone();
-        part.start[0] += number * step;
-        part.shape[0] = step.min(length - number * step);
-        part
-    }).collect()
+    (0..length.div_ceil(step))
+        .map(|number| {
+            let mut part = whole.clone();
+            part.start[0] += number * step;
+            part.shape[0] = step.min(length - number * step);
+            part
+        })
+        .collect()
 }
 
 /// The first and the last corner of a box, a few rows each.
@@ -143,7 +166,14 @@ fn ends(whole: &Region) -> Vec<Region> {
 
 /// Equal type, shape and bits; NaNs are equal to NaNs.
 fn same(one: &Array, other: &Array) -> bool {
-    one == other || (one.dtype == other.dtype && one.shape == other.shape && one.dtype.is_float() && one.scalars().zip(other.scalars()).all(|(one, other)| one.identical(other) || (one.as_f64().is_nan() && other.as_f64().is_nan())))
+    one == other
+        || (one.dtype == other.dtype
+            && one.shape == other.shape
+            && one.dtype.is_float()
+            && one
+                .scalars()
+                .zip(other.scalars())
+                .all(|(one, other)| one.identical(other) || (one.as_f64().is_nan() && other.as_f64().is_nan())))
 }
 
 fn differs(variable: &str, source: &str, region: &Region, stored: &Array, expected: &Array) -> RunError {
@@ -152,6 +182,11 @@ fn differs(variable: &str, source: &str, region: &Region, stored: &Array, expect
         _ => Some((stored.scalar(position)?.plain(), expected.scalar(position)?.plain())),
     };
     let example = (0..expected.elements() as usize).filter_map(pair).find(|(one, other)| one != other);
-    let example = example.map_or_else(|| format!("{} {:?} instead of {} {:?}", stored.dtype, stored.shape, expected.dtype, expected.shape), |(one, other)| format!("{one} instead of {other}"));
-    RunError::Verification { message: format!("`{variable}` in the box {:?} + {:?} differs from {source}: {example}", region.start, region.shape) }
+    let example = example.map_or_else(
+        || format!("{} {:?} instead of {} {:?}", stored.dtype, stored.shape, expected.dtype, expected.shape),
+        |(one, other)| format!("{one} instead of {other}"),
+    );
+    RunError::Verification {
+        message: format!("`{variable}` in the box {:?} + {:?} differs from {source}: {example}", region.start, region.shape),
+    }
 }

@@ -7,6 +7,8 @@ pub mod fetch;
 pub mod fill;
 mod hdf5;
 mod netcdf3;
+#[cfg(feature = "netcdf-c")]
+pub mod netcdf_c;
 mod sniff;
 mod window;
 
@@ -22,7 +24,8 @@ use crate::store::{SourceStore, shown};
 /// Opens the file at `url`: sniffs its format and reads its headers, nothing more.
 ///
 /// # Errors
-/// [`SourceError::Store`] if the file cannot be read, `Format` if it is not one of ours, `Corrupt` if it is damaged or truncated.
+/// [`SourceError::Store`] if the file cannot be read, `Format` if it is not one of ours, `Truncated` if its end is missing,
+/// `Corrupt` if it is damaged.
 pub fn open(store: &Arc<dyn SourceStore>, url: &str) -> Result<Box<dyn Source>, SourceError> {
     let size = store.head(url)?.size.ok_or_else(|| SourceError::Format {
         url: url.to_owned(),
@@ -31,10 +34,13 @@ pub fn open(store: &Arc<dyn SourceStore>, url: &str) -> Result<Box<dyn Source>, 
     })?;
     let format = sniff::sniff(store, url, size)?;
     let window = Arc::new(window::Window::new(Arc::clone(store), url, size));
-    Ok(match format {
-        Format::NetCdf3 => Box::new(netcdf3::open(window)?),
-        Format::Hdf5 => Box::new(hdf5::open(window)?),
-    })
+    let opened = match format {
+        Format::NetCdf3 => netcdf3::open(window).map(|opened| Box::new(opened) as Box<dyn Source>),
+        Format::Hdf5 => hdf5::open(window).map(|opened| Box::new(opened) as Box<dyn Source>),
+    };
+    #[cfg(feature = "netcdf-c")]
+    let opened = opened.or_else(|error| netcdf_c::instead(store, url, format, error));
+    opened
 }
 
 /// How a file is laid out, told by its first bytes.
@@ -61,7 +67,15 @@ pub enum SourceError {
         /// What it is instead, and what to do.
         message: String,
     },
-    /// The file is of a known format, but damaged or truncated.
+    /// The file is of a known format, but its end is missing.
+    #[error("{}: {message}", shown(url))]
+    Truncated {
+        /// The file.
+        url: String,
+        /// What is missing, and what to do.
+        message: String,
+    },
+    /// The file is of a known format, but damaged.
     #[error("{}: {message}", shown(url))]
     Corrupt {
         /// The file.
@@ -88,7 +102,7 @@ impl SourceError {
         match self {
             Self::Store(error) => error.code(),
             Self::Format { .. } => Code::SourceNotData,
-            Self::Corrupt { .. } => Code::SourceCorrupt,
+            Self::Corrupt { .. } | Self::Truncated { .. } => Code::SourceCorrupt,
             Self::Unsupported { .. } => Code::SourceUnsupported,
         }
     }

@@ -36,7 +36,7 @@ use view::View;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// See [`drop`].
+    /// See [`mod@drop`].
     Drop(drop::Drop),
     /// See [`keep`].
     Keep(keep::Keep),

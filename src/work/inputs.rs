@@ -70,7 +70,9 @@ impl Inputs {
         };
         std::thread::scope(|scope| {
             let openers: Vec<_> = (0..openers).map(|_| scope.spawn(open)).collect();
-            openers.into_iter().try_for_each(|opener| opener.join().unwrap_or_else(|_| Err(WorkError::Internal("a thread that opens files died".to_owned()))))
+            openers.into_iter().try_for_each(|opener| {
+                opener.join().unwrap_or_else(|_| Err(WorkError::Internal("a thread that opens files died".to_owned())))
+            })
         })
     }
 
@@ -150,7 +152,15 @@ fn describe(workshop: &Workshop, input: usize) -> Result<Described, WorkError> {
     for (variable, content) in workshop.plan.schema.variables.iter().zip(&workshop.plan.contents) {
         let (PlannedContent::Pieces(_), Some((source_name, view))) = (content, transformed.views.get(&variable.name)) else { continue };
         let stored = Arc::new(source.stored(source_name)?);
-        variables.insert(variable.name.clone(), DescribedVariable { source_name: source_name.clone(), view: view.clone(), stored, rule: transformed.texts.get(&variable.name).copied() });
+        variables.insert(
+            variable.name.clone(),
+            DescribedVariable {
+                source_name: source_name.clone(),
+                view: view.clone(),
+                stored,
+                rule: transformed.texts.get(&variable.name).copied(),
+            },
+        );
     }
     Ok(Described { url: planned.url.clone(), variables })
 }

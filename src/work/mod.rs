@@ -83,6 +83,7 @@ pub struct Workshop {
     scratch: Option<Arc<dyn TargetStore>>,
     /// [`Plan::counted`].
     counted: Vec<Option<Counting>>,
+    readers: expected::Readers,
 }
 
 /// A task whose inputs are open and whose reads are known.
@@ -129,7 +130,19 @@ impl Workshop {
     pub fn new(plan: Plan, sources: Arc<dyn SourceStore>, target: Arc<dyn Target>) -> Result<Self, WorkError> {
         let encoders = plan.schema.variables.iter().map(Encoder::new).collect::<Result<_, _>>()?;
         let counted = plan.counted();
-        Ok(Self { plan_id: plan.identity(), counted, plan, sources, target, inputs: Inputs::default(), encoders, published: Vec::new(), scratch: None })
+        let (inputs, readers) = (Inputs::default(), expected::Readers::default());
+        Ok(Self {
+            plan_id: plan.identity(),
+            counted,
+            plan,
+            sources,
+            target,
+            inputs,
+            encoders,
+            published: Vec::new(),
+            scratch: None,
+            readers,
+        })
     }
 
     /// Leaves objects as they are that an append does not touch: for each variable, how many along each dimension.

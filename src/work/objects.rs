@@ -45,7 +45,17 @@ enum State {
 impl Object {
     pub(super) fn new(variable: usize, index: Vec<u64>, region: Region, lengths: Shape, of: &Variable) -> Self {
         let fill = of.encoding.fill.clone().unwrap_or_else(|| default_fill(of.dtype));
-        Self { variable, index, region, lengths, dtype: of.dtype, fill, waiting: AtomicU32::new(0), state: Mutex::new(State::Empty), counted: OnceLock::new() }
+        Self {
+            variable,
+            index,
+            region,
+            lengths,
+            dtype: of.dtype,
+            fill,
+            waiting: AtomicU32::new(0),
+            state: Mutex::new(State::Empty),
+            counted: OnceLock::new(),
+        }
     }
 
     /// One more read will fill this object.
@@ -89,7 +99,8 @@ impl Object {
         let State::Filling(buffer) = &mut *state else { return Err(self.out_of_order()) };
         match (&values.values, buffer) {
             (Values::Bytes(bytes), Values::Bytes(buffer)) => {
-                copy_box(self.dtype.size(), &common.shape, (bytes, &source), (buffer, &target)).map_err(|error| WorkError::Internal(error.to_string()))
+                copy_box(self.dtype.size(), &common.shape, (bytes, &source), (buffer, &target))
+                    .map_err(|error| WorkError::Internal(error.to_string()))
             }
             (Values::Texts(texts), Values::Texts(buffer)) => copy_texts(&common.shape, (texts, &source), (buffer, &target)),
             _ => Err(self.out_of_order()),
@@ -182,6 +193,7 @@ fn default_fill(dtype: DataType) -> FillValue {
     FillValue::Number(crate::array::Scalar::nan(dtype).or(zero).unwrap_or(crate::array::Scalar::Int8(0)))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a pair of borrows")]
 fn copy_texts(shape: &[u64], source: (&[String], &Placed), target: (&mut [String], &Placed)) -> Result<(), WorkError> {
     let outside = || WorkError::Internal("a text outside its buffer".to_owned());
     for position in positions(&Region::whole(shape)) {

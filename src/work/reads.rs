@@ -93,7 +93,7 @@ impl Read {
         match (&self.from, &self.stored.layout) {
             (ReadFrom::Chunk(number), Layout::Chunked(table)) => {
                 let entry = table.entries[*number];
-                vec![entry.offset..entry.offset.saturating_add(u64::from(entry.length))]
+                std::iter::once(entry.offset..entry.offset.saturating_add(u64::from(entry.length))).collect()
             }
             (ReadFrom::Rows(ranges), _) => ranges.clone(),
             _ => Vec::new(),
@@ -121,7 +121,8 @@ impl Read {
 /// The cells of a variable that a slab touches, holes left out.
 pub(super) fn cells(axes: &[ConcatAxis], pieces: &Pieces, shape: &[u64], slab: &Region) -> Vec<Cell> {
     let counts: Vec<u64> = pieces.axes.iter().map(|&(axis, _)| axes[axis].lengths.len() as u64).collect();
-    let along: Vec<Vec<(u64, u64, u64)>> = pieces.axes.iter().map(|&(axis, dimension)| touched(&axes[axis].lengths, slab, dimension)).collect();
+    let along: Vec<Vec<(u64, u64, u64)>> =
+        pieces.axes.iter().map(|&(axis, dimension)| touched(&axes[axis].lengths, slab, dimension)).collect();
     let choices = Region::whole(&along.iter().map(|positions| positions.len() as u64).collect::<Vec<_>>());
     let cell = |choice: Vec<u64>| {
         let mut region = Region::whole(shape);
@@ -158,7 +159,8 @@ pub(super) fn list(found: &DescribedVariable, cell: &Cell, slab: &Region, into: 
     let within = common.relative_to(&cell.region.start);
     let needed = found.view.source_region(&within);
     let read = |(region, from): (Region, ReadFrom)| {
-        let shifted = |piece: transform::view::ViewPiece| PlacedPiece { region: piece.region.shifted_by(&cell.region.start), placed: piece.placed };
+        let shifted =
+            |piece: transform::view::ViewPiece| PlacedPiece { region: piece.region.shifted_by(&cell.region.start), placed: piece.placed };
         let pieces: Vec<PlacedPiece> = found.view.pieces(&region, &within).into_iter().map(shifted).collect();
         let touches = touched_objects(&pieces, into);
         let (stored, source_name) = (Arc::clone(&found.stored), found.source_name.clone());
@@ -171,7 +173,9 @@ pub(super) fn touched_objects(pieces: &[PlacedPiece], (grid, objects, first): (&
     let mut touched: Vec<u32> = Vec::new();
     for piece in pieces {
         let Some(indices) = grid.touching(&piece.region).intersect(objects) else { continue };
-        let number = |index: Vec<u64>| crate::grid::ravel(&Region::new(index, vec![1; objects.rank()]).relative_to(&objects.start).start, &objects.shape);
+        let number = |index: Vec<u64>| {
+            crate::grid::ravel(&Region::new(index, vec![1; objects.rank()]).relative_to(&objects.start).start, &objects.shape)
+        };
         touched.extend(positions(&indices).map(|index| (first as u64 + number(index)) as u32));
     }
     touched.sort_unstable();
@@ -234,7 +238,10 @@ fn rows(region: &Region, offset: u64, strides: &[u64], item: u64) -> Vec<Range<u
     let inner: u64 = (joined..region.rank()).map(|axis| region.start[axis].saturating_mul(strides[axis])).fold(0, u64::saturating_add);
     let mut rows: Vec<Range<u64>> = Vec::new();
     for position in positions(&outer) {
-        let start = position.iter().zip(strides).fold(offset.saturating_add(inner), |sum, (index, stride)| sum.saturating_add(index.saturating_mul(*stride)));
+        let start = position
+            .iter()
+            .zip(strides)
+            .fold(offset.saturating_add(inner), |sum, (index, stride)| sum.saturating_add(index.saturating_mul(*stride)));
         match rows.last_mut() {
             Some(last) if last.end == start => last.end = start.saturating_add(run),
             _ => rows.push(start..start.saturating_add(run)),
@@ -244,7 +251,13 @@ fn rows(region: &Region, offset: u64, strides: &[u64], item: u64) -> Vec<Range<u
 }
 
 /// The converted values of a read's box.
-pub(super) fn values(workshop: &Workshop, (number, described): (usize, &Described), read: &Read, parts: &[Bytes], scratch: &mut codec::Scratch) -> Result<Array, WorkError> {
+pub(super) fn values(
+    workshop: &Workshop,
+    (number, described): (usize, &Described),
+    read: &Read,
+    parts: &[Bytes],
+    scratch: &mut codec::Scratch,
+) -> Result<Array, WorkError> {
     let raw = match &read.from {
         ReadFrom::Source => from_source(workshop, (number, described), read)?,
         _ => from_bytes(described, read, parts, scratch)?,
@@ -262,14 +275,16 @@ fn from_bytes(described: &Described, read: &Read, parts: &[Bytes], scratch: &mut
     let bytes = match (&read.from, &stored.layout) {
         (ReadFrom::Chunk(number), Layout::Chunked(table)) => {
             let part = parts.first().map_or(&[][..], |part| part);
-            codec::decode(stored, table, &table.entries[*number], part, scratch).map_err(|error| corrupt(described, read, &error.to_string()))?;
+            codec::decode(stored, table, &table.entries[*number], part, scratch)
+                .map_err(|error| corrupt(described, read, &error.to_string()))?;
             scratch.take()
         }
         (ReadFrom::Nothing, _) => stored.fill.repeat(count),
         (ReadFrom::Header, Layout::Inline(bytes)) => native(bytes.clone(), stored),
         _ => native(parts.concat(), stored),
     };
-    Array::from_bytes(stored.dtype, read.region.shape.clone(), bytes).ok_or_else(|| corrupt(described, read, "its values do not have the announced size"))
+    Array::from_bytes(stored.dtype, read.region.shape.clone(), bytes)
+        .ok_or_else(|| corrupt(described, read, "its values do not have the announced size"))
 }
 
 fn native(mut bytes: Vec<u8>, stored: &Stored) -> Vec<u8> {
@@ -278,18 +293,27 @@ fn native(mut bytes: Vec<u8>, stored: &Stored) -> Vec<u8> {
 }
 
 fn corrupt(described: &Described, read: &Read, what: &str) -> WorkError {
-    let message = format!("variable `{}`, box {:?} + {:?}: {what}; fetch the file anew or ask its provider", read.source_name, read.region.start, read.region.shape);
+    let message = format!(
+        "variable `{}`, box {:?} + {:?}: {what}; fetch the file anew or ask its provider",
+        read.source_name, read.region.start, read.region.shape
+    );
     WorkError::Source(crate::source::SourceError::Corrupt { url: described.url.clone(), message })
 }
 
 /// Texts: read by the source itself, chars joined along their last dimension.
 fn from_source(workshop: &Workshop, (number, described): (usize, &Described), read: &Read) -> Result<Array, WorkError> {
     let source = inputs::open(workshop, number)?;
-    Ok(texts_of(&*source, described, &read.source_name, &read.region, read.rule)?)
+    texts_of(&*source, described, &read.source_name, &read.region, read.rule)
 }
 
 /// The texts of a box of a file's variable; `region` does not count the dimension that joining loses.
-pub(super) fn texts_of(source: &dyn Source, described: &Described, name: &str, region: &Region, rule: Option<TextRule>) -> Result<Array, WorkError> {
+pub(super) fn texts_of(
+    source: &dyn Source,
+    described: &Described,
+    name: &str,
+    region: &Region,
+    rule: Option<TextRule>,
+) -> Result<Array, WorkError> {
     let mut region = region.clone();
     if rule == Some(TextRule::Joined) {
         let shape = source.schema().variable(name).map(|variable| source.schema().shape(variable)).unwrap_or_default();

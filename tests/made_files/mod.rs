@@ -59,7 +59,8 @@ impl MadeFile {
     }
 
     fn classic(&self) -> Vec<u8> {
-        let data: Vec<Vec<u8>> = self.variables.values().map(|variable| padded(&variable.data())).collect();
+        let length = |variable: &MadeVariable| variable.dims.iter().map(|name| self.dimensions[name] as usize).product();
+        let data: Vec<Vec<u8>> = self.variables.values().map(|variable| padded(&variable.data(length(variable)))).collect();
         let header = self.header(0, &data);
         let header = self.header(header.len() as u64, &data);
         [header, data.concat()].concat()
@@ -84,7 +85,8 @@ impl MadeFile {
 }
 
 impl MadeVariable {
-    fn data(&self) -> Vec<u8> {
+    /// Its values; zeros where none are given.
+    fn data(&self, length: usize) -> Vec<u8> {
         let each = |&value: &f64| match self.r#type.as_str() {
             "byte" | "char" => vec![value as i8 as u8],
             "short" => (value as i16).to_be_bytes().to_vec(),
@@ -92,7 +94,7 @@ impl MadeVariable {
             "float" => (value as f32).to_be_bytes().to_vec(),
             _ => value.to_be_bytes().to_vec(),
         };
-        self.values.iter().flat_map(each).collect()
+        if self.values.is_empty() { vec![0.0; length].iter().flat_map(each).collect() } else { self.values.iter().flat_map(each).collect() }
     }
 }
 

@@ -115,8 +115,8 @@ def kill(binary, options, chance, scratch):
     kills = rounds = early = 0
     while kills < options.kills:
         process = start(binary, used, disturbed)
-        # Resumed runs have less and less to do: moments are drawn from what an undisturbed rest would need.
-        moment = chance.uniform(0.02, seconds * 0.6)
+        # Resumed runs have less and less to do: moments are drawn from what an undisturbed rest would need, at most a few seconds.
+        moment = chance.uniform(0.02, min(seconds, 12) * 0.6)
         try:
             error = process.communicate(timeout=moment)[1]
         except subprocess.TimeoutExpired:

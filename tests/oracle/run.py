@@ -3,10 +3,12 @@
 
     run.py BINARY [--only SUBSTRING]… [--keep] [--jobs N]
 
-Prints a table and `N passed, N failed`; exit 1 if one failed. `$SHARED` in cases is ../shared (GRISTMILL_SHARED moves it). The
+Each store is baked a second time, which must find nothing to do; stores of variants of one case must be equal. Prints a table
+(seconds of the bake + of the comparison) and `N passed, N failed`; exit 1 if one failed. `$SHARED` in cases is ../shared (GRISTMILL_SHARED moves it). The
 S3 server is GRISTMILL_TEST_S3 (its endpoint), else a moto server that this starts.
 """
 import argparse
+import collections
 import concurrent.futures
 import contextlib
 import glob
@@ -22,7 +24,9 @@ import time
 import traceback
 
 import boto3
+import fsspec
 import yaml
+import zarr
 
 import compare
 
@@ -73,30 +77,71 @@ def combination(case, chunking, format_name):
     return {**case["recipe"], "output": output}, checked
 
 
-def run_one(binary, name, recipe, checked, place, folder):
-    """Seconds and problems of one bake and comparison."""
+def bake(binary, folder, target, *options):
+    return subprocess.run([binary, "run", str(folder / "recipe.yaml"), "--target", target, *options],
+                          capture_output=True, text=True, timeout=300, cwd=folder, stdin=subprocess.DEVNULL)
+
+
+def listing(target):
+    """What would change if any object were written again."""
+    filesystem, root = fsspec.core.url_to_fs(target, **compare.storage_options(target))
+    filesystem.invalidate_cache()
+    return {key: (one.get("mtime") or one.get("LastModified"), one["size"]) for key, one in filesystem.find(root, detail=True).items()}
+
+
+def run_one(binary, recipe, checked, target, folder):
+    """Seconds of the bake and of the comparison, and the problems of both and of a second run, which has nothing to do."""
     folder.mkdir(parents=True)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
     (folder / "case.yaml").write_text(yaml.safe_dump(checked))
-    target = f"s3://{BUCKET}/{name}" if place == "s3" else str(folder / "out.zarr")
     started = time.monotonic()
-    baked = subprocess.run([binary, "run", str(folder / "recipe.yaml"), "--target", target, "--quiet"],
-                           capture_output=True, text=True, timeout=300, cwd=folder, stdin=subprocess.DEVNULL)
+    baked = bake(binary, folder, target, "--quiet")
     seconds = time.monotonic() - started
     if baked.returncode != 0:
-        return seconds, [f"gristmill: exit {baked.returncode}: {baked.stderr.strip()[:600]}"]
+        return seconds, 0.0, [f"gristmill: exit {baked.returncode}: {baked.stderr.strip()[:600]}"]
     if baked.stdout:
-        return seconds, [f"gristmill --quiet wrote to stdout: {baked.stdout[:200]}"]
-    return seconds, compare.compare(checked, target)
+        return seconds, 0.0, [f"gristmill --quiet wrote to stdout: {baked.stdout[:200]}"]
+    started = time.monotonic()
+    problems = compare.compare(checked, target)
+    compared = time.monotonic() - started
+    before = listing(target)
+    again = bake(binary, folder, target)
+    if again.returncode != 0 or "nothing to do" not in again.stdout:
+        problems.append(f"second run: exit {again.returncode}: {(again.stdout + again.stderr).strip()[:600]}")
+    if listing(target) != before:
+        problems.append("second run: it wrote to the complete store")
+    return seconds, compared, problems
 
 
 def work(job):
     """One row of the table; a run that breaks is a failed run, whatever broke."""
-    title, binary, name, recipe, checked, place, folder = job
+    title, *rest = job
     try:
-        return title, *run_one(binary, name, recipe, checked, place, folder)
+        return title, *run_one(*rest)
     except Exception:
-        return title, 0.0, traceback.format_exc().splitlines()[-3:]
+        return title, 0.0, 0.0, traceback.format_exc().splitlines()[-3:]
+
+
+def differing(stores):
+    """Variables whose raw values differ between stores that were made from equal sources."""
+    first, *others = [zarr.open_group(store, mode="r", **({"storage_options": options} if (options := compare.storage_options(store)) else {})) for store in stores]
+    for other in others:
+        names = sorted(set(first.array_keys()) | set(other.array_keys()))
+        for name in names:
+            if name not in first or name not in other or first[name].dtype != other[name].dtype or first[name][...].tobytes() != other[name][...].tobytes():
+                yield f"`{name}` differs between {first.store_path} and {other.store_path}"
+
+
+def foreign(binary, recipe, folder):
+    """Problems of a bake into a folder that holds something else, which must be refused and left alone."""
+    target = folder / "foreign"
+    target.mkdir(parents=True)
+    (target / "notes.txt").write_text("mine")
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    refused = bake(binary, folder, str(target))
+    problems = [] if refused.returncode == 6 else [f"exit {refused.returncode}, expected 6: {refused.stderr.strip()[:600]}"]
+    left = {path.name for path in target.iterdir()}
+    return problems + ([] if left == {"notes.txt"} else [f"it holds {sorted(left)} now"])
 
 
 @contextlib.contextmanager
@@ -133,7 +178,7 @@ def main():
     options = parser.parse_args()
     binary = str(pathlib.Path(options.binary).resolve())
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="gristmill-oracle-"))
-    jobs = []
+    jobs, twins = [], collections.defaultdict(list)
     for path in sorted((HERE / "cases").glob("*.yaml")):
         for case in load(path):
             for chunking in CHUNKINGS:
@@ -142,24 +187,39 @@ def main():
                         title = f"{case['name']} {chunking} {format_name} {place}"
                         if all(word in title for word in options.only):
                             recipe, checked = combination(case, chunking, format_name)
-                            number = f"{len(jobs):03d}"
-                            jobs.append((title, binary, f"{number}-{os.getpid()}", recipe, checked, place, scratch / number))
+                            folder = scratch / f"{len(jobs):03d}"
+                            target = f"s3://{BUCKET}/{folder.name}-{os.getpid()}" if place == "s3" else str(folder / "out.zarr")
+                            jobs.append((title, binary, recipe, checked, target, folder))
+                            twins[path.stem, chunking, format_name, place].append(target)
     if not jobs:
         raise SystemExit(f"no case matches {options.only}")
 
-    failed = []
+    failed = 0
+
+    def row(title, problems, seconds=""):
+        nonlocal failed
+        failed += bool(problems)
+        print(f"{'ok  ' if not problems else 'FAIL'} {seconds:16} {title}", flush=True)
+        for problem in problems[:12]:
+            print(f"        {problem}", flush=True)
+
+    started = time.monotonic()
     context = multiprocessing.get_context("spawn")
     with s3(), concurrent.futures.ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
-        for title, seconds, problems in pool.map(work, jobs):
-            print(f"{'ok  ' if not problems else 'FAIL'} {seconds:6.2f} s  {title}", flush=True)
-            for problem in problems[:12]:
-                print(f"        {problem}", flush=True)
-            failed += [title] if problems else []
+        for title, baked, compared, problems in pool.map(work, jobs):
+            row(title, problems, f"{baked:6.2f} + {compared:5.2f} s")
+        several = {key: stores for key, stores in twins.items() if len(stores) > 1}
+        for key, stores in several.items():
+            try:
+                row(f"{' '.join(key)}: {len(stores)} stores are equal", list(differing(stores)))
+            except Exception as error:
+                row(f"{' '.join(key)}: {len(stores)} stores are equal", [repr(error)])
+    row("a folder that holds something else is refused and left alone", foreign(binary, jobs[0][2], scratch / "foreign"))
     if options.keep:
         print(f"kept: {scratch}")
     else:
         shutil.rmtree(scratch)
-    print(f"{len(jobs) - len(failed)} passed, {len(failed)} failed")
+    print(f"{len(jobs) + len(several) + 1 - failed} passed, {failed} failed, {time.monotonic() - started:.0f} s")
     sys.exit(bool(failed))
 
 

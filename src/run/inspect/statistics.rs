@@ -49,7 +49,11 @@ pub fn statistics(store: &dyn SourceStore, url: &str, source: &dyn Source, varia
     let grid = blocks(&stored);
     for index in positions(&Region::whole(&grid.counts())) {
         let region = grid.region(&index);
-        sum.add(&fetch::read_stored(store, url, &variable.name, &stored, &region)?, &rules);
+        let values = match stored.layout {
+            Layout::Free { .. } => source.read(&variable.name, &region)?,
+            _ => fetch::read_stored(store, url, &variable.name, &stored, &region)?,
+        };
+        sum.add(&values, &rules);
     }
     Ok(Some(sum.finish(packing(variable).map_or((1.0, 0.0), |packing| (packing.scale, packing.offset)), elements(&stored.shape))))
 }

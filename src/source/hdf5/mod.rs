@@ -76,7 +76,7 @@ fn check_size(file: &Hdf5File, window: &Window) -> Result<(), SourceError> {
         return Ok(());
     }
     let message = format!("truncated: its header says {end} bytes but the file has {}; fetch it again", window.size());
-    Err(SourceError::Corrupt { url: window.url().to_owned(), message })
+    Err(SourceError::Truncated { url: window.url().to_owned(), message })
 }
 
 struct Reader<'a> {
@@ -285,6 +285,10 @@ pub(super) fn library_error(url: &str, error: Error) -> SourceError {
         Err(error) => error,
     };
     let message = error.to_string();
+    if ends_early(&error) {
+        let message = format!("truncated, or the HDF5 structure is damaged: {message}; fetch the file again");
+        return SourceError::Truncated { url: url.to_owned(), message };
+    }
     if message.contains("unsupported") {
         return SourceError::Format {
             url: url.to_owned(),
@@ -292,4 +296,13 @@ pub(super) fn library_error(url: &str, error: Error) -> SourceError {
         };
     }
     SourceError::Corrupt { url: url.to_owned(), message: format!("the HDF5 structure is damaged: {message}; fetch the file again") }
+}
+
+/// True if something lies behind the end of the file.
+fn ends_early(error: &Error) -> bool {
+    match error {
+        Error::UnexpectedEof { .. } | Error::OffsetOutOfBounds(_) => true,
+        Error::Context { source, .. } => ends_early(source),
+        _ => false,
+    }
 }

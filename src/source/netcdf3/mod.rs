@@ -37,11 +37,8 @@ pub(super) fn open(window: Arc<Window>) -> Result<NetCdf3, SourceError> {
     let damaged = |message: String| corrupt(format!("the NetCDF header is damaged: {message}; fetch the file again"));
     let placed = place(&header, window.size()).map_err(damaged)?;
     if placed.needed > window.size() {
-        return Err(corrupt(format!(
-            "truncated: its header describes {} bytes but the file has {}; fetch it again",
-            placed.needed,
-            window.size()
-        )));
+        let message = format!("truncated: its header describes {} bytes but the file has {}; fetch it again", placed.needed, window.size());
+        return Err(SourceError::Truncated { url: window.url().to_owned(), message });
     }
     let (schema, stored) = describe(header, &placed);
     Ok(NetCdf3 { window, schema, stored, library: OnceLock::new() })
@@ -57,7 +54,8 @@ fn read_header(window: &Window) -> Result<Header, SourceError> {
                 return Err(corrupt(format!("the NetCDF header is damaged: {message}; fetch the file again")));
             }
             Err(HeaderError::Short) if length == window.size() => {
-                return Err(corrupt(format!("truncated: the file ends at byte {length}, inside its header; fetch it again")));
+                let message = format!("truncated: the file ends at byte {length}, inside its header; fetch it again");
+                return Err(SourceError::Truncated { url: window.url().to_owned(), message });
             }
             Err(HeaderError::Short) if length >= LARGEST_HEADER => {
                 return Err(corrupt(format!("the NetCDF header is damaged: it does not end within {LARGEST_HEADER} bytes")));
