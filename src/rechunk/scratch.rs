@@ -25,8 +25,8 @@ pub struct Costs {
 impl Costs {
     /// On local disk and page cache, from the limit in `reference/performance.md` §2. W3 spends 0.31 + 3.54 + 0.48 + 0.92 s to
     /// read, inflate, unshuffle and gather 3.09 GB; W4 0.46 + 0.34 + 0.67 s on 2.50 GB of rows. Scratch is one more gather, and
-    /// write and read at the speed of W3's 1.65 GB out (0.79 s) and 1.57 GB in (0.31 s). A small file made, renamed, opened and
-    /// deleted takes about 0.1 ms on the same machine.
+    /// write and read at the speed of W3's 1.65 GB out (0.79 s) and 1.57 GB in (0.31 s). To make, rename, open and delete a
+    /// small file is taken as 0.1 ms, an estimate.
     pub const MEASURED: Self = Self { chunks: 1.7, rows: 0.6, scratch: 1.0, object: 100_000.0 };
 }
 
