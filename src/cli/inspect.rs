@@ -1,4 +1,4 @@
-//! `gristmill inspect URL`: shows what a source file holds.
+//! `gristmill inspect URL`: shows what a file or a Zarr store holds.
 
 use std::io;
 use std::sync::Arc;
@@ -7,15 +7,20 @@ use clap::Args;
 
 use super::progress::{Progress, Style};
 use super::{Terminal, exit};
-use crate::run::inspect::{self, Description};
+use crate::dataset::{Schema, Variable};
+use crate::run::inspect::{self, Description, Statistics};
 use crate::run::{RunError, with_causes};
 use crate::source::{self, Source, SourceError};
 use crate::store::{self, Access, SourceStore};
+use crate::target::zarr::ZarrReader;
 
-/// Shows what a source file holds.
+/// A description, and why the values of a variable could not be read.
+type Described = (Description, Option<SourceError>);
+
+/// Shows what a file or a Zarr store holds.
 #[derive(Debug, Clone, Args)]
 pub struct Inspect {
-    /// File to look at: a path, `file://`, `http://`, `https://` or `s3://`
+    /// File (a path, `file://`, `http://`, `https://` or `s3://`) or root of a Zarr store (a folder or `s3://`)
     pub url: String,
     /// Read all values: smallest, largest, mean and number of valid values of each variable
     #[arg(long)]
@@ -32,7 +37,7 @@ impl Inspect {
             }
         };
         let store = store::source(&access, Arc::new(Progress::new(Style::Quiet)));
-        match self.describe(&store) {
+        match self.describe(&store, &access) {
             Ok((description, failed)) => {
                 let json = || serde_json::to_string_pretty(&description).unwrap_or_default() + "\n";
                 let text = if terminal.global.json { json() } else { inspect::render(&self.url, &description) };
@@ -48,24 +53,43 @@ impl Inspect {
     }
 
     /// The description, and the error of the first variable whose values could not be read.
-    fn describe(&self, store: &Arc<dyn SourceStore>) -> Result<(Description, Option<SourceError>), SourceError> {
-        let source = source::open(store, &self.url)?;
-        let mut description = inspect::describe(source.as_ref());
-        let failed = if self.stats { add_statistics(&self.url, store.as_ref(), source.as_ref(), &mut description) } else { None };
-        Ok((description, failed))
-    }
-}
-
-fn add_statistics(url: &str, store: &dyn SourceStore, source: &dyn Source, description: &mut Description) -> Option<SourceError> {
-    let mut failed = None;
-    for (described, variable) in description.variables.iter_mut().zip(&source.schema().variables) {
-        match inspect::statistics(store, url, source, variable) {
-            Ok(found) => described.statistics = found,
-            Err(error) => {
-                described.unreadable = Some(error.to_string());
-                failed.get_or_insert(error);
-            }
+    fn describe(&self, store: &Arc<dyn SourceStore>, access: &Access) -> Result<Described, SourceError> {
+        if let Some(reader) = inspect::open_store(&self.url, access)? {
+            return Ok(self.describe_store(&reader));
+        }
+        match source::open(store, &self.url) {
+            Ok(source) => Ok(self.describe_file(store.as_ref(), source.as_ref())),
+            Err(error) => inspect::open_unnamed(&self.url, access, &error)?.map(|reader| self.describe_store(&reader)).ok_or(error),
         }
     }
-    failed
+
+    fn describe_file(&self, store: &dyn SourceStore, source: &dyn Source) -> Described {
+        let read = |variable: &Variable| inspect::statistics(store, &self.url, source, variable);
+        self.with_statistics(inspect::describe(source), source.schema(), read)
+    }
+
+    fn describe_store(&self, reader: &ZarrReader) -> Described {
+        let read = |variable: &Variable| inspect::store_statistics(&self.url, reader, variable);
+        self.with_statistics(inspect::describe_store(reader), reader.schema(), read)
+    }
+
+    fn with_statistics(
+        &self,
+        mut description: Description,
+        schema: &Schema,
+        read: impl Fn(&Variable) -> Result<Option<Statistics>, SourceError>,
+    ) -> Described {
+        let mut failed = None;
+        let variables = if self.stats { schema.variables.as_slice() } else { &[] };
+        for (described, variable) in description.variables.iter_mut().zip(variables) {
+            match read(variable) {
+                Ok(found) => described.statistics = found,
+                Err(error) => {
+                    described.unreadable = Some(error.to_string());
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        (description, failed)
+    }
 }

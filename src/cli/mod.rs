@@ -76,7 +76,7 @@ pub enum Command {
     Plan(plan::Plan),
     /// Bake a recipe into a Zarr store
     Run(run::Run),
-    /// Show what a source file holds
+    /// Show what a file or a Zarr store holds
     Inspect(inspect::Inspect),
     /// Print the JSON Schema of a recipe
     Schema,

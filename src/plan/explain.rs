@@ -67,7 +67,7 @@ pub struct VariableExplanation {
     pub chunks: Vec<u64>,
     /// Lengths of a shard.
     pub shards: Option<Vec<u64>>,
-    /// Bytes of values in one chunk.
+    /// Bytes of values in one chunk, as far as it lies in the array.
     pub chunk_bytes: u64,
     /// Number of objects.
     pub objects: u64,
@@ -127,6 +127,8 @@ impl Plan {
         let variable = &self.schema.variables[position];
         let shape = self.schema.shape(variable);
         let chunks = variable.encoding.chunks.clone().unwrap_or_else(|| shape.clone());
+        // Coordinates that grow have a chunk for all that may come, most of it empty.
+        let filled: u64 = chunks.iter().zip(&shape).map(|(&chunk, &length)| chunk.min(length)).product();
         let counts = ChunkGrid::new(shape.clone(), chunks.clone()).counts();
         let item = if variable.dtype.is_text() { 16 } else { variable.dtype.size() as u64 };
         let grid = self.stages.iter().flat_map(|stage| &stage.grids).find(|grid| grid.variables.contains(&position));
@@ -134,7 +136,7 @@ impl Plan {
             name: variable.name.clone(),
             dtype: variable.dtype.to_string(),
             dimensions: variable.dimensions.clone(),
-            chunk_bytes: crate::grid::elements(&chunks).saturating_mul(item),
+            chunk_bytes: filled.saturating_mul(item),
             objects: self.objects(position).chunks(),
             amplification: grid.map(|grid| grid.amplification as f64 / 1000.0),
             map_requests: counts.iter().skip(1).product(),
@@ -203,7 +205,7 @@ impl fmt::Display for ScratchExplanation {
 }
 
 fn write_table(formatter: &mut fmt::Formatter<'_>, variables: &[VariableExplanation]) -> fmt::Result {
-    let titles = ["variable", "type", "shape", "chunks", "chunk", "objects", "read", "one map", "one series"].map(str::to_owned);
+    let titles = ["variable", "type", "shape", "chunks", "chunk", "objects", "decoded", "one map", "one series"].map(str::to_owned);
     let rows: Vec<[String; 9]> = std::iter::once(titles).chain(variables.iter().map(row)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..9).map(width).collect();
@@ -220,16 +222,20 @@ fn write_table(formatter: &mut fmt::Formatter<'_>, variables: &[VariableExplanat
 fn row(variable: &VariableExplanation) -> [String; 9] {
     let lengths = |lengths: &[u64]| lengths.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
     let requests = |count: u64| format!("{count} GET{}", if count == 1 { "" } else { "s" });
+    // What one step and one point are, is told apart only by a second dimension.
+    let access = |count: u64| if variable.shape.len() < 2 { "-".to_owned() } else { requests(count) };
     let chunks = lengths(&variable.chunks);
+    let chunks = variable.shards.as_ref().map_or(chunks.clone(), |shards| format!("{chunks} in {}", lengths(shards)));
+    let scalar = variable.shape.is_empty();
     [
         variable.name.clone(),
         variable.dtype.clone(),
-        lengths(&variable.shape),
-        variable.shards.as_ref().map_or(chunks.clone(), |shards| format!("{chunks} in {}", lengths(shards))),
+        if scalar { "scalar".to_owned() } else { lengths(&variable.shape) },
+        if scalar { "scalar".to_owned() } else { chunks },
         ByteSize(variable.chunk_bytes).to_string(),
         variable.objects.to_string(),
         variable.amplification.map_or("-".to_owned(), |times| format!("{times:.1}×")),
-        requests(variable.map_requests),
-        requests(variable.series_requests),
+        access(variable.map_requests),
+        access(variable.series_requests),
     ]
 }

@@ -1,25 +1,38 @@
-//! What a file holds, for people: dimensions, variables, types, chunks, filters, packing, attributes and, on request, statistics.
+//! What a file or store holds, for people: dimensions, variables, types, chunks, filters, packing, attributes and, on request, statistics.
 //!
 //! Not for planning: nothing here decides anything. Invariant: statistics read each value once, a block at a time.
 
 mod render;
 mod statistics;
+mod store;
 
 pub use render::render;
 pub use statistics::{Statistics, statistics};
+pub use store::{describe_store, open_store, open_unnamed, store_statistics};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::array::{FillValue, Scalar};
-use crate::dataset::{Attribute, Attributes, Variable};
+use crate::dataset::{Attribute, Attributes, Schema, Variable};
+use crate::recipe::OutputFormat;
 use crate::source::{Format, Source};
 
-/// A described file.
+/// What is described.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Kind {
+    /// A file, by its layout.
+    File(Format),
+    /// A Zarr store, by its version.
+    Store(OutputFormat),
+}
+
+/// A described file or store.
 #[derive(Debug, Clone, Serialize)]
 pub struct Description {
     /// How it is laid out.
-    pub format: Format,
+    pub format: Kind,
     /// Dimensions, in the order of the file.
     pub dimensions: Vec<DescribedDimension>,
     /// Variables, in the order of the file.
@@ -58,7 +71,10 @@ pub struct DescribedVariable {
     /// Lengths of its chunks, if it has chunks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunks: Option<Vec<u64>>,
-    /// Its filters, first applied first.
+    /// Lengths of its shards, if it has shards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shards: Option<Vec<u64>>,
+    /// Its filters or codecs, first applied first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<String>,
     /// What an element is that was never written.
@@ -98,20 +114,23 @@ pub struct Refused {
 /// Describes an opened file, without reading values.
 #[must_use]
 pub fn describe(source: &dyn Source) -> Description {
-    let schema = source.schema();
+    describe_schema(Kind::File(source.format()), source.schema(), source.refused())
+}
+
+fn describe_schema(format: Kind, schema: &Schema, refused: &[(String, String)]) -> Description {
     let dimension = |found: &crate::dataset::Dimension| DescribedDimension {
         name: found.name.clone(),
         length: found.length,
         unlimited: found.unlimited,
     };
-    let refused = |(name, reason): &(String, String)| Refused { name: name.clone(), reason: reason.clone() };
+    let refusal = |(name, reason): &(String, String)| Refused { name: name.clone(), reason: reason.clone() };
     Description {
-        format: source.format(),
+        format,
         dimensions: schema.dimensions.iter().map(dimension).collect(),
         variables: schema.variables.iter().map(|variable| describe_variable(variable, schema.shape(variable))).collect(),
         attributes: plain_attributes(&schema.attributes),
         groups: schema.groups.iter().map(|(path, attributes)| (path.clone(), Value::Object(plain_attributes(attributes)))).collect(),
-        refused: source.refused().iter().map(refused).collect(),
+        refused: refused.iter().map(refusal).collect(),
     }
 }
 
@@ -121,7 +140,8 @@ fn describe_variable(variable: &Variable, shape: Vec<u64>) -> DescribedVariable 
         dtype: variable.dtype.name().to_owned(),
         dimensions: variable.dimensions.clone(),
         shape,
-        chunks: variable.encoding.chunks.clone(),
+        chunks: variable.encoding.chunks.clone().filter(|chunks| !chunks.is_empty()),
+        shards: variable.encoding.shards.clone(),
         filters: variable.encoding.filters.clone(),
         fill: variable.encoding.fill.as_ref().map(plain_fill),
         packing: packing(variable),

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::{DescribedVariable, Description};
+use super::{DescribedVariable, Description, Kind};
+use crate::recipe::OutputFormat;
+use crate::source::Format;
 
 /// The description of `url` as text.
 #[must_use]
@@ -19,8 +21,10 @@ pub fn render(url: &str, description: &Description) -> String {
 
 fn write(text: &mut String, url: &str, description: &Description) -> std::fmt::Result {
     let format = match description.format {
-        crate::source::Format::NetCdf3 => "NetCDF classic",
-        crate::source::Format::Hdf5 => "NetCDF-4 / HDF5",
+        Kind::File(Format::NetCdf3) => "NetCDF classic",
+        Kind::File(Format::Hdf5) => "NetCDF-4 / HDF5",
+        Kind::Store(OutputFormat::Zarr3) => "Zarr 3",
+        Kind::Store(OutputFormat::Zarr2) => "Zarr 2",
     };
     writeln!(text, "{} ({format})", clean(url))?;
     if !description.dimensions.is_empty() {
@@ -58,6 +62,7 @@ fn write_variable(text: &mut String, variable: &DescribedVariable) -> std::fmt::
     writeln!(text, "    {} {}{axes}", variable.dtype, clean(&variable.name))?;
     let mut storage = Vec::new();
     storage.extend(variable.chunks.as_ref().map(|chunks| format!("chunks {}", joined(chunks))));
+    storage.extend(variable.shards.as_ref().map(|shards| format!("in shards {}", joined(shards))));
     storage.extend((!variable.filters.is_empty()).then(|| variable.filters.join(", ")));
     storage.extend(variable.fill.as_ref().map(|fill| format!("fill {fill}")));
     if !storage.is_empty() {

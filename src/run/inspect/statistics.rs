@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::packing;
 use crate::array::{Array, DataType, Scalar};
 use crate::dataset::{Attribute, Variable};
-use crate::grid::{ChunkGrid, Region, elements, positions};
-use crate::layout::{Layout, Stored};
+use crate::grid::{ChunkGrid, Region, Shape, elements, positions};
+use crate::layout::Layout;
 use crate::source::{Source, SourceError, fetch, fill};
 use crate::store::SourceStore;
 
@@ -44,32 +44,57 @@ pub fn statistics(store: &dyn SourceStore, url: &str, source: &dyn Source, varia
         return Ok(None);
     }
     let stored = source.stored(&variable.name)?;
-    let rules = Rules::of(variable);
-    let mut sum = Sum::default();
-    let grid = blocks(&stored);
-    for index in positions(&Region::whole(&grid.counts())) {
-        let region = grid.region(&index);
-        let values = match stored.layout {
-            Layout::Free { .. } => source.read(&variable.name, &region)?,
-            _ => fetch::read_stored(store, url, &variable.name, &stored, &region)?,
-        };
-        sum.add(&values, &rules);
-    }
-    Ok(Some(sum.finish(packing(variable).map_or((1.0, 0.0), |packing| (packing.scale, packing.offset)), elements(&stored.shape))))
-}
-
-/// Blocks of about [`BLOCK`] elements that are whole numbers of chunks.
-fn blocks(stored: &Stored) -> ChunkGrid {
-    let mut block = match &stored.layout {
+    let chunk = match &stored.layout {
         Layout::Chunked(table) => table.grid.chunk.clone(),
         _ => vec![1; stored.shape.len()],
     };
-    for axis in (0..block.len()).rev() {
-        let room = (BLOCK / elements(&block).max(1)).max(1);
-        let whole = stored.shape[axis].div_ceil(block[axis].max(1)).max(1);
-        block[axis] = block[axis].saturating_mul(room.min(whole));
+    sum_up(variable, &missing_in_file(variable), &Blocks::new(stored.shape.clone(), &chunk), |region| match stored.layout {
+        Layout::Free { .. } => source.read(&variable.name, region),
+        _ => fetch::read_stored(store, url, &variable.name, &stored, region),
+    })
+}
+
+/// What `_FillValue`, or else the type's default, says of a file.
+fn missing_in_file(variable: &Variable) -> Vec<Scalar> {
+    match variable.attributes.get("_FillValue") {
+        Some(Attribute::Numbers(numbers)) => numbers.clone(),
+        Some(_) => Vec::new(),
+        None if seen_type(variable) != variable.dtype => Vec::new(),
+        None => Scalar::from_bytes(variable.dtype, &fill::netcdf_default(variable.dtype)).into_iter().collect(),
     }
-    ChunkGrid::new(stored.shape.clone(), block)
+}
+
+/// Sums up the values of all blocks, as `read` gives them, without `missing`; `None` for texts.
+pub(super) fn sum_up<E>(
+    variable: &Variable,
+    missing: &[Scalar],
+    blocks: &Blocks,
+    mut read: impl FnMut(&Region) -> Result<Array, E>,
+) -> Result<Option<Statistics>, E> {
+    if variable.dtype.is_text() {
+        return Ok(None);
+    }
+    let (rules, mut sum) = (Rules::of(variable, missing), Sum::default());
+    for index in positions(&Region::whole(&blocks.0.counts())) {
+        sum.add(&read(&blocks.0.region(&index))?, &rules);
+    }
+    let scaling = packing(variable).map_or((1.0, 0.0), |packing| (packing.scale, packing.offset));
+    Ok(Some(sum.finish(scaling, elements(&blocks.0.shape))))
+}
+
+/// Boxes of about [`BLOCK`] elements that are whole numbers of chunks.
+pub(super) struct Blocks(ChunkGrid);
+
+impl Blocks {
+    pub(super) fn new(shape: Shape, chunk: &[u64]) -> Self {
+        let mut block: Shape = chunk.iter().zip(&shape).map(|(&chunk, &length)| chunk.min(length).max(1)).collect();
+        for axis in (0..block.len()).rev() {
+            let room = (BLOCK / elements(&block).max(1)).max(1);
+            let whole = shape[axis].div_ceil(block[axis]).max(1);
+            block[axis] = block[axis].saturating_mul(room.min(whole));
+        }
+        Self(ChunkGrid::new(shape, block))
+    }
 }
 
 /// Which raw values count.
@@ -82,17 +107,14 @@ struct Rules {
 }
 
 impl Rules {
-    fn of(variable: &Variable) -> Self {
+    fn of(variable: &Variable, also: &[Scalar]) -> Self {
         let dtype = seen_type(variable);
         let numbers = |name: &str| match variable.attributes.get(name) {
             Some(Attribute::Numbers(numbers)) => numbers.iter().filter_map(|&number| fitting(number, variable.dtype, dtype)).collect(),
             _ => Vec::new(),
         };
         let mut missing: Vec<Scalar> = numbers("missing_value");
-        missing.extend(numbers("_FillValue"));
-        if variable.attributes.get("_FillValue").is_none() {
-            missing.extend(Scalar::from_bytes(variable.dtype, &fill::netcdf_default(variable.dtype)));
-        }
+        missing.extend(also.iter().filter_map(|&number| fitting(number, variable.dtype, dtype)));
         let range = numbers("valid_range");
         let limit = |name: &str, at: usize| match range.len() {
             2 => range.get(at).copied(),

@@ -90,6 +90,15 @@ fn float_json(value: f64) -> Value {
     }
 }
 
+/// The number that an attribute `_FillValue` of v3 says: floats as [`fill_attribute`] writes them, or plain.
+pub(super) fn missing_from_json(dtype: DataType, value: &Value) -> Option<Scalar> {
+    let encoded = value.as_str().filter(|_| dtype.is_float()).and_then(|text| STANDARD.decode(text).ok());
+    match encoded.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()) {
+        Some(bytes) => cast(Scalar::Float64(f64::from_le_bytes(bytes)), dtype),
+        None => number_from_json(dtype, value),
+    }
+}
+
 /// A number of type `dtype` from its JSON; `None` if it is not one.
 pub(super) fn number_from_json(dtype: DataType, value: &Value) -> Option<Scalar> {
     let number = match value {

@@ -11,8 +11,8 @@ use zarrs::storage::byte_range::ByteRangeIterator;
 use zarrs::storage::{MaybeBytes, MaybeBytesIterator, ReadableStorageTraits, StorageError, StoreKey};
 
 use super::parse::Nodes;
-use super::{decode, metadata, metadata2, metadata3};
-use crate::array::{Array, DataType, Values};
+use super::{decode, fill, metadata, metadata2, metadata3};
+use crate::array::{Array, DataType, Scalar, Values};
 use crate::dataset::Schema;
 use crate::grid::Region;
 use crate::recipe::OutputFormat;
@@ -85,6 +85,17 @@ impl ZarrReader {
     #[must_use]
     pub fn format(&self) -> OutputFormat {
         self.format
+    }
+
+    /// The raw value that xarray takes as missing: v3's attribute `_FillValue`, v2's `fill_value`. What an absent chunk of a v3
+    /// array holds is data unless that attribute says otherwise.
+    #[must_use]
+    pub fn missing(&self, variable: &str) -> Option<Scalar> {
+        let stored = self.nodes.arrays.iter().find(|array| array.path == variable)?;
+        match self.format {
+            OutputFormat::Zarr3 => fill::missing_from_json(stored.dtype, &stored.document["attributes"]["_FillValue"]),
+            OutputFormat::Zarr2 => fill::number_from_json(stored.dtype, &stored.document["fill_value"]),
+        }
     }
 
     /// Raw values of a box: nothing unpacked, nothing masked.
