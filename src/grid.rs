@@ -164,6 +164,15 @@ impl ChunkGrid {
         Region { start, shape }
     }
 
+    /// The box of elements that a box of chunk indices covers, clipped to the array.
+    #[must_use]
+    pub fn covered(&self, chunks: &Region) -> Region {
+        let start: Vec<u64> = chunks.start.iter().zip(&self.chunk).map(|(index, chunk)| index * chunk).collect();
+        let end = |axis: usize| chunks.end(axis).saturating_mul(self.chunk[axis]).min(self.shape[axis]);
+        let shape = (0..chunks.rank()).map(|axis| end(axis).saturating_sub(start[axis])).collect();
+        Region { start, shape }
+    }
+
     /// Index (one number per dimension) of the `number`-th chunk in row-major order.
     #[must_use]
     pub fn index(&self, number: u64) -> Vec<u64> {

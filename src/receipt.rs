@@ -49,8 +49,11 @@ pub struct Receipt {
     pub stage: u32,
     /// Number of the task within the stage.
     pub task: u64,
-    /// Every object the task owns, in key order.
+    /// Every object of the target the task owns, in key order.
     pub chunks: Vec<ChunkRef>,
+    /// Every scratch object the task owns, in key order: no part of the target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scratch: Vec<ChunkRef>,
     /// What was read, input by input, ascending.
     pub inputs: Vec<InputRead>,
     /// Bytes of values before encoding.

@@ -225,7 +225,7 @@ impl Floor<'_> {
         board.encodes.extend(empty.map(|(object, _)| (Arc::clone(&prepared), object)));
         let mut batch: (u64, Vec<usize>) = (0, Vec::new());
         for (number, read) in prepared.reads.iter().enumerate() {
-            if self.is_near(&prepared, number) {
+            if self.job.workshop.is_near(&prepared, number) {
                 board.places.push_back((Arc::clone(&prepared), number, None));
                 continue;
             }
@@ -241,11 +241,6 @@ impl Floor<'_> {
             board.fetches.push_back((Arc::clone(&prepared), batch.1));
         }
         Ok(())
-    }
-
-    fn is_near(&self, prepared: &Prepared, read: usize) -> bool {
-        let read = &prepared.reads[read];
-        read.stored_bytes() == 0 || self.job.workshop.sources.is_local(self.job.workshop.url(prepared, read))
     }
 
     fn write(&self, prepared: &Prepared, object: usize, bytes: Bytes) -> Result<(), WorkError> {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Plan, PlannedContent, PlannedInput, Stage, TaskGrid, VERSION, object_shape};
+use super::stages::stages;
+use super::{Plan, PlannedContent, PlannedInput, VERSION, object_shape};
 use crate::array::DataType;
-use crate::combine::{Combined, Content, Pieces};
+use crate::combine::{Combined, Content};
 use crate::dataset::{Attribute, Codec, Identity, Schema, Variable};
 use crate::grid::{ChunkGrid, Shape, elements};
-use crate::rechunk::{SlabProblem, automatic_chunks};
+use crate::rechunk::{Costs, automatic_chunks};
 use crate::recipe::diagnostic::{Code, Diagnostic, Severity, Span};
 use crate::recipe::{Chunks, OutputFormat, Recipe};
 use crate::size::ByteSize;
@@ -32,19 +33,16 @@ pub struct Settings {
     pub threads: usize,
     /// Codecs of variables for which the recipe names none.
     pub default_codecs: fn(DataType) -> Vec<Codec>,
+    /// Bytes of memory that are no buffers: [`BASELINE`].
+    pub baseline: u64,
+    /// Where scratch objects may lie.
+    pub scratch: String,
+    /// What moving values costs: [`Costs::MEASURED`].
+    pub costs: Costs,
 }
 
 /// Memory that is not buffers: the program, its tables, the headers of open files.
-const BASELINE: u64 = 72 << 20;
-
-impl Settings {
-    /// Bytes left for values once the program and its threads' own buffers are subtracted.
-    fn buffers(&self, largest_source: u64, largest_object: u64) -> u64 {
-        // Per thread: a stored and a decoded source chunk, a converted copy, and one encoded object.
-        let thread = largest_source.saturating_mul(3) + largest_object + (largest_object >> 4);
-        self.memory.saturating_sub(BASELINE).saturating_sub(thread.saturating_mul(self.threads as u64))
-    }
-}
+pub const BASELINE: u64 = 72 << 20;
 
 /// Decides chunks, codecs and slabs.
 ///
@@ -73,6 +71,7 @@ pub fn build(recipe: &Recipe, combined: Combined, identities: Vec<Identity>, set
         inputs: inputs.collect(),
         steps: recipe.steps.iter().map(|(step, _)| step.clone()).collect(),
         stages: Vec::new(),
+        scratch: None,
         memory: settings.memory,
         schema,
         axes,
@@ -82,10 +81,11 @@ pub fn build(recipe: &Recipe, combined: Combined, identities: Vec<Identity>, set
     };
     problems.extend(plan.broken_expectations());
     if problems.is_empty() {
-        match stage(&plan, &source_chunks, settings, recipe) {
-            Ok(stage) => plan.stages.push(stage),
+        match stages(&plan, &source_chunks, settings, recipe) {
+            Ok(stages) => plan.stages = stages,
             Err(problem) => problems.push(problem),
         }
+        plan.scratch = (plan.stages.len() > 1).then(|| settings.scratch.clone());
     }
     warnings.extend(plan.advice());
     plan.warnings = warnings;
@@ -103,12 +103,12 @@ fn planned(content: Content) -> PlannedContent {
     }
 }
 
-fn problem(code: Code, message: String, label: Option<(Span, String)>, help: String) -> Diagnostic {
+pub(super) fn problem(code: Code, message: String, label: Option<(Span, String)>, help: String) -> Diagnostic {
     Diagnostic { code, severity: Severity::Error, message, label, help: Some(help) }
 }
 
 /// The line that chose a variable's chunks: its own, else that of all; none if the tool chose them.
-fn blamed(recipe: &Recipe, variable: &Variable, label: &str) -> Option<(Span, String)> {
+pub(super) fn blamed(recipe: &Recipe, variable: &Variable, label: &str) -> Option<(Span, String)> {
     let own = recipe.output.encoding.get(&variable.name).filter(|(choice, _)| choice.chunks.is_some()).map(|(_, span)| *span);
     let span = own.or(Some(recipe.output.chunks_span).filter(|span| span.length > 0))?;
     Some((span, label.to_owned()))
@@ -270,85 +270,6 @@ fn describe(recipe: &Recipe, schema: &mut Schema) {
     set("citation", about.citation.as_deref().unwrap_or_default());
     set("keywords", &about.keywords.join(", "));
     set("gristmill_id", &recipe.id);
-}
-
-/// Variables that are read together: same dimensions, same objects, same inputs.
-fn groups<'a>(plan: &'a Plan) -> Vec<(Vec<usize>, &'a Pieces)> {
-    let mut groups: Vec<(Vec<usize>, &'a Pieces)> = Vec::new();
-    for (position, content) in plan.contents.iter().enumerate() {
-        let PlannedContent::Pieces(pieces) = content else { continue };
-        let variable = &plan.schema.variables[position];
-        let alike = |other: &usize| {
-            let other = &plan.schema.variables[*other];
-            other.dimensions == variable.dimensions
-                && plan.objects(position).chunk == object_shape(other, &plan.schema.shape(other))
-                && !other.dtype.is_text()
-        };
-        let found =
-            groups.iter_mut().find(|(members, shared)| alike(&members[0]) && shared.axes == pieces.axes && shared.inputs == pieces.inputs);
-        match found {
-            Some((members, _)) if !variable.dtype.is_text() => members.push(position),
-            _ => groups.push((vec![position], pieces)),
-        }
-    }
-    groups
-}
-
-fn stage(plan: &Plan, source_chunks: &BTreeMap<String, Shape>, settings: &Settings, recipe: &Recipe) -> Result<Stage, Diagnostic> {
-    let known = |content: &PlannedContent| matches!(content, PlannedContent::Known(_));
-    let known = plan.contents.iter().enumerate().filter(|(_, content)| known(content)).map(|(position, _)| position).collect();
-    let largest_object = (0..plan.contents.len()).map(|position| plan.object_bytes(position)).max().unwrap_or(0);
-    let problems: Vec<_> =
-        groups(plan).into_iter().map(|(members, pieces)| (slab_problem(plan, members[0], pieces, source_chunks), members)).collect();
-    let largest_source = problems.iter().map(|(problem, _)| elements(&problem.source).saturating_mul(8).min(64 << 20)).max().unwrap_or(0);
-    let buffers = settings.buffers(largest_source, largest_object);
-    if buffers < largest_object {
-        return Err(memory_too_small(plan, largest_object, largest_source, settings, recipe));
-    }
-    let mut grids = Vec::new();
-    for (mut slab_problem, members) in problems {
-        slab_problem.limit = buffers - buffers / 8;
-        let slab = slab_problem.solve();
-        let together = ((buffers / 3) / slab.bytes.max(1)).clamp(1, members.len() as u64) as usize;
-        for variables in members.chunks(members.len().div_ceil(members.len().div_ceil(together))) {
-            let slabs = ChunkGrid::new(plan.objects(variables[0]).counts(), slab.objects.clone());
-            grids.push(TaskGrid { variables: variables.to_vec(), slabs, amplification: (slab.amplification * 1000.0).round() as u64 });
-        }
-    }
-    Ok(Stage { known, grids })
-}
-
-fn memory_too_small(plan: &Plan, object: u64, source: u64, settings: &Settings, recipe: &Recipe) -> Diagnostic {
-    let needed = BASELINE + object + (source * 3 + object + (object >> 4)) * settings.threads as u64;
-    let worst = (0..plan.contents.len()).max_by_key(|&position| plan.object_bytes(position));
-    let name = worst.map_or("", |position| plan.schema.variables[position].name.as_str());
-    problem(
-        Code::MemoryTooSmall,
-        format!(
-            "one object of `{name}` holds {}; with {} threads that cannot be done within {}",
-            ByteSize(object),
-            settings.threads,
-            ByteSize(settings.memory)
-        ),
-        worst.and_then(|worst| blamed(recipe, &plan.schema.variables[worst], "these chunks are too large for the memory")),
-        format!("give `--memory {}` or fewer `--threads`, or make the chunks smaller", ByteSize(needed.next_multiple_of(1 << 20))),
-    )
-}
-
-fn slab_problem(plan: &Plan, position: usize, pieces: &Pieces, source_chunks: &BTreeMap<String, Shape>) -> SlabProblem {
-    let variable = &plan.schema.variables[position];
-    let objects = plan.objects(position);
-    let mut source = source_chunks
-        .get(&variable.name)
-        .filter(|chunk| chunk.len() == objects.shape.len())
-        .cloned()
-        .unwrap_or_else(|| objects.shape.clone());
-    for &(axis, dimension) in &pieces.axes {
-        let longest = plan.axes[axis].lengths.iter().copied().max().unwrap_or(1).max(1);
-        source[dimension] = source[dimension].min(longest);
-    }
-    let item = if variable.dtype.is_text() { 16 } else { variable.dtype.size() as u64 };
-    SlabProblem { shape: objects.shape.clone(), object: objects.chunk, source, item, limit: 0 }
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub struct Explanation {
     pub stages: usize,
     /// Number of tasks.
     pub tasks: u64,
+    /// What lies in scratch between the stages, if there are two.
+    pub scratch: Option<ScratchExplanation>,
     /// Bytes of values that the largest task holds.
     pub largest_task_bytes: u64,
     /// Bytes of memory the run may use in all.
@@ -35,6 +37,19 @@ pub struct Explanation {
     pub variables: Vec<VariableExplanation>,
     /// What a person should know.
     pub warnings: Vec<String>,
+}
+
+/// Scratch objects in numbers.
+#[derive(Debug, Clone, Serialize)]
+pub struct ScratchExplanation {
+    /// Where they lie while the run lasts.
+    pub url: String,
+    /// Bytes of all.
+    pub bytes: u64,
+    /// Number of all.
+    pub objects: u64,
+    /// Why: variables that pass through scratch, and how often one stage would decode their average source element.
+    pub instead_of: Vec<(String, f64)>,
 }
 
 /// A variable in numbers.
@@ -77,6 +92,7 @@ impl Plan {
             objects: self.object_count(),
             stages: self.stages.len(),
             tasks,
+            scratch: self.explain_scratch(),
             largest_task_bytes: self.largest_task(),
             memory: self.memory,
             dimensions: self.schema.dimensions.iter().map(|dimension| (dimension.name.clone(), dimension.length)).collect(),
@@ -85,10 +101,24 @@ impl Plan {
         }
     }
 
+    fn explain_scratch(&self) -> Option<ScratchExplanation> {
+        let mut explained = ScratchExplanation { url: self.scratch.clone()?, bytes: 0, objects: 0, instead_of: Vec::new() };
+        for grid in self.stages.iter().flat_map(|stage| &stage.grids) {
+            let super::Passage::ToScratch(lengths) = &grid.passage else { continue };
+            for &position in &grid.variables {
+                let variable = &self.schema.variables[position];
+                explained.bytes += self.schema.bytes(variable);
+                explained.objects += ChunkGrid::new(self.schema.shape(variable), lengths.clone()).chunks();
+                explained.instead_of.push((variable.name.clone(), grid.avoided.unwrap_or(1000) as f64 / 1000.0));
+            }
+        }
+        Some(explained)
+    }
+
     fn largest_task(&self) -> u64 {
         let grid_bytes = |grid: &super::TaskGrid| -> u64 {
-            let slab = crate::grid::elements(&grid.slabs.region(&vec![0; grid.slabs.shape.len()]).shape);
-            grid.variables.iter().map(|&variable| self.object_bytes(variable).saturating_mul(slab)).sum()
+            let objects = grid.slabs.region(&vec![0; grid.slabs.shape.len()]);
+            self.held(&super::Work::Slab { variables: grid.variables.clone(), objects, passage: grid.passage.clone() })
         };
         self.stages.iter().flat_map(|stage| stage.grids.iter().map(grid_bytes)).max().unwrap_or(0)
     }
@@ -153,6 +183,9 @@ impl fmt::Display for Explanation {
             ("result", format!("{} of values in {} objects", ByteSize(self.value_bytes), self.objects)),
             ("work", format!("{} tasks in {} stage{}", self.tasks, self.stages, if self.stages == 1 { "" } else { "s" })),
         ];
+        if let Some(scratch) = &self.scratch {
+            head.push(("scratch", scratch.to_string()));
+        }
         head.push(("memory", format!("largest task {}, whole run within {}", ByteSize(self.largest_task_bytes), ByteSize(self.memory))));
         for (name, text) in head {
             writeln!(formatter, "{name:<11} {text}")?;
@@ -160,6 +193,14 @@ impl fmt::Display for Explanation {
         writeln!(formatter)?;
         write_table(formatter, &self.variables)?;
         self.warnings.iter().try_for_each(|warning| writeln!(formatter, "warning: {warning}"))
+    }
+}
+
+impl fmt::Display for ScratchExplanation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = self.instead_of.iter().map(|(name, times)| format!("`{name}` {times:.1}×")).collect::<Vec<_>>().join(", ");
+        let (bytes, objects, url) = (ByteSize(self.bytes), self.objects, &self.url);
+        write!(formatter, "{bytes} in {objects} objects under {url}, deleted at the end; one stage would decode {why}")
     }
 }
 

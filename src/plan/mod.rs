@@ -1,13 +1,14 @@
 //! The plan: everything a run will do, as versioned plain data.
 //!
 //! `build` makes it, `expect` judges it, `explain` shows it, `save` keeps it. It holds grids and rules; a task is computed from its number. No I/O.
-//! Invariant: the tasks of a stage own every object of every variable exactly once, and a plan's [`Plan::identity`] changes
-//! whenever a byte of the result could.
+//! Invariant: the tasks of all stages together own every object of every variable, and every scratch object, exactly once, and
+//! a plan's [`Plan::identity`] changes whenever a byte of the result could.
 
 mod build;
 pub mod expect;
 mod explain;
 mod save;
+mod stages;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +20,8 @@ use crate::pattern::KeyValue;
 use crate::recipe::{Expectation, OutputFormat};
 use crate::transform::Step;
 
-pub use build::{Settings, build};
-pub use explain::{Explanation, VariableExplanation};
+pub use build::{BASELINE, Settings, build};
+pub use explain::{Explanation, ScratchExplanation, VariableExplanation};
 pub use save::{PlanFileError, VERSION};
 
 /// Everything a run will do.
@@ -44,6 +45,9 @@ pub struct Plan {
     pub contents: Vec<PlannedContent>,
     /// One after the other.
     pub stages: Vec<Stage>,
+    /// URL of the store of scratch objects, if any stage has them. No part of the identity: a target may be moved between runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<String>,
     /// What a person should know.
     pub warnings: Vec<String>,
     /// Bytes of memory the run may use in all.
@@ -88,10 +92,37 @@ pub struct Stage {
 pub struct TaskGrid {
     /// Variables, by position in the schema; all have the same dimensions and objects.
     pub variables: Vec<usize>,
-    /// Object *indices*, cut into slabs.
+    /// Indices of the objects that the tasks write, cut into slabs.
     pub slabs: ChunkGrid,
-    /// How often the average source element is decoded, in thousandths.
+    /// How often the average element of what is read is decoded, in thousandths.
     pub amplification: u64,
+    /// What the tasks read and write.
+    #[serde(default, skip_serializing_if = "Passage::is_direct")]
+    pub passage: Passage,
+    /// What `amplification` would be in one stage, where scratch avoids that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avoided: Option<u64>,
+}
+
+/// What a task reads and writes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Passage {
+    /// From inputs to the target's objects.
+    #[default]
+    Direct,
+    /// From inputs to scratch objects of these lengths, cut off at the variable's edges: converted values, row-major, raw.
+    ToScratch(Shape),
+    /// From scratch objects of these lengths to the target's objects.
+    FromScratch(Shape),
+}
+
+impl Passage {
+    /// True if no scratch object is read or written.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        *self == Self::Direct
+    }
 }
 
 /// What one task does.
@@ -108,6 +139,8 @@ pub enum Work {
         variables: Vec<usize>,
         /// Box of object indices.
         objects: Region,
+        /// What is read, and which kind of objects is written.
+        passage: Passage,
     },
 }
 
@@ -150,7 +183,7 @@ impl Stage {
         for grid in &self.grids {
             if rest < grid.slabs.chunks() {
                 let objects = grid.slabs.region(&grid.slabs.index(rest));
-                return Some(Work::Slab { variables: grid.variables.clone(), objects });
+                return Some(Work::Slab { variables: grid.variables.clone(), objects, passage: grid.passage.clone() });
             }
             rest -= grid.slabs.chunks();
         }
@@ -158,7 +191,24 @@ impl Stage {
     }
 }
 
+impl Work {
+    /// True if it writes scratch objects instead of the target's.
+    #[must_use]
+    pub fn is_to_scratch(&self) -> bool {
+        matches!(self, Self::Slab { passage: Passage::ToScratch(_), .. })
+    }
+}
+
 impl Plan {
+    /// The grid of a variable's objects that some work writes: the target's, or scratch.
+    #[must_use]
+    pub fn written(&self, work: &Work, variable: usize) -> ChunkGrid {
+        match work {
+            Work::Slab { passage: Passage::ToScratch(lengths), .. } => ChunkGrid::new(self.objects(variable).shape, lengths.clone()),
+            _ => self.objects(variable),
+        }
+    }
+
     /// The grid of a variable's objects.
     #[must_use]
     pub fn objects(&self, variable: usize) -> ChunkGrid {
@@ -172,24 +222,38 @@ impl Plan {
     #[must_use]
     pub fn task(&self, stage: usize, number: u64) -> Option<Task> {
         let work = self.stages.get(stage)?.work(number)?;
-        let bytes = match &work {
+        let bytes = self.held(&work);
+        Some(Task { stage, number, work, bytes })
+    }
+
+    /// Bytes of values that some work holds at most.
+    fn held(&self, work: &Work) -> u64 {
+        match work {
             Work::Known { variables } => variables.iter().map(|&variable| self.object_bytes(variable)).max().unwrap_or(0),
-            Work::Slab { variables, objects } => {
+            Work::Slab { variables, objects, passage: Passage::ToScratch(_) } => {
+                let bytes = |&variable: &usize| {
+                    elements(&self.written(work, variable).covered(objects).shape).saturating_mul(self.item_bytes(variable))
+                };
+                variables.iter().map(bytes).sum()
+            }
+            Work::Slab { variables, objects, .. } => {
                 variables.iter().map(|&variable| self.object_bytes(variable).saturating_mul(objects.elements())).sum()
             }
-        };
-        Some(Task { stage, number, work, bytes })
+        }
+    }
+
+    fn item_bytes(&self, variable: usize) -> u64 {
+        let dtype = self.schema.variables[variable].dtype;
+        if dtype.is_text() { 16 } else { dtype.size().max(1) as u64 }
     }
 
     /// Bytes of values of one whole object of a variable (texts count as 16 bytes each).
     #[must_use]
     pub fn object_bytes(&self, variable: usize) -> u64 {
-        let item = self.schema.variables[variable].dtype.size().max(1) as u64;
-        let item = if self.schema.variables[variable].dtype.is_text() { 16 } else { item };
-        elements(&self.objects(variable).chunk).saturating_mul(item)
+        elements(&self.objects(variable).chunk).saturating_mul(self.item_bytes(variable))
     }
 
-    /// (variable, object index) of everything a task owns, in the order of variables, then row-major.
+    /// (variable, object index) of everything a task owns, scratch or not, in the order of variables, then row-major.
     #[must_use]
     pub fn owned(&self, task: &Task) -> Vec<(usize, Vec<u64>)> {
         let all = |variable: usize, objects: &Region| positions(objects).map(move |index| (variable, index)).collect::<Vec<_>>();
@@ -197,7 +261,7 @@ impl Plan {
             Work::Known { variables } => {
                 variables.iter().flat_map(|&variable| all(variable, &Region::whole(&self.objects(variable).counts()))).collect()
             }
-            Work::Slab { variables, objects } => variables.iter().flat_map(|&variable| all(variable, objects)).collect(),
+            Work::Slab { variables, objects, .. } => variables.iter().flat_map(|&variable| all(variable, objects)).collect(),
         }
     }
 

@@ -51,7 +51,7 @@ impl Plan {
     /// SHA-256 of everything that decides the bytes of the result and the numbering of its tasks.
     #[must_use]
     pub fn identity(&self) -> String {
-        let decisive = Self { warnings: Vec::new(), memory: 0, expect: Vec::new(), ..self.clone() };
+        let decisive = Self { warnings: Vec::new(), memory: 0, scratch: None, expect: Vec::new(), ..self.clone() };
         let bytes = decisive.to_json().unwrap_or_default();
         let digest = Sha256::digest(&bytes);
         let (half, _) = digest.split_at(16);

@@ -25,6 +25,9 @@ pub fn is_wanted(plan: &Plan) -> bool {
 #[must_use]
 pub fn is_counted(plan: &Plan, receipt: &Receipt) -> bool {
     let Some(task) = plan.task(receipt.stage as usize, receipt.task) else { return false };
+    if task.work.is_to_scratch() {
+        return true;
+    }
     let Work::Slab { variables, .. } = task.work else { return true };
     let counted = plan.counted();
     let mut wanted = variables.into_iter().filter(|&variable| counted.get(variable).is_some_and(Option::is_some));

@@ -28,8 +28,9 @@ use crate::dataset::TargetState;
 use crate::event::{Event, Phase, Reporter};
 use crate::executor::local::{Resources, execute};
 use crate::executor::{Job, Outcome};
-use crate::plan::{Plan, Settings, build};
+use crate::plan::{BASELINE, Passage, Plan, Settings, Stage, build};
 use crate::receipt::Receipt;
+use crate::rechunk::Costs;
 use crate::recipe::Recipe;
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
 use crate::target::Target;
@@ -117,15 +118,16 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
             Vec::new()
         }
         Standing::Unfinished => {
-            clear_leftovers(state, &*store, &target, &identity)?;
+            clear_leftovers(state, &*store, &target, &plan, &identity)?;
             Vec::new()
         }
         Standing::Continued(published) => published,
     };
     plan.warnings.iter().for_each(|message| setting.reporter.report(Event::Warned { message: message.clone() }));
-    state.save_plan(&plan)?;
+    state.begin(&plan, &identity)?;
+    let scratch = plan.scratch.as_deref().map(|url| store::target(url, setting.access)).transpose()?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
-    let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(published);
+    let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(published).keeping_scratch(scratch);
     let finished = timed_with(report, "execute", |report| work(&workshop, state, options, setting, report))?;
     report.worked(&finished);
     expect::check(&workshop.plan, &finished)?;
@@ -133,6 +135,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     report.verification =
         timed(report, "verify", || verify::verify(&workshop, &reader, options.verify, &**setting.reporter, setting.stop))?;
     timed(report, "commit", || Ok(target.commit(&workshop.plan.schema)?))?;
+    state.clear_scratch()?;
     state.save_committed(&Committed { id: workshop.plan.id.clone(), plan: identity }, &workshop.plan)
 }
 
@@ -148,7 +151,9 @@ pub fn plan_with(recipe: &Recipe, options: &Options, setting: Setting<'_>, state
     let scan = scanner.scan()?;
     let present = scan.present(recipe);
     let combined = combine(&present, &scan.scanned).map_err(RunError::Recipe)?;
-    let settings = Settings { memory: options.memory, threads: options.threads, default_codecs };
+    let scratch = state::scratch_url(&options.target)?;
+    let settings =
+        Settings { memory: options.memory, threads: options.threads, default_codecs, baseline: BASELINE, scratch, costs: Costs::MEASURED };
     build(&present, combined, scan.identities, &settings).map_err(RunError::Recipe)
 }
 
@@ -166,9 +171,10 @@ fn timed_with<T>(report: &mut Report, phase: &str, step: impl FnOnce(&mut Report
 /// The saved plan, if it makes the same store from the same files and still fits; else the fresh one.
 fn adopt(fresh: Plan, state: &State, options: &Options) -> Result<Plan, RunError> {
     let Some(saved) = state.plan()? else { return Ok(fresh) };
-    // A saved plan lacks the secrets of its addresses, and what is expected is no part of its identity: only how it cut the work
-    // is taken over.
-    let resumed = Plan { stages: saved.stages.clone(), memory: saved.memory, ..fresh.clone() };
+    // A saved plan lacks the secrets of its addresses, what is expected is no part of its identity, and the target may have been
+    // moved: only how it cut the work is taken over.
+    let scratch = (saved.stages.len() > 1).then(|| state::scratch_url(&options.target)).transpose()?;
+    let resumed = Plan { stages: saved.stages.clone(), memory: saved.memory, scratch, ..fresh.clone() };
     let same = resumed.identity() == saved.identity();
     Ok(if same && saved.memory <= options.memory { resumed } else { fresh })
 }
@@ -204,9 +210,12 @@ fn standing(state: &State, target: &ZarrTarget, plan: &Plan, identity: &str) -> 
 }
 
 /// Takes away what counts no longer: receipts of objects that somebody deleted, and objects that an interrupted run of another plan left.
-fn clear_leftovers(state: &State, store: &dyn TargetStore, target: &ZarrTarget, identity: &str) -> Result<(), RunError> {
+fn clear_leftovers(state: &State, store: &dyn TargetStore, target: &ZarrTarget, plan: &Plan, identity: &str) -> Result<(), RunError> {
     if target.state()? == TargetState::Empty {
-        return Ok(state.forget()?);
+        // Tasks that wrote scratch only have lost nothing.
+        let lost = receipts(state, plan, identity)?.1.iter().any(|receipt| !receipt.chunks.is_empty());
+        let same = state.plan()?.is_some_and(|saved| saved.identity() == identity);
+        return if same && !lost { Ok(()) } else { state.forget() };
     }
     let saved = state.plan()?.filter(|saved| saved.identity() != identity);
     let mut names = saved.iter().flat_map(|saved| &saved.schema.variables).map(|variable| variable.name.as_str());
@@ -240,7 +249,8 @@ fn work(
     setting: Setting<'_>,
     report: &mut Report,
 ) -> Result<Vec<Receipt>, RunError> {
-    let (todo, mut finished) = receipts(state, &workshop.plan, &workshop.plan_id)?;
+    let (mut todo, mut finished) = receipts(state, &workshop.plan, &workshop.plan_id)?;
+    redo_vanished(workshop, &mut todo, &mut finished)?;
     let bytes = |stage: usize, task: u64| workshop.plan.task(stage, task).map_or(0, |task| task.bytes);
     let steps = report.tasks;
     let todo_bytes = todo.iter().map(|&(stage, task)| bytes(stage, task)).sum();
@@ -283,6 +293,23 @@ fn receipts(state: &State, plan: &Plan, identity: &str) -> Result<(Vec<TaskNumbe
         }
     }
     Ok((todo, finished))
+}
+
+/// Moves tasks whose scratch objects are gone from finished to do, if a task that would read scratch is still to do.
+fn redo_vanished(workshop: &Workshop, todo: &mut Vec<(usize, u64)>, finished: &mut Vec<Receipt>) -> Result<(), RunError> {
+    let reads_scratch = |stage: &Stage| stage.grids.iter().any(|grid| matches!(grid.passage, Passage::FromScratch(_)));
+    if !todo.iter().any(|(stage, _)| workshop.plan.stages.get(*stage).is_some_and(reads_scratch)) {
+        return Ok(());
+    }
+    for receipt in std::mem::take(finished) {
+        if workshop.keeps_scratch_of(&receipt)? {
+            finished.push(receipt);
+        } else {
+            todo.push((receipt.stage as usize, receipt.task));
+        }
+    }
+    todo.sort_unstable();
+    Ok(())
 }
 
 /// Deletes every object below a prefix.

@@ -26,6 +26,15 @@ pub struct State {
 /// Files scanned per stored segment of the scan cache.
 pub(super) const SEGMENT: usize = 256;
 
+/// Folder of scratch objects.
+const SCRATCH: &str = "scratch";
+
+/// Where the scratch objects of a target lie; before a target is chosen, where they would.
+pub(super) fn scratch_url(target: &str) -> Result<String, StoreError> {
+    let target = if target.is_empty() { "TARGET" } else { target };
+    Ok(format!("{}/{SCRATCH}", store::sibling(target, ".gristmill")?))
+}
+
 impl State {
     /// Opens the state of a target and takes its lock.
     ///
@@ -66,6 +75,30 @@ impl State {
     /// [`RunError::Store`].
     pub fn save_plan(&self, plan: &Plan) -> Result<(), RunError> {
         Ok(self.put("plan.json", plan.to_json()?)?)
+    }
+
+    /// Saves a plan that is begun or continued; what another plan left in scratch goes.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub fn begin(&self, plan: &Plan, identity: &str) -> Result<(), RunError> {
+        if self.plan()?.is_none_or(|saved| saved.identity() != identity) {
+            self.clear_scratch()?;
+        }
+        self.save_plan(plan)
+    }
+
+    /// Deletes every scratch object.
+    ///
+    /// # Errors
+    /// [`RunError::Store`], [`RunError::Folder`].
+    pub fn clear_scratch(&self) -> Result<(), RunError> {
+        let Some(folder) = local_folder(&scratch_url(&self.target)?) else { return Ok(super::empty(&*self.store, SCRATCH)?) };
+        // The whole folder: what a killed writer left half-written goes too.
+        match std::fs::remove_dir_all(&folder) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(RunError::Folder { path: folder, cause }),
+            _ => Ok(()),
+        }
     }
 
     /// The plan whose result is visible, by identity.
@@ -137,11 +170,12 @@ impl State {
     /// Forgets receipts and what was committed: the next tasks are done anew.
     ///
     /// # Errors
-    /// The store's.
-    pub fn forget(&self) -> Result<(), StoreError> {
+    /// [`RunError::Store`], [`RunError::Folder`].
+    pub fn forget(&self) -> Result<(), RunError> {
         self.store.delete("committed.json")?;
         self.store.delete("plan.json")?;
-        super::empty(&*self.store, "receipts")
+        self.clear_scratch()?;
+        Ok(super::empty(&*self.store, "receipts")?)
     }
 
     /// URL of the target this state belongs to.

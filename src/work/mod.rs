@@ -8,6 +8,7 @@ mod expected;
 mod inputs;
 mod objects;
 mod reads;
+mod scratch;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -19,10 +20,10 @@ use crate::array::Values;
 use crate::cf::statistics::{Counting, Statistics};
 use crate::codec;
 use crate::grid::Region;
-use crate::plan::{Plan, PlannedContent, Task, Work, object_shape};
+use crate::plan::{Passage, Plan, PlannedContent, Task, Work};
 use crate::receipt::{ChunkRef, InputRead, Receipt};
 use crate::source::SourceError;
-use crate::store::{SourceStore, StoreError, shown};
+use crate::store::{SourceStore, StoreError, TargetStore, shown};
 use crate::target::zarr::Encoder;
 use crate::target::{ChunkPayload, Target, TargetError};
 
@@ -78,6 +79,8 @@ pub struct Workshop {
     inputs: Inputs,
     encoders: Vec<Encoder>,
     published: Vec<Vec<u64>>,
+    /// Where scratch objects lie, if the plan has any.
+    scratch: Option<Arc<dyn TargetStore>>,
     /// [`Plan::counted`].
     counted: Vec<Option<Counting>>,
     readers: expected::Readers,
@@ -128,7 +131,18 @@ impl Workshop {
         let encoders = plan.schema.variables.iter().map(Encoder::new).collect::<Result<_, _>>()?;
         let counted = plan.counted();
         let (inputs, readers) = (Inputs::default(), expected::Readers::default());
-        Ok(Self { plan_id: plan.identity(), counted, plan, sources, target, inputs, encoders, published: Vec::new(), readers })
+        Ok(Self {
+            plan_id: plan.identity(),
+            counted,
+            plan,
+            sources,
+            target,
+            inputs,
+            encoders,
+            published: Vec::new(),
+            scratch: None,
+            readers,
+        })
     }
 
     /// Leaves objects as they are that an append does not touch: for each variable, how many along each dimension.
@@ -137,10 +151,11 @@ impl Workshop {
         Self { published, ..self }
     }
 
+    /// True if every object of the target that it is, or goes into, is published.
     fn is_published(&self, object: &Object) -> bool {
-        self.published.get(object.variable).is_some_and(|counts| object.index.iter().zip(counts).all(|(index, count)| index < count))
-            && self.published[object.variable].len() == object.index.len()
-            && !object.index.is_empty()
+        let Some(counts) = self.published.get(object.variable) else { return false };
+        let objects = self.plan.objects(object.variable).touching(object.region());
+        counts.len() == objects.rank() && objects.rank() > 0 && counts.iter().enumerate().all(|(axis, count)| objects.end(axis) <= *count)
     }
 
     /// Opens the task's inputs and lists its reads.
@@ -152,10 +167,13 @@ impl Workshop {
         objects.iter().filter(|object| self.is_published(object)).for_each(Object::leave);
         let unfinished = AtomicUsize::new(objects.iter().filter(|object| !object.is_left()).count());
         let mut prepared = Prepared { objects, task, reads: Vec::new(), inputs: Vec::new(), unfinished };
-        let Work::Slab { variables, objects } = prepared.task.work.clone() else { return Ok(prepared) };
+        let Work::Slab { variables, objects, passage } = prepared.task.work.clone() else { return Ok(prepared) };
         let mut first = 0;
         for variable in variables {
-            self.list_reads(&mut prepared, variable, &objects, first)?;
+            match &passage {
+                Passage::FromScratch(lengths) => self.list_scratch_reads(&mut prepared, variable, (&objects, first), lengths),
+                Passage::Direct | Passage::ToScratch(_) => self.list_reads(&mut prepared, variable, &objects, first)?,
+            }
             first += objects.elements() as usize;
         }
         for (number, read) in prepared.reads.iter().enumerate() {
@@ -167,10 +185,10 @@ impl Workshop {
 
     fn objects(&self, task: &Task) -> Vec<Object> {
         let object = |(variable, index): (usize, Vec<u64>)| {
-            let region = self.plan.objects(variable).region(&index);
-            let schema = &self.plan.schema;
-            let lengths = object_shape(&schema.variables[variable], &schema.shape(&schema.variables[variable]));
-            Object::new(variable, index, region, lengths, &schema.variables[variable])
+            let grid = self.plan.written(&task.work, variable);
+            let region = grid.region(&index);
+            let lengths = if task.work.is_to_scratch() { region.shape.clone() } else { grid.chunk };
+            Object::new(variable, index, region, lengths, &self.plan.schema.variables[variable])
         };
         self.plan.owned(task).into_iter().map(object).collect()
     }
@@ -180,8 +198,8 @@ impl Workshop {
         let PlannedContent::Pieces(pieces) = &self.plan.contents[variable] else {
             return Err(WorkError::Internal("a slab of a variable that is in the plan itself".to_owned()));
         };
-        let grid = self.plan.objects(variable);
-        let slab = reads::slab(&grid, objects);
+        let grid = self.plan.written(&prepared.task.work, variable);
+        let slab = grid.covered(objects);
         let cells = reads::cells(&self.plan.axes, pieces, &grid.shape, &slab);
         self.inputs.open_all(self, cells.iter().map(|cell| cell.input))?;
         for cell in cells {
@@ -207,22 +225,29 @@ impl Workshop {
         (prepared.unfinished.load(Ordering::Acquire) == 0).then(|| self.receipt(prepared))
     }
 
-    /// Where a read's input is.
+    /// True if waiting for a read costs a compute thread nothing: it is on this machine, or has nothing to fetch.
     #[must_use]
-    pub fn url<'a>(&'a self, prepared: &'a Prepared, read: &Read) -> &'a str {
-        &prepared.inputs[read.input].described.url
+    pub fn is_near(&self, prepared: &Prepared, read: usize) -> bool {
+        let read = &prepared.reads[read];
+        match (&read.from, &self.plan.scratch) {
+            (ReadFrom::Scratch(_), Some(url)) => url.starts_with("memory://") || self.sources.is_local(url),
+            _ => read.stored_bytes() == 0 || self.sources.is_local(&prepared.inputs[read.input].described.url),
+        }
     }
 
-    /// The bytes of some reads of one input, one list per read, one part per range.
+    /// The bytes of some reads of one input (or of scratch), one list per read, one part per range.
     ///
     /// # Errors
     /// [`WorkError::Store`].
     pub fn fetch(&self, prepared: &Prepared, reads: &[usize]) -> Result<Vec<Vec<Bytes>>, WorkError> {
         let Some(&first) = reads.first() else { return Ok(Vec::new()) };
+        if matches!(prepared.reads[first].from, ReadFrom::Scratch(_)) {
+            let key = |read: &usize| if let ReadFrom::Scratch(key) = &prepared.reads[*read].from { Some(key) } else { None };
+            return reads.iter().filter_map(key).map(|key| self.fetch_scratch(key)).collect();
+        }
+        let url = &prepared.inputs[prepared.reads[first].input].described.url;
         let ranges: Vec<_> = reads.iter().flat_map(|&read| prepared.reads[read].ranges()).collect();
-        let mut parts =
-            if ranges.is_empty() { Vec::new() } else { self.sources.ranges(self.url(prepared, &prepared.reads[first]), &ranges)? }
-                .into_iter();
+        let mut parts = if ranges.is_empty() { Vec::new() } else { self.sources.ranges(url, &ranges)? }.into_iter();
         Ok(reads.iter().map(|&read| parts.by_ref().take(prepared.reads[read].ranges().len()).collect()).collect())
     }
 
@@ -232,9 +257,14 @@ impl Workshop {
     /// [`WorkError::Source`] for bytes that do not decode, [`WorkError::Conversion`] for values that would lose something.
     pub fn place(&self, prepared: &Prepared, read: usize, parts: &[Bytes], scratch: &mut codec::Scratch) -> Result<Vec<usize>, WorkError> {
         let read = &prepared.reads[read];
-        let input = &prepared.inputs[read.input];
-        input.note(parts);
-        let values = reads::values(self, (input.number, &input.described), read, parts, scratch)?;
+        let values = match (&read.from, prepared.inputs.get(read.input)) {
+            (ReadFrom::Scratch(_), _) => self.scratch_values(read, parts)?,
+            (_, Some(input)) => {
+                input.note(parts);
+                reads::values(self, (input.number, &input.described), read, parts, scratch)?
+            }
+            (_, None) => return Err(WorkError::Internal("a read without an input".to_owned())),
+        };
         let mut full = Vec::new();
         for piece in &read.pieces {
             for &object in &read.touches {
@@ -261,6 +291,9 @@ impl Workshop {
         if let (Work::Known { .. }, PlannedContent::Known(array)) = (&prepared.task.work, &self.plan.contents[object.variable]) {
             object.place_known(array)?;
         }
+        if prepared.task.work.is_to_scratch() {
+            return object.raw();
+        }
         object.encode(&self.encoders[object.variable], self.counted[object.variable].as_ref())
     }
 
@@ -270,7 +303,11 @@ impl Workshop {
     /// [`WorkError::Target`].
     pub fn write(&self, prepared: &Prepared, object: usize, bytes: Bytes) -> Result<Option<Receipt>, WorkError> {
         let object = &prepared.objects[object];
-        let written = self.target.write(&self.plan.schema.variables[object.variable], &object.index, ChunkPayload::Encoded(bytes))?;
+        let written = if prepared.task.work.is_to_scratch() {
+            self.write_scratch(object, bytes)?
+        } else {
+            self.target.write(&self.plan.schema.variables[object.variable], &object.index, ChunkPayload::Encoded(bytes))?
+        };
         object.written(written);
         let last = prepared.unfinished.fetch_sub(1, Ordering::AcqRel) == 1;
         Ok(last.then(|| self.receipt(prepared)))
@@ -279,6 +316,7 @@ impl Workshop {
     fn receipt(&self, prepared: &Prepared) -> Receipt {
         let mut chunks: Vec<ChunkRef> = prepared.objects.iter().filter_map(Object::stored).collect();
         chunks.sort_by(|one, other| one.key.cmp(&other.key));
+        let (scratch, chunks) = if prepared.task.work.is_to_scratch() { (chunks, Vec::new()) } else { (Vec::new(), chunks) };
         let mut inputs: BTreeMap<u32, InputRead> = BTreeMap::new();
         for read in prepared.inputs.iter().map(OpenInput::read) {
             inputs.entry(read.input).and_modify(|sum| sum.add(&read)).or_insert(read);
@@ -288,6 +326,7 @@ impl Workshop {
             stage: prepared.task.stage as u32,
             task: prepared.task.number,
             chunks,
+            scratch,
             inputs: inputs.into_values().collect(),
             raw_bytes: prepared.task.bytes,
             statistics: self.statistics(prepared),

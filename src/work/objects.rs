@@ -113,14 +113,30 @@ impl Object {
         self.place(array, &PlacedPiece { region: Region::whole(&array.shape), placed })
     }
 
+    /// The object's box of the variable.
+    pub(super) fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// The values as they are in memory: what a scratch object holds.
+    pub(super) fn raw(&self) -> Result<Bytes, WorkError> {
+        match self.take()? {
+            Values::Bytes(bytes) => Ok(Bytes::from(bytes)),
+            Values::Texts(_) => Err(WorkError::Internal("texts have no scratch objects".to_owned())),
+        }
+    }
+
+    fn take(&self) -> Result<Values, WorkError> {
+        match std::mem::replace(&mut *self.lock(), State::Encoded) {
+            State::Filling(values) => Ok(values),
+            State::Empty => self.filled(),
+            State::Encoded | State::Stored(_) | State::Left => Err(self.out_of_order()),
+        }
+    }
+
     /// Encodes the values, counting them first (padding left out) if that is wanted.
     pub(super) fn encode(&self, encoder: &Encoder, counting: Option<&Counting>) -> Result<Bytes, WorkError> {
-        let state = std::mem::replace(&mut *self.lock(), State::Encoded);
-        let values = match state {
-            State::Filling(values) => values,
-            State::Empty => self.filled()?,
-            State::Encoded | State::Stored(_) | State::Left => return Err(self.out_of_order()),
-        };
+        let values = self.take()?;
         if let (Some(counting), Values::Bytes(bytes)) = (counting, &values) {
             self.counted.get_or_init(|| counting.corner(bytes, &self.lengths, &self.region.shape));
         }

@@ -58,15 +58,15 @@ pub struct Read {
     pub(super) input: usize,
     pub(super) conversion: Conversion,
     /// Box of the file's variable that the decoded values hold; edge chunks reach past the variable.
-    region: Region,
-    from: ReadFrom,
+    pub(super) region: Region,
+    pub(super) from: ReadFrom,
     /// Where the values go.
     pub(super) pieces: Vec<PlacedPiece>,
     /// Objects of the task that get some of the values, by position.
     pub(super) touches: Vec<u32>,
-    stored: Arc<Stored>,
-    source_name: String,
-    rule: Option<TextRule>,
+    pub(super) stored: Arc<Stored>,
+    pub(super) source_name: String,
+    pub(super) rule: Option<TextRule>,
 }
 
 /// Where the bytes of a read are.
@@ -82,6 +82,8 @@ pub enum ReadFrom {
     Nothing,
     /// Only the source itself can read them.
     Source,
+    /// A scratch object, by its key.
+    Scratch(String),
 }
 
 impl Read {
@@ -104,6 +106,7 @@ impl Read {
         match (&self.from, &self.stored.layout) {
             (ReadFrom::Chunk(number), Layout::Chunked(table)) => u64::from(table.entries[*number].length),
             (ReadFrom::Rows(ranges), _) => ranges.iter().map(|range| range.end - range.start).sum(),
+            (ReadFrom::Scratch(_), _) => elements(&self.region.shape).saturating_mul(self.stored.dtype.size() as u64),
             _ => 0,
         }
     }
@@ -113,14 +116,6 @@ impl Read {
     pub fn input(&self) -> usize {
         self.input
     }
-}
-
-/// The box of the variable that a box of objects covers.
-pub(super) fn slab(grid: &ChunkGrid, objects: &Region) -> Region {
-    let start: Vec<u64> = objects.start.iter().zip(&grid.chunk).map(|(index, chunk)| index * chunk).collect();
-    let end = |axis: usize| (objects.end(axis) * grid.chunk[axis]).min(grid.shape[axis]);
-    let shape = (0..objects.rank()).map(|axis| end(axis).saturating_sub(start[axis])).collect();
-    Region::new(start, shape)
 }
 
 /// The cells of a variable that a slab touches, holes left out.
@@ -174,7 +169,7 @@ pub(super) fn list(found: &DescribedVariable, cell: &Cell, slab: &Region, into: 
     boxes(&found.stored, &needed).into_iter().map(read).filter(|read| !read.touches.is_empty()).collect()
 }
 
-fn touched_objects(pieces: &[PlacedPiece], (grid, objects, first): (&ChunkGrid, &Region, usize)) -> Vec<u32> {
+pub(super) fn touched_objects(pieces: &[PlacedPiece], (grid, objects, first): (&ChunkGrid, &Region, usize)) -> Vec<u32> {
     let mut touched: Vec<u32> = Vec::new();
     for piece in pieces {
         let Some(indices) = grid.touching(&piece.region).intersect(objects) else { continue };

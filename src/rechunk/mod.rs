@@ -3,6 +3,10 @@
 //! Pure integers: no names, types or files. Invariant: a slab is a whole number of objects along every dimension, and its
 //! bytes never exceed the limit it was asked to keep unless a single object already does.
 
+mod scratch;
+
+pub use scratch::{Costs, TwoStages};
+
 use crate::grid::{ChunkGrid, Shape, elements};
 
 /// Chunk lengths of about `limit` bytes, whose lengths relative to the array's follow `weights`.

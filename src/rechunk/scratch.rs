@@ -1,0 +1,241 @@
+//! Two stages with scratch objects between them, for arrays that memory is too small to turn over in one.
+//!
+//! Stage 1 reads slabs that hold whole source chunks and writes scratch objects; stage 2 reads these and writes slabs of whole
+//! target objects. Pure integers. Invariant: scratch objects are a regular grid, so every element is in exactly one; the slabs
+//! of both stages keep the limit, every source chunk is decoded once and every scratch object is read once.
+
+use super::{Slab, SlabProblem, useful_counts};
+use crate::grid::{ChunkGrid, Shape, elements};
+
+/// What moving values costs, in nanoseconds of one core.
+///
+/// Only ratios matter: as measured, a second stage pays once filtered chunks would be decoded more than about 1.6 times.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Costs {
+    /// Per byte of values: read, inflate, unshuffle and place a filtered source chunk once more.
+    pub chunks: f64,
+    /// Per byte of values: read, swap and place unfiltered rows once more.
+    pub rows: f64,
+    /// Per byte of values: place into, write and read a scratch object.
+    pub scratch: f64,
+    /// Per scratch object, whatever its size.
+    pub object: f64,
+}
+
+impl Costs {
+    /// On local disk and page cache, from the limit in `reference/performance.md` §2. W3 spends 0.31 + 3.54 + 0.48 + 0.92 s to
+    /// read, inflate, unshuffle and gather 3.09 GB; W4 0.46 + 0.34 + 0.67 s on 2.50 GB of rows. Scratch is one more gather, and
+    /// write and read at the speed of W3's 1.65 GB out (0.79 s) and 1.57 GB in (0.31 s). To make, rename, open and delete a
+    /// small file is taken as 0.1 ms, an estimate.
+    pub const MEASURED: Self = Self { chunks: 1.7, rows: 0.6, scratch: 1.0, object: 100_000.0 };
+}
+
+/// Scratch objects and the slabs of both stages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TwoStages {
+    /// Lengths of one scratch object; at the far edges it is cut off with the array.
+    pub object: Shape,
+    /// Slabs of stage 1, in scratch objects; decodes every source chunk once.
+    pub first: Slab,
+    /// Slabs of stage 2, in the target's objects; reads every scratch object once.
+    pub second: Slab,
+    /// Number of scratch objects.
+    pub objects: u64,
+    /// Nanoseconds of one core that passing through scratch adds.
+    pub cost: f64,
+}
+
+/// A length of scratch objects along one axis, and how long the slabs of both stages must then be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Length {
+    object: u64,
+    first: u64,
+    second: u64,
+}
+
+/// Products of some axes' lengths.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    count: u64,
+    object: u64,
+    first: u64,
+    second: u64,
+}
+
+impl SlabProblem {
+    /// Nanoseconds spent on decoding source chunks more than once, at `decode` for each byte of values.
+    #[must_use]
+    pub fn cost_of_repeats(&self, slab: &Slab, decode: f64) -> f64 {
+        (slab.amplification - 1.0).max(0.0) * self.bytes() * decode
+    }
+
+    /// The two stages with the fewest scratch objects of at most `object_limit` bytes; `None` where no slab within the limit
+    /// decodes everything once.
+    #[must_use]
+    pub fn two_stages(&self, object_limit: u64, costs: Costs) -> Option<TwoStages> {
+        let axes: Vec<Vec<Length>> = (0..self.shape.len()).map(|axis| self.lengths(axis)).collect();
+        let mut best: Option<(Sizes, Vec<Length>)> = None;
+        let one = Sizes { count: 1, object: self.item, first: self.item, second: self.item };
+        self.search(&axes, object_limit, (one, &mut Vec::new()), &mut best);
+        best.map(|(_, lengths)| self.stages(&lengths, costs))
+    }
+
+    fn bytes(&self) -> f64 {
+        elements(&self.shape).saturating_mul(self.item) as f64
+    }
+
+    /// Lengths worth trying along an axis: whole numbers of source chunks, of target objects, and what divides both.
+    fn lengths(&self, axis: usize) -> Vec<Length> {
+        let (length, source, object) = (self.shape[axis].max(1), self.source[axis].max(1), self.object[axis].max(1));
+        let multiples = |unit: u64| useful_counts(length.div_ceil(unit)).into_iter().map(move |count| count.saturating_mul(unit));
+        let candidates = multiples(source).chain(multiples(object)).chain([divisor(source, object)]).map(|scratch| scratch.min(length));
+        let mut lengths: Vec<Length> = candidates
+            .map(|scratch| Length {
+                object: scratch,
+                first: multiple(scratch, source).min(length),
+                second: multiple(scratch, object).min(length.next_multiple_of(object)),
+            })
+            .collect();
+        lengths.sort_unstable();
+        lengths.dedup();
+        lengths
+    }
+
+    fn search(
+        &self,
+        axes: &[Vec<Length>],
+        object_limit: u64,
+        (sizes, chosen): (Sizes, &mut Vec<Length>),
+        best: &mut Option<(Sizes, Vec<Length>)>,
+    ) {
+        let fits = sizes.object <= object_limit && sizes.first <= self.limit && sizes.second <= self.limit;
+        if !fits || best.as_ref().is_some_and(|(best, _)| best.count < sizes.count) {
+            return;
+        }
+        let Some(lengths) = axes.get(chosen.len()) else {
+            let slab = |sizes: &Sizes| sizes.first.max(sizes.second);
+            if best.as_ref().is_none_or(|(best, _)| (sizes.count, slab(&sizes)) < (best.count, slab(best))) {
+                *best = Some((sizes, chosen.clone()));
+            }
+            return;
+        };
+        let whole = self.shape[chosen.len()].max(1);
+        // Long ones first: they make few objects, which ends hopeless branches early.
+        for length in lengths.iter().rev() {
+            let next = Sizes {
+                count: sizes.count.saturating_mul(whole.div_ceil(length.object)),
+                object: sizes.object.saturating_mul(length.object),
+                first: sizes.first.saturating_mul(length.first),
+                second: sizes.second.saturating_mul(length.second),
+            };
+            chosen.push(*length);
+            self.search(axes, object_limit, (next, chosen), best);
+            chosen.pop();
+        }
+    }
+
+    fn stages(&self, lengths: &[Length], costs: Costs) -> TwoStages {
+        let object: Shape = lengths.iter().map(|length| length.object).collect();
+        let first = Self { object: object.clone(), ..self.clone() };
+        let second = Self { source: object.clone(), ..self.clone() };
+        let counts =
+            |slab: fn(&Length) -> u64, unit: &[u64]| lengths.iter().zip(unit).map(|(length, unit)| slab(length).div_ceil(*unit)).collect();
+        let mut first = first.slab(counts(|length| length.first, &object));
+        // Scratch objects end with the array, so a slab holds no more than its box.
+        first.bytes = lengths.iter().fold(self.item, |bytes, length| bytes.saturating_mul(length.first));
+        let second = second.slab(counts(|length| length.second, &self.object));
+        let objects = ChunkGrid::new(self.shape.clone(), object.clone()).chunks();
+        TwoStages { object, first, second, objects, cost: self.bytes() * costs.scratch + objects as f64 * costs.object }
+    }
+}
+
+/// Greatest common divisor of two lengths, neither 0.
+fn divisor(one: u64, other: u64) -> u64 {
+    if other == 0 { one } else { divisor(other, one % other) }
+}
+
+/// Least common multiple of two lengths.
+fn multiple(one: u64, other: u64) -> u64 {
+    (one / divisor(one, other).max(1)).saturating_mul(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grid::{positions, ravel};
+    use proptest::prelude::*;
+
+    fn transposition(limit: u64) -> SlabProblem {
+        SlabProblem { shape: vec![365, 1, 720, 1440], object: vec![365, 1, 90, 90], source: vec![1, 1, 720, 1440], item: 2, limit }
+    }
+
+    #[test]
+    fn a_tenth_of_the_memory_still_decodes_once() {
+        let problem = transposition(80 << 20);
+        let stages = problem.two_stages(16 << 20, Costs::MEASURED).unwrap();
+        assert_eq!((stages.first.amplification, stages.second.amplification), (1.0, 1.0));
+        assert!(stages.objects < 200, "{stages:?}");
+        assert!(stages.cost < problem.cost_of_repeats(&problem.solve(), Costs::MEASURED.chunks));
+    }
+
+    #[test]
+    fn what_fits_repeats_nothing() {
+        let problem = transposition(800 << 20);
+        assert!(problem.cost_of_repeats(&problem.solve(), Costs::MEASURED.chunks).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_source_chunk_larger_than_memory_has_no_two_stages() {
+        assert_eq!(transposition(2 << 20).two_stages(1 << 20, Costs::MEASURED), None);
+    }
+
+    /// How often each position is written, and how many bytes the largest slab holds, where slabs of `counts` objects cover a grid.
+    fn covering(grid: &ChunkGrid, counts: &[u64]) -> (Vec<u32>, u64) {
+        let slabs = ChunkGrid::new(grid.counts(), counts.to_vec());
+        let mut seen = vec![0; usize::try_from(elements(&grid.shape)).unwrap()];
+        let mut largest = 0;
+        for slab in 0..slabs.chunks() {
+            let mut held = 0;
+            for object in positions(&slabs.region(&slabs.index(slab))) {
+                let region = grid.region(&object);
+                held += region.elements();
+                positions(&region).for_each(|position| seen[usize::try_from(ravel(&position, &grid.shape)).unwrap()] += 1);
+            }
+            largest = largest.max(held);
+        }
+        (seen, largest)
+    }
+
+    /// How often the chunks of `read` are read by all slabs of `counts` objects of `written` together.
+    fn reads(read: &ChunkGrid, written: &ChunkGrid, counts: &[u64]) -> u64 {
+        let slabs = ChunkGrid::new(written.counts(), counts.to_vec());
+        (0..slabs.chunks()).map(|number| read.touching(&written.covered(&slabs.region(&slabs.index(number)))).elements()).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn both_stages_cover_once_read_once_and_keep_the_limit(
+            shape in prop::collection::vec(1u64..24, 3), object in prop::collection::vec(1u64..12, 3),
+            source in prop::collection::vec(1u64..12, 3), limit in 1u64..40_000, object_limit in 1u64..8_000,
+        ) {
+            let problem = SlabProblem { shape: shape.clone(), object: object.clone(), source: source.clone(), item: 4, limit };
+            let Some(stages) = problem.two_stages(object_limit, Costs::MEASURED) else {
+                // Slabs of one source chunk and of one object, and scratch objects that divide both, would have done.
+                let small = |lengths: &[u64], clip: bool| lengths.iter().zip(&shape).fold(4, |bytes, (length, whole)| bytes * if clip { *length.min(whole) } else { *length });
+                let common: Vec<u64> = source.iter().zip(&object).map(|(one, other)| divisor(*one, *other)).collect();
+                prop_assert!(small(&source, true) > limit || small(&object, false) > limit || small(&common, true) > object_limit);
+                return Ok(());
+            };
+            let [scratch, target, chunks] = [&stages.object, &object, &source].map(|chunk| ChunkGrid::new(shape.clone(), chunk.clone()));
+            prop_assert!(elements(&scratch.region(&[0, 0, 0]).shape) * 4 <= object_limit);
+            for (grid, slab) in [(&scratch, &stages.first), (&target, &stages.second)] {
+                let (seen, largest) = covering(grid, &slab.objects);
+                prop_assert!(seen.iter().all(|&times| times == 1));
+                prop_assert!(largest * 4 <= slab.bytes && slab.bytes <= limit);
+            }
+            prop_assert_eq!(reads(&chunks, &scratch, &stages.first.objects), chunks.chunks());
+            prop_assert_eq!(reads(&scratch, &target, &stages.second.objects), scratch.chunks());
+            prop_assert_eq!(stages.objects, scratch.chunks());
+        }
+    }
+}
