@@ -252,6 +252,7 @@ impl Floor<'_> {
 
     fn finish(&self, prepared: &Prepared, receipt: &Receipt) -> Result<(), WorkError> {
         (self.job.keep)(receipt)?;
+        tracing::info!(stage = receipt.stage, task = receipt.task, objects = receipt.chunks.len(), "task done");
         let mut board = self.lock();
         board.admitted -= prepared.task.bytes;
         board.running -= 1;

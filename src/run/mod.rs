@@ -104,6 +104,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     let plan = adopt(fresh, state, options)?;
     let identity = plan.identity();
     report.planned(&plan, &identity);
+    tracing::info!(plan = identity, tasks = report.tasks, "planned");
     let store = store::target(&options.target, setting.access)?;
     let target = Arc::new(ZarrTarget::new(Arc::clone(&store), plan.format));
     let published = match standing(state, &target, &plan, &identity)? {
@@ -134,6 +135,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     let reader = ZarrReader::with_schema(store, workshop.plan.format, &workshop.plan.schema)?;
     report.verification =
         timed(report, "verify", || verify::verify(&workshop, &reader, options.verify, &**setting.reporter, setting.stop))?;
+    tracing::info!(compared = report.verification.compared, of = report.verification.of, "verified; committing");
     timed(report, "commit", || Ok(target.commit(&workshop.plan.schema)?))?;
     state.clear_scratch()?;
     state.save_committed(&Committed { id: workshop.plan.id.clone(), plan: identity }, &workshop.plan)

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::event::Reporter;
 
 use super::access::Access;
-use super::address::Address;
+use super::address::{Address, shown};
 use super::file::FileSource;
 use super::http::HttpSource;
 use super::local::LocalTarget;
@@ -74,14 +74,17 @@ impl AnySource {
 
 impl SourceStore for AnySource {
     fn head(&self, url: &str) -> Result<Head, StoreError> {
+        tracing::debug!(url = %shown(url), "head");
         self.of(url)?.head(url)
     }
 
     fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
+        tracing::debug!(url = %shown(url), ranges = ranges.len(), bytes = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum::<u64>(), "read");
         self.of(url)?.ranges(url, ranges)
     }
 
     fn stream(&self, url: &str, sink: &mut dyn Write) -> Result<u64, StoreError> {
+        tracing::debug!(url = %shown(url), "read whole");
         self.of(url)?.stream(url, sink)
     }
 
