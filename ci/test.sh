@@ -28,7 +28,7 @@ set +a
 
 say "cargo test (release)"
 export GRISTMILL_PYTHON=$PWD/.venv/bin/python
-cargo test --release --locked
+cargo test --release --locked --no-fail-fast
 
 say "the oracle, the archives and the test data, tested without Gristmill"
 .venv/bin/python tests/oracle/selftest.py
