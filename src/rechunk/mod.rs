@@ -14,7 +14,7 @@ use crate::grid::{ChunkGrid, Shape, elements};
 /// All dimensions shrink alike (times their weight) until a chunk fits. An array that fits is one chunk.
 /// ```
 /// # use gristmill::rechunk::automatic_chunks;
-/// assert_eq!(automatic_chunks(&[1000, 100, 100], &[1.0; 3], 4, 4_000_000), vec![500, 50, 50]);
+/// assert_eq!(automatic_chunks(&[1000, 100, 100], &[1.0; 3], 4, 4_000_000), vec![469, 46, 46]);
 /// assert_eq!(automatic_chunks(&[10, 10], &[1.0; 2], 4, 4_000_000), vec![10, 10]);
 /// ```
 #[must_use]
@@ -32,8 +32,13 @@ pub fn automatic_chunks(shape: &[u64], weights: &[f64], item: u64, limit: u64) -
         let middle = f64::midpoint(low, high);
         if fits(middle) { low = middle } else { high = middle }
     }
-    let evened = |(&length, chunk): (&u64, u64)| length.max(1).div_ceil(length.max(1).div_ceil(chunk));
-    shape.iter().zip(lengths(low)).map(evened).collect()
+    shape.iter().zip(lengths(low)).map(|(&length, chunk)| evened(length.max(1), chunk)).collect()
+}
+
+/// A length that cuts `length` into equal parts, unless that makes chunks much smaller.
+fn evened(length: u64, chunk: u64) -> u64 {
+    let even = length.div_ceil(length.div_ceil(chunk));
+    if even * 5 >= chunk * 4 { even } else { chunk }
 }
 
 /// What the choice of a slab depends on.
