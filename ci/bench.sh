@@ -29,7 +29,8 @@ fi
 
 [ $# -gt 0 ] || set -- limit xr-threads new
 results=$BENCH_OUT/results.jsonl
-before=$(cat "$results" 2>/dev/null | wc -l)
+touch "$results"
+before=$(wc -l <"$results")
 PYTHONDONTWRITEBYTECODE=1 NEW_TOOL="$python $PWD/ci/bench_recipe.py $PWD/target/release/gristmill" bash "$bench/run_peers.sh" "$workload" "$size" "$rounds" "$@"
 tail -n "+$((before + 1))" "$results" >"$BENCH_OUT/latest.jsonl"
 PYTHONDONTWRITEBYTECODE=1 "$python" "$bench/summary.py" "$BENCH_OUT/latest.jsonl"
