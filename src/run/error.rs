@@ -51,7 +51,7 @@ pub enum RunError {
         what: String,
     },
     /// The result differs from its sources.
-    #[error("verification failed: {message}; nothing was published")]
+    #[error("verification failed: {message}; nothing was published: build it anew with `--replace`, and report it if that fails too")]
     Verification {
         /// Where.
         message: String,
