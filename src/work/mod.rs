@@ -4,6 +4,7 @@
 //! `objects` are the buffers that fill up. Invariant: an object is encoded only after every read that touches it has been
 //! placed, and a task's receipt exists only after all its objects are stored.
 
+mod about;
 mod expected;
 mod inputs;
 mod objects;
@@ -27,6 +28,7 @@ use crate::store::{SourceStore, StoreError, TargetStore, shown};
 use crate::target::zarr::Encoder;
 use crate::target::{ChunkPayload, Target, TargetError};
 
+pub use expected::Witness;
 pub use inputs::{Described, DescribedVariable, Inputs};
 pub use objects::Object;
 pub use reads::{Read, ReadFrom};
