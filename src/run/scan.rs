@@ -182,24 +182,33 @@ impl Scanner<'_> {
 
     /// Describes one input; `None` if there is no such file and the recipe allows that.
     fn described(&self, input: &Input, remembered: &HashMap<String, Record>, guess: &Wanted) -> Found {
-        let head = match self.sources.head(&input.url) {
-            Ok(head) => head,
+        // Where nothing is remembered the file will be read: its first bytes tell what a HEAD would.
+        let asked = if remembered.is_empty() {
+            self.sources.begin(&input.url).map(|(head, start)| (head, Some(start)))
+        } else {
+            self.sources.head(&input.url).map(|head| (head, None))
+        };
+        let (head, start) = match asked {
+            Ok(told) => told,
             Err(error) if error.kind == ErrorKind::NotFound && self.recipe.missing != MissingFile::Fail => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let identity = Identity { size: head.size, etag: head.etag, modified: head.modified };
+        let identity = Identity { size: head.size, etag: head.etag.clone(), modified: head.modified.clone() };
         let key = self.key(input, &identity);
         if let Some(record) = remembered.get(&key) {
             return Ok(Some(record.clone()));
         }
-        let opened = self.open(input)?;
+        let source = match start {
+            Some(start) => source::open_begun(&self.sources, &input.url, &head, start)?,
+            None => source::open(&self.sources, &input.url)?,
+        };
+        let opened = self.opened(input, source)?;
         let mut record = opened.record(key, identity);
         opened.read(guess, &mut record)?;
         Ok(Some(record))
     }
 
-    fn open<'b>(&'b self, input: &'b Input) -> Result<Opened<'b>, RunError> {
-        let source = source::open(&self.sources, &input.url)?;
+    fn opened<'b>(&'b self, input: &'b Input, source: Box<dyn Source>) -> Result<Opened<'b>, RunError> {
         let mut whole = |name: &str| whole_variable(&*source, name).ok();
         let steps: Vec<Step> = self.recipe.steps.iter().map(|(step, _)| step.clone()).collect();
         let transformed =
@@ -265,7 +274,8 @@ impl Scanner<'_> {
             .collect();
         let read = self.parallel(&todo, &|(position, wanted)| {
             let (number, mut record) = records[*position].clone();
-            self.open(&self.recipe.inputs[number])?.read(wanted, &mut record)?;
+            let input = &self.recipe.inputs[number];
+            self.opened(input, source::open(&self.sources, &input.url)?)?.read(wanted, &mut record)?;
             Ok(record)
         })?;
         for ((position, _), record) in todo.into_iter().zip(read) {
