@@ -35,8 +35,9 @@ pub(super) struct Window {
 
 #[derive(Default)]
 struct Cache {
-    /// Steps taken.
-    steps: u32,
+    /// Block behind the last step, and how many blocks that step had.
+    next: u64,
+    length: u64,
     blocks: HashMap<u64, (Bytes, u64)>,
     clock: u64,
 }
@@ -154,11 +155,13 @@ impl Window {
             return missing;
         }
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.steps += 1;
         let most = (self.size / SHARE / BLOCK).clamp(1, LONGEST_STEP);
-        let length = 1_u64.checked_shl(cache.steps).unwrap_or(most).min(most);
+        let behind = cache.next.max(self.start.len() as u64 / BLOCK);
+        // Whoever reads on where the last step ended will go on reading; whoever jumps looks for a few bytes.
+        let length = if missing.first() == Some(&behind) { (cache.length.max(1) * 2).min(most) } else { 1 };
         let end = (last + length).min(self.size.div_ceil(BLOCK));
         missing.extend((last + 1..end).filter(|number| !cache.blocks.contains_key(number)));
+        (cache.next, cache.length) = (end.max(last + 1), length);
         missing
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod address;
+mod begun;
 mod error;
 pub mod fault;
 mod file;
@@ -23,6 +24,7 @@ mod s3;
 
 pub use access::{Access, AccessError};
 pub use address::{shown, sibling};
+pub use begun::Begun;
 pub use open::{is_far, source, target};
 pub use probe::{CreateSupport, creates_exclusively};
 
