@@ -250,6 +250,17 @@ impl Plan {
         Some(Task { stage, number, work, bytes })
     }
 
+    /// Values that a task writes: what its objects hold inside their variables.
+    #[must_use]
+    pub fn values(&self, task: &Task) -> u64 {
+        match &task.work {
+            Work::Known { variables } => variables.iter().map(|&variable| elements(&self.objects(variable).shape)).sum(),
+            Work::Slab { variables, objects, .. } => {
+                variables.iter().map(|&variable| self.written(&task.work, variable).covered(objects).elements()).sum()
+            }
+        }
+    }
+
     /// Bytes of values that some work holds at most.
     fn held(&self, work: &Work) -> u64 {
         match work {

@@ -4,6 +4,7 @@
 //! `objects` are the buffers that fill up, `moves` what is stored as the source holds it. Invariant: an object is encoded only after every read that touches it has been
 //! placed, and a task's receipt exists only after all its objects are stored.
 
+mod about;
 mod chunks;
 mod expected;
 mod inputs;
@@ -29,6 +30,7 @@ use crate::store::{SourceStore, StoreError, TargetStore, shown};
 use crate::target::zarr::Encoder;
 use crate::target::{ChunkPayload, Target, TargetError};
 
+pub use expected::Witness;
 pub use inputs::{Described, DescribedVariable, Inputs};
 use moves::{Destination, Fitting};
 pub use objects::Object;

@@ -1,7 +1,7 @@
 //! Values to the bytes of one object: little-endian elements or texts, the bytes→bytes codecs, and the shard around them.
 //!
-//! Not for keys or metadata. Blosc and Zstandard run through zarrs (C libraries underneath, one inner thread), gzip and zlib
-//! through libdeflate. Invariant: equal values give equal bytes, on any number of threads.
+//! Not for keys or metadata. Blosc of zstd blocks is our own ([`super::blosc`]); other kinds of Blosc, and Zstandard, run through
+//! zarrs (C libraries underneath, one inner thread), gzip and zlib through libdeflate. Invariant: equal values give equal bytes, on any number of threads.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use zarrs::array::{BytesToBytesCodecTraits, CodecChain, CodecOptions};
 use zarrs::metadata::v3::MetadataV3;
 
+use super::blosc::Blosc;
 use super::codecs::{codecs_of, named};
 use crate::array::{DataType, Placed, copy_box};
 use crate::dataset::{Codec, Variable};
@@ -34,6 +35,8 @@ pub struct Encoder {
 enum Step {
     /// gzip or zlib: the same compression in different wrappers.
     Deflate(Wrapper, CompressionLvl),
+    /// Blosc of zstd blocks; C-Blosc for buffers that are too short or too long.
+    Blosc(Blosc, Arc<dyn BytesToBytesCodecTraits>),
     Library(Arc<dyn BytesToBytesCodecTraits>),
 }
 
@@ -190,7 +193,10 @@ impl Encoder {
     fn run<'a>(&self, step: &Step, bytes: Cow<'a, [u8]>) -> Result<Cow<'a, [u8]>, TargetError> {
         match step {
             Step::Deflate(wrapper, level) => self.deflate(*wrapper, *level, &bytes).map(Cow::Owned),
-            Step::Library(codec) => codec.encode(bytes, &CodecOptions::default()).map_err(|cause| self.failure("encoding failed", cause)),
+            Step::Blosc(blosc, _) if Blosc::takes(bytes.len()) => Ok(Cow::Owned(blosc.encode(&bytes))),
+            Step::Blosc(_, codec) | Step::Library(codec) => {
+                codec.encode(bytes, &CodecOptions::default()).map_err(|cause| self.failure("encoding failed", cause))
+            }
         }
     }
 
@@ -223,6 +229,10 @@ impl Step {
         match codec.name.as_str() {
             "gzip" => deflate_level(variable, codec).map(|level| Self::Deflate(Wrapper::Gzip, level)),
             "numcodecs.zlib" => deflate_level(variable, codec).map(|level| Self::Deflate(Wrapper::Zlib, level)),
+            "blosc" => {
+                let library = library_codec(variable, codec)?;
+                Ok(Blosc::of(&codec.configuration).map_or(Self::Library(Arc::clone(&library)), |blosc| Self::Blosc(blosc, library)))
+            }
             _ => library_codec(variable, codec).map(Self::Library),
         }
     }
