@@ -120,6 +120,7 @@ fn copy_axes<const ITEM: usize>(axes: &[Axis], source: &[u8], target: &mut [u8],
         [] => copy_run::<ITEM>(1, source, target, start),
         [Axis { length, from: 1, to: 1 }] => copy_run::<ITEM>(*length, source, target, start),
         [axis] => copy_strided::<ITEM>(axis, source, target, start),
+        [rows, Axis { length, from: 1, to: 1 }] => copy_rows::<ITEM>(rows, *length, source, target, start),
         [rows, columns] if columns.from != 1 && rows.from.abs() < columns.from.abs() => {
             copy_turned::<ITEM>(rows, columns, source, target, start)
         }
@@ -134,6 +135,15 @@ fn copy_axes<const ITEM: usize>(axes: &[Axis], source: &[u8], target: &mut [u8],
 fn copy_run<const ITEM: usize>(length: usize, source: &[u8], target: &mut [u8], start: (i64, i64)) {
     let (from, to) = (start.0 as usize * ITEM, start.1 as usize * ITEM);
     target[to..to + length * ITEM].copy_from_slice(&source[from..from + length * ITEM]);
+}
+
+/// Runs of `length` elements, short ones mostly.
+fn copy_rows<const ITEM: usize>(rows: &Axis, length: usize, source: &[u8], target: &mut [u8], start: (i64, i64)) {
+    let (mut from, mut to) = start;
+    for _ in 0..rows.length {
+        copy_run::<ITEM>(length, source, target, (from, to));
+        (from, to) = (from + rows.from, to + rows.to);
+    }
 }
 
 /// Elements one by one; without a check for each where the source goes forwards.
