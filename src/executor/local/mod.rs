@@ -131,25 +131,31 @@ impl Floor<'_> {
                 break board.unkept();
             }
             board.admit(self.terms.budget);
-            if let Some(step) = choose(&mut board, &self.terms) {
-                break Some(step);
+            let step = choose(&mut board, &self.terms);
+            self.wake(&board, mine, step.is_some());
+            if step.is_some() {
+                break step;
             }
             waiting.get_or_insert_with(Instant::now);
             board = mine.wait_timeout(board, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         };
-        // Passed on from one to the next, so that nobody is woken for nothing.
-        if board.has_near_step(&self.terms) {
-            self.near.notify_one();
-        }
-        if board.has_far_step(&self.terms) {
-            self.far.notify_one();
-        }
         drop(board);
         if let Some(begun) = waiting.filter(|_| self.job.reporter.wants_spans()) {
             let span = Span { activity: Activity::Wait, begun, ended: Instant::now(), detail: Detail::default() };
             self.job.reporter.report(Event::Spent(span));
         }
         step
+    }
+
+    /// Wakes one thread of each kind that would find a step; it wakes the next, so that nobody is woken for nothing.
+    fn wake(&self, board: &Board, mine: &Condvar, busy: bool) {
+        // A thread that found nothing itself need not wake another of its kind.
+        if board.has_near_step(&self.terms) && (busy || !std::ptr::eq(mine, &raw const self.near)) {
+            self.near.notify_one();
+        }
+        if board.has_far_step(&self.terms) && (busy || !std::ptr::eq(mine, &raw const self.far)) {
+            self.far.notify_one();
+        }
     }
 
     fn take(&self, step: Step, scratch: &mut Scratch) -> Result<(), WorkError> {
