@@ -34,6 +34,9 @@ say "the oracle, the archives and the test data, tested without Gristmill"
 .venv/bin/python tests/oracle/selftest.py
 .venv/bin/python tests/archives/check.py
 if [ -d "${GRISTMILL_SHARED:-../shared}/data" ]; then .venv/bin/python tests/data/make.py --check; fi
+
+say "moved chunks"
+.venv/bin/python tests/oracle/moved.py "$binary"
 [ "$part" = quick ] && exit 0
 
 if [ -d "${GRISTMILL_SHARED:-../shared}/data" ]; then

@@ -247,6 +247,21 @@ fn encoding_is_the_same_on_every_thread() {
 }
 
 #[test]
+fn chunks_encoded_one_by_one_and_joined_are_the_object() {
+    let mut numbers = Numbers(4);
+    let raw: Vec<u8> = (0..24).flat_map(|_| (numbers.below(100) as i16).to_ne_bytes()).collect();
+    let chain = || Some(vec![codec("numcodecs.shuffle", &json!({})), codec("numcodecs.zlib", &json!({"level": 4}))]);
+    let whole = Encoder::new(&variable("v", DataType::Int16, &[4, 6], None, chain())).unwrap();
+    let one = whole.encode_chunk(raw.clone()).unwrap();
+    assert_eq!(whole.join(std::slice::from_ref(&one)).unwrap(), whole.encode(raw.clone()).unwrap());
+    assert!(whole.join(&[one.clone(), one]).is_err());
+    let sharded = Encoder::new(&variable("v", DataType::Int16, &[2, 6], Some(vec![4, 6]), chain())).unwrap();
+    let halves = [&raw[..24], &raw[24..]].map(|half| sharded.encode_chunk(half.to_vec()).unwrap());
+    assert_eq!(sharded.join(&halves).unwrap(), sharded.encode(raw).unwrap());
+    assert!(sharded.join(&halves[..1]).is_err());
+}
+
+#[test]
 fn what_cannot_be_stored_is_refused_before_anything_is_written() {
     let refused = |change: &dyn Fn(&mut Schema), format| {
         let filled = [Filled {

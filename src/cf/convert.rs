@@ -173,6 +173,18 @@ impl Conversion {
         }
     }
 
+    /// True if [`Conversion::apply_bytes`] would give these raw values back bit for bit. Only what keeps every element or marks
+    /// missing ones is looked at; any other conversion counts as changing something.
+    #[must_use]
+    pub fn keeps(&self, dtype: DataType, bytes: &[u8]) -> bool {
+        match (self, dtype) {
+            (Self::Keep, _) => true,
+            (Self::MissingToNan { missing }, DataType::Float32) => !hold::<f32>(bytes, &Missing(missing).native()),
+            (Self::MissingToNan { missing }, DataType::Float64) => !hold::<f64>(bytes, &Missing(missing).native()),
+            _ => false,
+        }
+    }
+
     /// Converts a whole array; its shape stays.
     ///
     /// # Errors
@@ -249,6 +261,13 @@ fn missing_to_nan(dtype: DataType, mut bytes: Vec<u8>, missing: &[Scalar]) -> Co
         other => return Err(ConversionError::Unsuitable(other)),
     }
     Ok(bytes)
+}
+
+/// True if any element equals any of the marks.
+fn hold<N: Number>(bytes: &[u8], marks: &[N]) -> bool {
+    // No early exit inside a block, so that the comparison is vectorised.
+    let holds = |block: &[u8], mark: N| block.chunks_exact(N::SIZE).fold(false, |found, element| found | (N::read(element) == mark));
+    bytes.chunks(BLOCK * N::SIZE).any(|block| marks.iter().any(|&mark| holds(block, mark)))
 }
 
 /// One and two marks, by far the commonest, have loops of their own that the compiler turns into vector instructions.
@@ -429,6 +448,25 @@ mod tests {
         assert_eq!(days_to_hours.apply_bytes(DataType::Float64, bytes(&[0.5, 1e20, f64::NAN])), Ok(bytes(&[17_i64, -1, -1])));
         assert_eq!(days_to_hours.apply_bytes(DataType::Float64, bytes(&[0.51])), Err(ConversionError::NotExact("0.51".into())));
         assert_eq!(days_to_hours.apply_bytes(DataType::Int32, bytes(&[2_i32])), Ok(bytes(&[53_i64])));
+    }
+
+    #[test]
+    fn what_keeps_values_changes_no_bit() {
+        let marked = Conversion::MissingToNan { missing: vec![Scalar::Float32(1e20), Scalar::Float32(0.0)] };
+        let cases: [&[f32]; 5] = [&[1.0, f32::NAN, 2.0], &[], &[1.0, 1e20], &[-0.0, 3.0], &[f32::from_bits(0x7fc0_0001), 9.0]];
+        let kept = cases.map(|values| {
+            let raw = bytes(values);
+            let keeps = marked.keeps(DataType::Float32, &raw);
+            assert!(Conversion::Keep.keeps(DataType::Float32, &raw));
+            assert_eq!(keeps, marked.apply_bytes(DataType::Float32, raw.clone()) == Ok(raw));
+            keeps
+        });
+        assert_eq!(kept, [true, true, false, false, true]);
+        let mut long = vec![1_f32; 2 * BLOCK + 3];
+        long[2 * BLOCK + 2] = 1e20;
+        assert!(!marked.keeps(DataType::Float32, &bytes(&long)) && marked.keeps(DataType::Float32, &bytes(&long[..2 * BLOCK])));
+        let refill = Conversion::Refill { from: vec![], to: Scalar::Int8(1) };
+        assert!(!refill.keeps(DataType::Int8, &[0]), "looked at no further");
     }
 
     #[test]

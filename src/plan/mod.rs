@@ -7,6 +7,7 @@
 mod build;
 pub mod expect;
 mod explain;
+mod moves;
 mod save;
 mod stages;
 
@@ -55,6 +56,29 @@ pub struct Plan {
     /// What must hold of the result. Not part of the identity: no byte of the result depends on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<Expectation>,
+    /// Variables that keep their files' compression: their source chunks become chunks of the result as they are, wherever they fit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<Moves>,
+}
+
+/// A variable that keeps its files' compression: source chunks are moved as they are, wherever they fit; any other is encoded alike.
+///
+/// Which chunks fit is found in the files' own chunk tables when a task runs, and depends on plan and inputs only; the numbers
+/// here are what the headers promise, and never too low. Of the identity, only whether any chunk fits is a part.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Moves {
+    /// Position in the schema.
+    pub variable: usize,
+    /// Chunks that fit.
+    pub chunks: u64,
+    /// Chunks in all.
+    pub of: u64,
+    /// True if only those without missing values are moved: the marks of the others become NaN.
+    #[serde(default)]
+    pub whole_only: bool,
+    /// Why the others do not fit.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// A file of the plan.
@@ -280,6 +304,12 @@ impl Plan {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.schema.variables.iter().map(|variable| self.schema.bytes(variable)).sum()
+    }
+
+    /// True if source chunks of a variable may be moved as they are; it then has no scratch objects.
+    #[must_use]
+    pub fn may_move(&self, variable: usize) -> bool {
+        self.moves.iter().any(|moves| moves.variable == variable && moves.chunks > 0)
     }
 
     /// Number of objects of all variables.

@@ -84,6 +84,40 @@ impl Encoder {
         }
     }
 
+    /// One chunk's bytes from its numbers, as [`Encoder::encode`] has them: an inner chunk of a shard, else the whole object.
+    ///
+    /// # Errors
+    /// [`TargetError::Codec`] if a codec fails.
+    pub fn encode_chunk(&self, raw: Vec<u8>) -> Result<Bytes, TargetError> {
+        self.compress(Cow::Owned(little_endian(raw, self.dtype.size()))).map(Bytes::from)
+    }
+
+    /// The object's bytes from its encoded chunks: all inner chunks of a shard in C order, else the one chunk itself.
+    ///
+    /// # Errors
+    /// [`TargetError::Codec`] if there are too few or too many.
+    pub fn join(&self, chunks: &[Bytes]) -> Result<Bytes, TargetError> {
+        match (&self.inner, chunks) {
+            (None, [chunk]) => return Ok(chunk.clone()),
+            (Some(inner), chunks) if chunks.len() as u64 == inner.chunks() => {}
+            _ => return Err(self.refuse(format!("{} chunks given for an object of shape {:?}", chunks.len(), self.object))),
+        }
+        let mut index = Vec::with_capacity(chunks.len() * 16);
+        let mut offset = 0;
+        for chunk in chunks {
+            index.extend((offset as u64).to_le_bytes());
+            index.extend((chunk.len() as u64).to_le_bytes());
+            offset += chunk.len();
+        }
+        let index = self.run(&self.index_checksum, Cow::Owned(index))?;
+        let mut shard = Vec::with_capacity(offset + index.len());
+        for chunk in chunks {
+            shard.extend_from_slice(chunk);
+        }
+        shard.extend_from_slice(&index);
+        Ok(Bytes::from(shard))
+    }
+
     /// The object's bytes from its texts, row-major, of the full [`Encoder::object_shape`]: codec `vlen-utf8`.
     ///
     /// # Errors
