@@ -49,7 +49,6 @@ fn plan(coordinate: Variable, array: Array, rules: &[(&str, ExpectRule)]) -> Pla
         warnings: vec![],
         memory: 0,
         expect: rules.iter().enumerate().map(expect).collect(),
-        moves: vec![],
     }
 }
 
