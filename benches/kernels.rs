@@ -6,7 +6,9 @@
 //! ```
 //! Speeds count raw (decoded) bytes. `memcpy` in a table is the most that the machine gives; the columns of allocations come from
 //! divan's counting allocator. Values are smooth fields with noise, made from fixed seeds: integers are hundredths with land.
-#![expect(clippy::unwrap_used, reason = "what fails here ends the measurement")]
+#![expect(clippy::unwrap_used, clippy::wildcard_imports, reason = "what fails here ends the measurement; each table is a module")]
+
+use std::f64::consts::TAU;
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
@@ -35,7 +37,7 @@ impl Field {
         let mut field = Self { waves: Vec::new(), state: seed };
         for number in 1..=24 {
             let length = f64::from(number);
-            let (angle, phase, drift) = (6.283 * field.random(), 6.283 * field.random(), field.random());
+            let (angle, phase, drift) = (TAU * field.random(), TAU * field.random(), field.random());
             field.waves.push((length * angle.cos(), length * angle.sin(), phase, 0.2 * drift, 12.0 * length.powf(-1.3)));
         }
         field

@@ -146,10 +146,10 @@ fn an_object_asks_for_its_own_bytes_only() {
         let variable = variable(DataType::Int16, codecs);
         let (encoder, decoder) = (Encoder::new(&variable).unwrap(), Decoder::new(&variable).unwrap());
         let object: Vec<u8> = (0..ROUNDS as usize).flat_map(|_| values(2)).collect();
-        let encoded = encoder.encode(object.clone()).unwrap();
-        assert_eq!(decoder.decode(&encoded).unwrap(), gristmill::array::Values::Bytes(object.clone()));
+        let stored = encoder.encode(object.clone()).unwrap();
+        assert_eq!(decoder.decode(&stored).unwrap(), gristmill::array::Values::Bytes(object.clone()));
         let mut objects = vec![object; 20];
-        let work = || objects.drain(..).for_each(|object| assert_eq!(encoder.encode(object).unwrap(), encoded));
+        let work = || objects.drain(..).for_each(|object| assert_eq!(encoder.encode(object).unwrap(), stored));
         // The buffer, and cutting it to its length.
         assert!(asked(work) <= 20 * 2, "{}", variable.encoding.codecs.as_ref().map_or(0, Vec::len));
     }

@@ -180,7 +180,7 @@ mod tests {
                 0 => ((at / 7 + at * at / 9001) >> (at % 2 * 8)) as u8,
                 1 => random,
                 2 => random & 7,
-                _ if at / 40_000 % 2 == 0 => random,
+                _ if (at / 40_000).is_multiple_of(2) => random,
                 _ => (at / 700) as u8,
             }
         };
