@@ -86,7 +86,10 @@ fn every_task_has_a_span_and_spans_nest() {
     let sum: u64 = order[1..].iter().map(|name| stages[name]).sum();
     assert!(sum <= stages["run"] && sum * 10 >= stages["run"] * 8, "{stages:?}");
     let steps: BTreeMap<&str, u64> = named(&lanes, 3).collect();
-    assert!(["open", "fetch", "place", "encode", "write", "keep", "compare", "describe"].iter().all(|name| steps.contains_key(name)), "{steps:?}");
+    assert!(
+        ["open", "fetch", "place", "encode", "write", "keep", "compare", "describe"].iter().all(|name| steps.contains_key(name)),
+        "{steps:?}"
+    );
 }
 
 #[test]

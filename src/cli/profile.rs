@@ -57,8 +57,7 @@ impl Profile {
         let begun = Instant::now();
         let head = b"{\"displayTimeUnit\":\"ms\",\"traceEvents\":[".to_vec();
         let file = File::create(path)?;
-        let mut trace =
-            Trace { file, length: 0, block: head, written: begun, threads: HashMap::new(), lanes: Vec::new(), failed: None };
+        let mut trace = Trace { file, length: 0, block: head, written: begun, threads: HashMap::new(), lanes: Vec::new(), failed: None };
         for (process, name) in [(WORKFLOW, "workflow"), (TASKS, "tasks"), (THREADS, "threads")] {
             trace.add(&metadata("process_name", process, 0, name), begun);
             trace.add(&json!({"ph": "M", "name": "process_sort_index", "pid": process, "tid": 0, "args": {"sort_index": process}}), begun);

@@ -384,7 +384,8 @@ fn ask_receipts(state: &State, identity: &str, tasks: &[TaskNumber], width: usiz
         return tasks.iter().map(ask).collect();
     }
     std::thread::scope(|scope| {
-        let parts: Vec<_> = tasks.chunks(tasks.len().div_ceil(width)).map(|part| scope.spawn(move || part.iter().map(ask).collect())).collect();
+        let parts: Vec<_> =
+            tasks.chunks(tasks.len().div_ceil(width)).map(|part| scope.spawn(move || part.iter().map(ask).collect())).collect();
         let died = || vec![Err(RunError::Work(WorkError::Internal("a thread that reads receipts died".to_owned())))];
         parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|_| died())).collect()
     })

@@ -133,8 +133,9 @@ impl Workshop {
 
 /// The values through the referee; `None` where it sees another variable or fails.
 fn refereed(referee: &dyn Source, witness: &Witness, found: &DescribedVariable, needed: &Region) -> Option<Array> {
-    let told =
-        |source: &dyn Source| source.schema().variable(&found.source_name).map(|variable| (variable.dtype, source.schema().shape(variable)));
+    let told = |source: &dyn Source| {
+        source.schema().variable(&found.source_name).map(|variable| (variable.dtype, source.schema().shape(variable)))
+    };
     if told(referee) != told(&*witness.source) {
         tracing::info!("not refereed: {}: netCDF-C sees another `{}`", shown(&witness.described.url), found.source_name);
         return None;
