@@ -46,7 +46,7 @@ fn lanes(folder: &Path) -> Lanes {
     lanes
 }
 
-fn named<'a>(lanes: &'a Lanes, process: u64) -> impl Iterator<Item = (&'a str, u64)> {
+fn named(lanes: &Lanes, process: u64) -> impl Iterator<Item = (&str, u64)> {
     let of = lanes.iter().filter(move |((pid, _), _)| *pid == process).flat_map(|(_, spans)| spans);
     of.map(|(begin, end, event)| (event["name"].as_str().unwrap(), end - begin))
 }

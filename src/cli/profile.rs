@@ -125,13 +125,11 @@ impl Trace {
     fn lane(&mut self, span: &Span) -> u32 {
         let free = self.lanes.iter().position(|ended| *ended <= span.begun);
         let lane = free.unwrap_or(self.lanes.len());
-        match self.lanes.get_mut(lane) {
-            Some(ended) => *ended = span.ended,
-            None => {
-                self.lanes.push(span.ended);
-                let name = format!("lane {}", lane + 1);
-                self.add(&metadata("thread_name", TASKS, lane as u32, &name), span.ended);
-            }
+        if let Some(ended) = self.lanes.get_mut(lane) {
+            *ended = span.ended;
+        } else {
+            self.lanes.push(span.ended);
+            self.add(&metadata("thread_name", TASKS, lane as u32, &format!("lane {}", lane + 1)), span.ended);
         }
         lane as u32
     }

@@ -284,7 +284,9 @@ fn work(
 ) -> Result<Vec<Receipt>, RunError> {
     let (mut todo, mut finished) = receipts(state, &workshop.plan, &workshop.plan_id)?;
     redo_vanished(workshop, &mut todo, &mut finished)?;
-    finished.iter().for_each(|receipt| verifier.stored(receipt));
+    for receipt in &finished {
+        verifier.stored(receipt);
+    }
     let bytes = |stage: usize, task: u64| workshop.plan.task(stage, task).map_or(0, |task| task.bytes);
     let steps = report.tasks;
     let todo_bytes = todo.iter().map(|&(stage, task)| bytes(stage, task)).sum();

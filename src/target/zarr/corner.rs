@@ -68,9 +68,9 @@ fn around<S: ReadableStorageTraits + 'static>(
     let (chain, options) = (array.codecs(), CodecOptions::default().with_concurrent_target(1));
     let Some(blosc) = chain.bytes_to_bytes_codecs().first() else { return Ok(None) };
     let size = BytesRepresentation::FixedSize(elements(lengths) * item);
-    let decoder = Arc::clone(blosc).partial_decoder(Arc::new(Object(object)), &size, &options)?;
+    let partial = Arc::clone(blosc).partial_decoder(Arc::new(Object(object)), &size, &options)?;
     let range = ByteRange::FromStart(first * item, Some(count * item));
-    let Some(bytes) = decoder.partial_decode(range, &options)? else { return Ok(None) };
+    let Some(bytes) = partial.partial_decode(range, &options)? else { return Ok(None) };
     if bytes.len() as u64 != count * item {
         return Err(format!("{} bytes were decoded instead of {}", bytes.len(), count * item).into());
     }
