@@ -138,6 +138,9 @@ impl ZarrReader {
                 return Ok(ArrayBytes::new_flen(values));
             }
             let subset = ArraySubset::new_with_start_shape(region.start.clone(), region.shape.clone())?;
+            if let Some(bytes) = part_of_one_object(&array, &objects, &subset)? {
+                return Ok(bytes);
+            }
             Ok(array.retrieve_array_subset_opt(&subset, &CodecOptions::default().with_concurrent_target(1))?)
         };
         let bytes =
@@ -147,6 +150,25 @@ impl ZarrReader {
             })?;
         decode::values(variable, bytes)
     }
+}
+
+/// A box inside one object of Blosc: only the blocks that hold it are decoded. zarrs' own way decodes the whole object first.
+/// `None` for all other boxes and codecs.
+fn part_of_one_object(array: &ZarrArray<Objects>, objects: &Objects, subset: &ArraySubset) -> Result<Option<ArrayBytes<'static>>, Cause> {
+    let codecs = array.codecs();
+    let ([], [blosc]) = (codecs.array_to_array_codecs(), codecs.bytes_to_bytes_codecs()) else { return Ok(None) };
+    let Some(indices) = array.chunks_in_array_subset(subset)?.filter(|chunks| chunks.num_elements() == 1) else { return Ok(None) };
+    let (shape, options) = (array.chunk_shape(indices.start())?, CodecOptions::default().with_concurrent_target(1));
+    let (bytes_codec, dtype, fill) = (codecs.array_to_bytes_codec(), array.data_type(), array.fill_value());
+    let decoded = bytes_codec.encoded_representation(&shape, dtype, fill)?;
+    if !blosc.partial_decoder_capability().partial_decode || decoded.size().is_none() {
+        return Ok(None);
+    }
+    let Some(stored) = objects.get(&array.chunk_key(indices.start()))? else { return Ok(None) };
+    let blocks = Arc::clone(blosc).partial_decoder(Arc::new(stored.to_vec()), &decoded, &options)?;
+    let values = Arc::clone(bytes_codec).partial_decoder(blocks, &shape, dtype, fill, &options)?;
+    let within = subset.relative_to(array.chunk_subset(indices.start())?.start())?;
+    Ok(Some(values.partial_decode(&within, &options)?.into_owned()))
 }
 
 fn no_values(dtype: DataType) -> Values {
