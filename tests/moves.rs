@@ -107,6 +107,12 @@ impl Baked {
         ZarrReader::open(store, Absent::Hole).unwrap().unwrap()
     }
 
+    /// Chunks that the report says were moved.
+    fn moved(&self) -> u64 {
+        let report = fs::read(format!("{}.gristmill/report.json", self.path.display())).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&report).unwrap()["moved_chunks"].as_u64().unwrap()
+    }
+
     /// Raw values of both variables.
     fn values(&self) -> [Array; 2] {
         let reader = self.reader();
@@ -184,6 +190,7 @@ fn chunks_that_fit_are_moved_and_all_others_encoded_alike() {
         // Where `*` has codecs and the variable chunks, both count.
         let baked = bench.bake(name, &FILES, &format!("output: {{{output}}}"));
         same(&baked.values(), &plain);
+        assert_eq!(baked.moved(), PACKED.iter().chain(&FIELD).sum::<usize>() as u64, "{name}");
         assert_eq!(bench.moved(&baked, &FILES, "packed"), PACKED, "{name}");
         assert_eq!(bench.moved(&baked, &FILES, "field"), FIELD, "{name}");
         let codecs = baked.reader().schema().variable("field").unwrap().encoding.codecs.clone().unwrap();
@@ -277,6 +284,7 @@ fn steps_and_conversions_decide_chunk_by_chunk() {
         same(&moved.values(), &bench.bake(&format!("{name}.encoded"), &files, &output("zstd")).values());
         let found = moved.chunks("packed").values().filter(|chunk| chunk[..2] == [0x78, 0xda]).count();
         assert_eq!(found, expected, "{name}");
+        assert!(moved.moved() >= found as u64, "{name}");
     }
 }
 

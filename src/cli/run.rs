@@ -181,8 +181,10 @@ fn summary(report: &Report, json: bool) -> String {
         return format!("{} is complete already: nothing to do\n", report.target);
     }
     let ratio = report.value_bytes as f64 / report.stored_bytes.max(1) as f64;
+    let moved =
+        if report.moved_chunks > 0 { format!("{} chunks stored as the files hold them\n", report.moved_chunks) } else { String::new() };
     format!(
-        "{}: {} objects, {}, {ratio:.1} times smaller than the values\n{} of {} parts compared with their sources: equal\nopen it: xarray.open_zarr({:?})\n",
+        "{}: {} objects, {}, {ratio:.1} times smaller than the values\n{moved}{} of {} parts compared with their sources: equal\nopen it: xarray.open_zarr({:?})\n",
         report.target,
         report.objects,
         ByteSize(report.stored_bytes),
