@@ -37,6 +37,8 @@ if [ -d "${GRISTMILL_SHARED:-../shared}/data" ]; then .venv/bin/python tests/dat
 
 say "moved chunks"
 .venv/bin/python tests/oracle/moved.py "$binary"
+say "requests and bytes asked of a web server"
+.venv/bin/python tests/oracle/network.py "$binary" requests
 [ "$part" = quick ] && exit 0
 
 if [ -d "${GRISTMILL_SHARED:-../shared}/data" ]; then

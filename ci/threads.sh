@@ -34,7 +34,7 @@ failed=0
 for workload in "$@"; do
     memory=384MiB; [ "$workload" = W2 ] && memory=640MiB
     # Writes the recipe; "true" stands in for the binary.
-    (cd "$bench" && PYTHONDONTWRITEBYTECODE=1 "$python" "$here/ci/bench_recipe.py" "$(command -v true)" "$workload" "$size" "$work/$workload")
+    (cd "$bench" && PYTHONDONTWRITEBYTECODE=1 "$python" "$here/ci/bench_recipe.py" "$(type -P true)" "$workload" "$size" "$work/$workload")
     bake() { # THREADS
         rm -rf "$work/out" "$work/out.gristmill"
         "$binary" run "$work/$workload.recipe/recipe.yaml" --target "$work/out" --memory "$memory" --threads "$1" --quiet --profile "$work/trace-$1.json"

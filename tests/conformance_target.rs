@@ -181,7 +181,7 @@ fn a_corner_read_by_itself_is_the_corner_of_the_whole() {
     for (format, shuffle) in [(Zarr3, "shuffle"), (Zarr3, "bitshuffle"), (Zarr2, "noshuffle")] {
         let mut numbers = Numbers(11);
         let filled = [DataType::Int16, DataType::Float64].map(|dtype| Filled {
-            variable: variable(&dtype.name(), dtype, &[4, 50, 300], None, Some(vec![codec("blosc", &blosc(shuffle))])),
+            variable: variable(dtype.name(), dtype, &[4, 50, 300], None, Some(vec![codec("blosc", &blosc(shuffle))])),
             array: random_array(dtype, &[7, 120, 310], &mut numbers),
         });
         let store = Arc::new(Memory::default());

@@ -46,7 +46,7 @@ fn lanes(folder: &Path) -> Lanes {
     lanes
 }
 
-fn named<'a>(lanes: &'a Lanes, process: u64) -> impl Iterator<Item = (&'a str, u64)> {
+fn named(lanes: &Lanes, process: u64) -> impl Iterator<Item = (&str, u64)> {
     let of = lanes.iter().filter(move |((pid, _), _)| *pid == process).flat_map(|(_, spans)| spans);
     of.map(|(begin, end, event)| (event["name"].as_str().unwrap(), end - begin))
 }
@@ -86,7 +86,10 @@ fn every_task_has_a_span_and_spans_nest() {
     let sum: u64 = order[1..].iter().map(|name| stages[name]).sum();
     assert!(sum <= stages["run"] && sum * 10 >= stages["run"] * 8, "{stages:?}");
     let steps: BTreeMap<&str, u64> = named(&lanes, 3).collect();
-    assert!(["open", "fetch", "place", "encode", "write", "keep", "compare", "describe"].iter().all(|name| steps.contains_key(name)), "{steps:?}");
+    assert!(
+        ["open", "fetch", "place", "encode", "write", "keep", "compare", "describe"].iter().all(|name| steps.contains_key(name)),
+        "{steps:?}"
+    );
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub struct Run {
     /// How much of the result to compare with the sources before it becomes visible.
     #[arg(long, value_enum, default_value_t = VerifyArgument::Sample)]
     pub verify: VerifyArgument,
-    /// Write a trace of where the time goes to this file, for Perfetto or chrome://tracing.
+    /// Write a trace of where the time goes to this file, for Perfetto or Chrome.
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
     /// Also write report.json to this file, on every exit.

@@ -284,7 +284,9 @@ fn work(
 ) -> Result<Vec<Receipt>, RunError> {
     let (mut todo, mut finished) = receipts(state, &workshop.plan, &workshop.plan_id)?;
     redo_vanished(workshop, &mut todo, &mut finished)?;
-    finished.iter().for_each(|receipt| verifier.stored(receipt));
+    for receipt in &finished {
+        verifier.stored(receipt);
+    }
     let bytes = |stage: usize, task: u64| workshop.plan.task(stage, task).map_or(0, |task| task.bytes);
     let steps = report.tasks;
     let todo_bytes = todo.iter().map(|&(stage, task)| bytes(stage, task)).sum();
@@ -384,7 +386,8 @@ fn ask_receipts(state: &State, identity: &str, tasks: &[TaskNumber], width: usiz
         return tasks.iter().map(ask).collect();
     }
     std::thread::scope(|scope| {
-        let parts: Vec<_> = tasks.chunks(tasks.len().div_ceil(width)).map(|part| scope.spawn(move || part.iter().map(ask).collect())).collect();
+        let parts: Vec<_> =
+            tasks.chunks(tasks.len().div_ceil(width)).map(|part| scope.spawn(move || part.iter().map(ask).collect())).collect();
         let died = || vec![Err(RunError::Work(WorkError::Internal("a thread that reads receipts died".to_owned())))];
         parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|_| died())).collect()
     })

@@ -187,7 +187,9 @@ fn offsets(view: &transform::view::View, needed: &Region, region: &Region) -> Op
     let mut all = vec![0];
     for &(axis, kept) in &view.fixed {
         let offset = kept.checked_sub(*needed.start.get(axis)?)? * strides.get(axis)?;
-        all.iter_mut().for_each(|sum| *sum += offset as usize);
+        for sum in &mut all {
+            *sum += offset as usize;
+        }
     }
     for (axis, (&start, &length)) in view.axes.iter().zip(region.start.iter().zip(&region.shape)) {
         let along = |index: u64| match axis.source() {

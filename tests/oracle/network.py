@@ -163,6 +163,7 @@ def proxy(upstream, rate=None):
     try:
         yield port
     finally:
+        loop.set_exception_handler(lambda *_: None)
         loop.call_soon_threadsafe(loop.stop)
 
 
@@ -304,7 +305,7 @@ def requests(binary, folder):
 def overlap(binary, folder):
     root = folder / "www"
     root.mkdir()
-    for number in range(36):
+    for number in range(64):
         make(root / f"{number:02}.nc", ["a", "b"], (2, 361, 720), number)
     failed = []
     chunks = {"time": 4, "lat": 181, "lon": 360}

@@ -229,8 +229,7 @@ impl Floor<'_> {
 
     /// Reads that need no fetching, and batches of those that do: each of one input, neighbours together.
     fn batches(&self, prepared: &Prepared) -> (Vec<usize>, Vec<Vec<usize>>) {
-        let (near, far): (Vec<usize>, Vec<usize>) =
-            (0..prepared.reads.len()).partition(|&read| self.job.workshop.is_near(prepared, read));
+        let (near, far): (Vec<usize>, Vec<usize>) = (0..prepared.reads.len()).partition(|&read| self.job.workshop.is_near(prepared, read));
         let mut batches: Vec<Vec<usize>> = Vec::new();
         let mut bytes = 0;
         for read in far {

@@ -81,27 +81,22 @@ impl Object<'_> {
     async fn begin(&self) -> Result<(Head, Bytes), StoreError> {
         let ask = || async {
             let options = GetOptions { range: Some(GetRange::Bounded(0..START)), ..GetOptions::default() };
-            let answer = match self.store.get_opts(&self.path, options).await {
-                Ok(answer) => answer,
-                // Not satisfiable: nothing there to send a part of.
-                Err(_) => return Ok(None),
-            };
+            // An empty object has no part to send; every other fault is told by the HEAD that follows.
+            let Ok(answer) = self.store.get_opts(&self.path, options).await else { return Ok(None) };
             let meta = answer.meta.clone();
             let start = answer.bytes().await.map_err(|error| judge(self.url, error))?;
             Ok(Some((meta, start)))
         };
-        match persist(self.patience(), &self.gate, ask).await? {
-            Some((meta, start)) => Ok((self.remember(meta), start)),
-            None => {
-                let head = self.look().await?;
-                let length = head.size.unwrap_or(0).min(START);
-                if length == 0 {
-                    return Ok((head, Bytes::new()));
-                }
-                let start = self.fetch(&head, 0..length, BytesMut::with_capacity(length as usize)).await?;
-                Ok((head, start.freeze()))
-            }
+        if let Some((meta, start)) = persist(self.patience(), &self.gate, ask).await? {
+            return Ok((self.remember(meta), start));
         }
+        let head = self.look().await?;
+        let length = head.size.unwrap_or(0).min(START);
+        if length == 0 {
+            return Ok((head, Bytes::new()));
+        }
+        let start = self.fetch(&head, 0..length, BytesMut::with_capacity(length as usize)).await?;
+        Ok((head, start.freeze()))
     }
 
     fn remember(&self, meta: object_store::ObjectMeta) -> Head {

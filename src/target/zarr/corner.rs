@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use zarrs::array::{
-    Array as ZarrArray, ArrayBytes, ArrayBytesRaw, BytesPartialDecoderTraits, BytesRepresentation, CodecError, CodecMetadataOptions, CodecOptions,
+    Array as ZarrArray, ArrayBytes, ArrayBytesRaw, BytesPartialDecoderTraits, BytesRepresentation, CodecError, CodecMetadataOptions,
+    CodecOptions,
 };
 use zarrs::storage::byte_range::{ByteRange, ByteRangeIterator};
 use zarrs::storage::{ReadableStorageTraits, StorageError};
@@ -28,8 +29,7 @@ pub(super) fn read<S: ReadableStorageTraits + 'static>(
     region: &Region,
 ) -> Result<Option<Vec<u8>>, Cause> {
     let chain = array.codecs();
-    let names: Vec<String> =
-        chain.create_metadatas(&CodecMetadataOptions::default()).iter().map(|codec| codec.name().to_owned()).collect();
+    let names: Vec<String> = chain.create_metadatas(&CodecMetadataOptions::default()).iter().map(|codec| codec.name().to_owned()).collect();
     if dtype.is_text() || region.rank() == 0 || names != ["bytes", "blosc"] {
         return Ok(None);
     }
@@ -68,9 +68,9 @@ fn around<S: ReadableStorageTraits + 'static>(
     let (chain, options) = (array.codecs(), CodecOptions::default().with_concurrent_target(1));
     let Some(blosc) = chain.bytes_to_bytes_codecs().first() else { return Ok(None) };
     let size = BytesRepresentation::FixedSize(elements(lengths) * item);
-    let decoder = Arc::clone(blosc).partial_decoder(Arc::new(Object(object)), &size, &options)?;
+    let partial = Arc::clone(blosc).partial_decoder(Arc::new(Object(object)), &size, &options)?;
     let range = ByteRange::FromStart(first * item, Some(count * item));
-    let Some(bytes) = decoder.partial_decode(range, &options)? else { return Ok(None) };
+    let Some(bytes) = partial.partial_decode(range, &options)? else { return Ok(None) };
     if bytes.len() as u64 != count * item {
         return Err(format!("{} bytes were decoded instead of {}", bytes.len(), count * item).into());
     }
@@ -101,7 +101,11 @@ impl BytesPartialDecoderTraits for Object {
         self.0.len()
     }
 
-    fn partial_decode_many(&self, regions: ByteRangeIterator, _options: &CodecOptions) -> Result<Option<Vec<ArrayBytesRaw<'_>>>, CodecError> {
+    fn partial_decode_many(
+        &self,
+        regions: ByteRangeIterator,
+        _options: &CodecOptions,
+    ) -> Result<Option<Vec<ArrayBytesRaw<'_>>>, CodecError> {
         let size = self.0.len() as u64;
         let part = |range: ByteRange| {
             let part = self.0.get(range.to_range_usize(size)).ok_or_else(|| CodecError::from("the object is too short"))?;
