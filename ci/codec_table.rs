@@ -63,6 +63,7 @@ fn candidates() -> Vec<(&'static str, Vec<Codec>)> {
         ("blosc zstd 2 shuffle, 512 KiB", blosc("zstd", 2, "shuffle", 2 * large)),
         ("blosc zstd 3 shuffle", blosc("zstd", 3, "shuffle", 0)),
         ("blosc zstd 1 bitshuffle, 256 KiB", blosc("zstd", 1, "bitshuffle", large)),
+        ("blosc zstd 1 bitshuffle, 1 MiB", blosc("zstd", 1, "bitshuffle", 4 * large)),
         ("zstd 3 (zarr-python's default)", vec![codec("zstd", json!({"level": 3}))]),
         ("gzip 5 (libdeflate)", vec![codec("gzip", json!({"level": 5}))]),
     ]
