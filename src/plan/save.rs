@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::Plan;
+use super::{Overhead, Plan};
 use crate::pattern::without_secrets;
 
 /// Version of the plan format that this tool writes and reads.
@@ -51,7 +51,15 @@ impl Plan {
     /// SHA-256 of everything that decides the bytes of the result and the numbering of its tasks.
     #[must_use]
     pub fn identity(&self) -> String {
-        let decisive = Self { warnings: Vec::new(), memory: 0, scratch: None, expect: Vec::new(), ..self.clone() };
+        let decisive = Self {
+            warnings: Vec::new(),
+            memory: 0,
+            overhead: Overhead::default(),
+            weighed: Vec::new(),
+            scratch: None,
+            expect: Vec::new(),
+            ..self.clone()
+        };
         let bytes = decisive.to_json().unwrap_or_default();
         let digest = Sha256::digest(&bytes);
         let (half, _) = digest.split_at(16);

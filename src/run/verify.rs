@@ -12,8 +12,8 @@ use super::report::Verification;
 use crate::array::{Array, Values};
 use crate::combine::{Pieces, placement};
 use crate::event::{Event, Phase, Reporter};
-use crate::grid::Region;
-use crate::plan::PlannedContent;
+use crate::grid::{ChunkGrid, Region};
+use crate::plan::{Plan, PlannedContent};
 use crate::target::zarr::ZarrReader;
 use crate::work::Workshop;
 
@@ -29,8 +29,10 @@ pub enum Level {
 
 /// File boundaries compared per variable, besides first and last.
 const BOUNDARIES: usize = 2;
-/// Elements compared of one input in a sample.
+/// Elements compared of one input in a sample, at most.
 const ELEMENTS: u64 = 1 << 16;
+/// Bytes of values of the objects that are decoded for that, unless a single one has more.
+const DECODED: u64 = 8 << 20;
 
 /// One comparison: an input's part of a variable.
 struct Check {
@@ -119,7 +121,7 @@ fn compare(workshop: &Workshop, target: &ZarrReader, check: &Check, level: Level
     let counts: Vec<u64> = pieces.axes.iter().map(|&(axis, _)| plan.axes[axis].lengths.len() as u64).collect();
     let cell: Vec<usize> = crate::grid::unravel(check.cell as u64, &counts).into_iter().map(|index| index as usize).collect();
     let whole = placement(&plan.axes, pieces, &plan.schema.shape(named), &cell);
-    let parts = if level == Level::Full { parts(&whole, 1 << 22) } else { ends(&whole) };
+    let parts = if level == Level::Full { parts(&whole, 1 << 22) } else { sample(plan, check, &whole) };
     let mut values = 0;
     for part in parts {
         let expected =
@@ -148,8 +150,19 @@ fn parts(whole: &Region, limit: u64) -> Vec<Region> {
         .collect()
 }
 
-/// The first and the last corner of a box, a few rows each.
-fn ends(whole: &Region) -> Vec<Region> {
+/// The ends of a box, as far as they lie in few objects; of large objects one end only, by turns.
+fn sample(plan: &Plan, check: &Check, whole: &Region) -> Vec<Region> {
+    let objects = plan.objects(check.variable);
+    let bytes = plan.object_bytes(check.variable).max(1);
+    let mut ends = ends(whole, &objects, DECODED / bytes);
+    if bytes > DECODED && ends.len() > 1 {
+        ends.swap_remove(usize::from(check.cell % 2 == 0));
+    }
+    ends
+}
+
+/// The first and the last corner of a box, a few rows each, within at most so many objects (or one).
+fn ends(whole: &Region, objects: &ChunkGrid, most: u64) -> Vec<Region> {
     if whole.is_empty() {
         return Vec::new();
     }
@@ -159,9 +172,23 @@ fn ends(whole: &Region) -> Vec<Region> {
         shape[axis] = (ELEMENTS / others.max(1)).clamp(1, shape[axis]);
     }
     let last = (0..whole.rank()).map(|axis| whole.end(axis) - shape[axis]).collect();
-    let first = Region::new(whole.start.clone(), shape.clone());
-    let last = Region::new(last, shape);
-    if first == last { vec![first] } else { vec![first, last] }
+    let (mut first, mut last) = (Region::new(whole.start.clone(), shape.clone()), Region::new(last, shape));
+    if first == last {
+        return vec![first];
+    }
+    let mut left = most.max(1);
+    for axis in (0..whole.rank()).rev() {
+        let object = objects.chunk[axis];
+        let counts = [&first, &last].map(|end| (end.end(axis) - 1) / object - end.start[axis] / object + 1);
+        let kept = left.min(counts[0].max(counts[1]));
+        first.shape[axis] = first.shape[axis].min((first.start[axis] / object + kept) * object - first.start[axis]);
+        let start = ((last.end(axis) - 1) / object + 1).saturating_sub(kept) * object;
+        let end = last.end(axis);
+        last.start[axis] = last.start[axis].max(start);
+        last.shape[axis] = end - last.start[axis];
+        left /= kept;
+    }
+    vec![first, last]
 }
 
 /// Equal type, shape and bits; NaNs are equal to NaNs.
@@ -188,5 +215,22 @@ fn differs(variable: &str, source: &str, region: &Region, stored: &Array, expect
     );
     RunError::Verification {
         message: format!("`{variable}` in the box {:?} + {:?} differs from {source}: {example}", region.start, region.shape),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_touches_few_objects() {
+        let map = Region::new(vec![7, 0, 0], vec![1, 720, 1440]);
+        let series = ChunkGrid::new(vec![365, 720, 1440], vec![365, 90, 90]);
+        let found = ends(&map, &series, 1);
+        assert_eq!(found, vec![Region::new(vec![7, 0, 0], vec![1, 45, 90]), Region::new(vec![7, 675, 1350], vec![1, 45, 90])]);
+        assert!(found.iter().all(|end| series.touching(end).elements() == 1 && map.contains(end)));
+        assert!(ends(&map, &series, 5).iter().all(|end| series.touching(end).elements() == 5 && map.contains(end)));
+        let maps = ChunkGrid::new(vec![365, 720, 1440], vec![20, 720, 1440]);
+        assert_eq!(ends(&map, &maps, 0)[1], Region::new(vec![7, 675, 0], vec![1, 45, 1440]));
     }
 }
