@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use gristmill::grid::{ChunkGrid, Region, Shape, elements, positions, ravel};
-use gristmill::rechunk::{Costs, Effort, Scratch, SlabProblem};
+use gristmill::rechunk::{Effort, Scratch, SlabProblem};
 use proptest::prelude::*;
 
 /// How much dearer than the cheapest way what is chosen may be, beside one whole pass.
@@ -45,7 +45,11 @@ fn fewest_objects(problem: &SlabProblem, object_limit: u64) -> Option<u64> {
     let whole = elements(&problem.shape);
     let once = |read: &ChunkGrid, written: &ChunkGrid, clipped: bool| {
         let bytes = |counts: &Shape| {
-            let lengths = counts.iter().zip(&written.chunk).zip(&problem.shape).map(|((count, chunk), whole)| if clipped { (count * chunk).min(*whole) } else { count * chunk });
+            let lengths = counts
+                .iter()
+                .zip(&written.chunk)
+                .zip(&problem.shape)
+                .map(|((count, chunk), whole)| if clipped { (count * chunk).min(*whole) } else { count * chunk });
             lengths.product::<u64>() * problem.item
         };
         all(&written.counts()).into_iter().any(|counts| bytes(&counts) <= problem.limit && decoded(read, written, &counts) == whole)
@@ -57,7 +61,7 @@ fn fewest_objects(problem: &SlabProblem, object_limit: u64) -> Option<u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn stages_are_as_few_and_as_cheap_as_brute_force_finds(problem in limits(), decode in 1u32..40, object_limit in 16u64..1_000, each in 0u32..200) {

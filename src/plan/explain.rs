@@ -95,6 +95,8 @@ pub struct VariableExplanation {
     pub objects: u64,
     /// How often the average source element is decoded; `None` for values that are in the plan.
     pub amplification: Option<f64>,
+    /// Chunks that are moved as the files hold them, where the variable keeps its files' compression.
+    pub moved: Option<super::Moves>,
     /// Chunks a reader fetches for one step of the first dimension, all of the others.
     pub map_requests: u64,
     /// Chunks a reader fetches for all steps of the first dimension at one point.
@@ -174,6 +176,7 @@ impl Plan {
             map_requests: counts.iter().skip(1).product(),
             series_requests: counts.first().copied().unwrap_or(1),
             shards: variable.encoding.shards.clone(),
+            moved: self.moves.iter().find(|moves| moves.variable == position).cloned(),
             shape,
             chunks,
         }
@@ -225,6 +228,10 @@ impl fmt::Display for Explanation {
         }
         writeln!(formatter)?;
         write_table(formatter, &self.variables)?;
+        for variable in &self.variables {
+            let Some(moves) = &variable.moved else { continue };
+            writeln!(formatter, "`{}` moved as the files hold it: {moves}", variable.name)?;
+        }
         self.warnings.iter().try_for_each(|warning| writeln!(formatter, "warning: {warning}"))
     }
 }
@@ -241,7 +248,13 @@ impl Explanation {
         if waiting > 0 {
             parts.push(format!("waiting for the network {}", ByteSize(waiting)));
         }
-        format!("peak {} of {}: {}; largest task {}", ByteSize(self.peak_bytes), ByteSize(self.memory), parts.join(", "), ByteSize(self.largest_task_bytes))
+        format!(
+            "peak {} of {}: {}; largest task {}",
+            ByteSize(self.peak_bytes),
+            ByteSize(self.memory),
+            parts.join(", "),
+            ByteSize(self.largest_task_bytes)
+        )
     }
 }
 
@@ -251,7 +264,12 @@ fn why(scratch: bool, amplification: f64, one: &Counted, two: Option<&Counted>) 
         return "one stage decodes everything once".to_owned();
     }
     let seconds = |counted: &Counted| format!("{:.1} s of one core", counted.cost as f64 / 1e6);
-    let single = format!("one stage {} every source chunk {amplification:.1} times, {} of values and {} stored", if scratch { "would decode" } else { "decodes" }, ByteSize(one.decoded), ByteSize(one.read));
+    let single = format!(
+        "one stage {} every source chunk {amplification:.1} times, {} of values and {} stored",
+        if scratch { "would decode" } else { "decodes" },
+        ByteSize(one.decoded),
+        ByteSize(one.read)
+    );
     let Some(two) = two else { return format!("{single}, {} more; no two stages fit the memory", seconds(one)) };
     let double = format!("two {} {} of scratch", if scratch { "write and read" } else { "would write and read" }, ByteSize(two.scratch));
     format!("{single}, {} more than once would take; {double}, {} more", seconds(one), seconds(two))
@@ -261,6 +279,17 @@ impl fmt::Display for Way {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.variables.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         write!(formatter, "{names}: {}", self.why)
+    }
+}
+
+impl fmt::Display for super::Moves {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.of == 1 { "" } else { "s" };
+        write!(formatter, "{} of {} chunk{plural}", self.chunks, self.of)?;
+        if self.whole_only {
+            write!(formatter, ", but for those with missing values")?;
+        }
+        self.reason.iter().try_for_each(|reason| write!(formatter, "; {reason}"))
     }
 }
 

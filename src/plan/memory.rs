@@ -16,7 +16,7 @@ pub struct Overhead {
     pub threads: u64,
     /// What one of them holds besides: a stored and a decoded source chunk, a copy of it, an encoded object.
     pub thread: u64,
-    /// Fetched and encoded bytes that wait, where anything is far away.
+    /// Fetched and encoded bytes that wait, and objects remembered to be verified, where anything is far away.
     pub waiting: u64,
 }
 

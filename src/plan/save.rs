@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Overhead, Plan};
+use super::{Moves, Overhead, Plan};
 use crate::pattern::without_secrets;
 
 /// Version of the plan format that this tool writes and reads.
@@ -51,6 +51,7 @@ impl Plan {
     /// SHA-256 of everything that decides the bytes of the result and the numbering of its tasks.
     #[must_use]
     pub fn identity(&self) -> String {
+        let moves = self.moves.iter().map(|moves| Moves { variable: moves.variable, ..Moves::default() }).collect();
         let decisive = Self {
             warnings: Vec::new(),
             memory: 0,
@@ -58,6 +59,7 @@ impl Plan {
             weighed: Vec::new(),
             scratch: None,
             expect: Vec::new(),
+            moves,
             ..self.clone()
         };
         let bytes = decisive.to_json().unwrap_or_default();

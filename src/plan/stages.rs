@@ -16,8 +16,8 @@ use crate::size::ByteSize;
 
 /// Bytes of a row that are worth a read of their own: a page.
 const PAGE: u64 = 4096;
-/// Largest box of rows that is read at once (`work` reads 4 MiB), in values of up to twice their stored bytes.
-const LARGEST_ROWS: u64 = 8 << 20;
+/// Largest box of rows that is read at once, as stored.
+const LARGEST_ROWS: u64 = 4 << 20;
 /// What is remembered of one input, its address, header and place in the plan: measured, 12 kB each of 5,000.
 const INPUT: u64 = 12 << 10;
 
@@ -74,7 +74,7 @@ fn overhead(plan: &Plan, settings: &Settings, (source, object): (u64, u64)) -> O
         baseline: settings.baseline.saturating_add(INPUT * plan.inputs.len() as u64),
         threads: settings.threads.max(1) as u64,
         thread: Overhead::thread_bytes(source, object),
-        waiting: 2 * settings.waiting,
+        waiting: settings.waiting,
     }
 }
 
@@ -167,7 +167,6 @@ fn group(plan: &Plan, variables: Vec<usize>, pieces: &Pieces, (chunks, settings)
     let item = variables.iter().map(|&variable| plan.item_bytes(variable)).max().unwrap_or(1);
     let chunks = chunks.filter(|chunk| chunk.len() == objects.shape.len());
     let costs = &settings.costs;
-    let (decode, most) = if chunks.is_some() { (costs.chunks, u64::MAX) } else { (costs.rows, LARGEST_ROWS) };
     let within_file = |mut lengths: Shape| {
         for &(axis, dimension) in &pieces.axes {
             let longest = plan.axes[axis].lengths.iter().copied().max().unwrap_or(1).max(1);
@@ -181,7 +180,14 @@ fn group(plan: &Plan, variables: Vec<usize>, pieces: &Pieces, (chunks, settings)
         PlannedContent::Pieces(pieces) => pieces.conversions.iter().all(|conversion| *conversion == Conversion::Keep),
         PlannedContent::Known(_) => true,
     };
-    let wide = if variables.iter().all(kept) { item } else { 8 };
+    let kept = variables.iter().all(kept);
+    // Two stored bytes may become eight.
+    let (decode, most) = match (chunks, kept) {
+        (Some(_), _) => (costs.chunks, u64::MAX),
+        (None, true) => (costs.rows, LARGEST_ROWS),
+        (None, false) => (costs.rows, 4 * LARGEST_ROWS),
+    };
+    let wide = if kept { item } else { 8 };
     let read = elements(&read).saturating_mul(wide).min(most);
     let source = within_file(chunks.cloned().unwrap_or_else(|| page(&objects.shape, item)));
     let stored = stored(plan, pieces, elements(&objects.shape).saturating_mul(item));
@@ -194,7 +200,14 @@ fn group(plan: &Plan, variables: Vec<usize>, pieces: &Pieces, (chunks, settings)
 fn stored(plan: &Plan, pieces: &Pieces, values: u64) -> u64 {
     let size = |input: &Option<u32>| plan.inputs.get((*input)? as usize)?.identity.size;
     let files: u64 = pieces.inputs.iter().filter_map(size).fold(0, u64::saturating_add);
-    let all: u64 = plan.schema.variables.iter().zip(&plan.contents).filter(|(_, content)| shares(content, pieces)).map(|(variable, _)| plan.schema.bytes(variable)).sum();
+    let all: u64 = plan
+        .schema
+        .variables
+        .iter()
+        .zip(&plan.contents)
+        .filter(|(_, content)| shares(content, pieces))
+        .map(|(variable, _)| plan.schema.bytes(variable))
+        .sum();
     (files as f64 * (values as f64 / all.max(1) as f64).min(1.0)) as u64
 }
 

@@ -115,12 +115,13 @@ impl SlabProblem {
         Choice { one: (slab, counted), two }
     }
 
-    /// Scratch objects and slabs: small enough for two tasks at a time, if that is possible.
+    /// Scratch objects and slabs: small enough for two tasks at a time, unless that is impossible or much dearer.
     fn choose_two(&self, effort: &Effort, scratch: &Scratch) -> Option<(TwoStages, Counted)> {
+        let cost = |stages: &TwoStages| micros(self.bytes() as f64 * scratch.byte + stages.objects as f64 * scratch.each);
         let within = |limit: u64| Self { limit, ..self.clone() }.two_stages(scratch.object);
-        let stages = within(self.limit / 2).or_else(|| within(self.limit))?;
-        let cost = self.bytes() as f64 * scratch.byte + stages.objects as f64 * scratch.each;
-        let counted = Counted { scratch: self.bytes(), cost: micros(cost), ..self.count_times(1.0, effort) };
+        let (half, whole) = (within(self.limit / 2), within(self.limit)?);
+        let stages = half.filter(|half| cost(half) / 11 <= cost(&whole) / 10).unwrap_or(whole);
+        let counted = Counted { scratch: self.bytes(), cost: cost(&stages), ..self.count_times(1.0, effort) };
         Some((stages, counted))
     }
 

@@ -69,6 +69,8 @@ pub struct Slab {
     pub amplification: f64,
 }
 
+/// Of so many objects along an axis every count is tried.
+const FEW: u64 = 24;
 /// Slabs smaller than this are enlarged when that costs nothing else, so that a task is worth its receipt.
 const WORTHWHILE: u64 = 16 << 20;
 
@@ -92,7 +94,14 @@ impl SlabProblem {
 
     /// Counts of objects worth trying along an axis.
     fn steps(&self, axis: usize) -> Vec<Step> {
-        let counts = useful_counts(self.shape[axis].div_ceil(self.object[axis].max(1)));
+        let (object, source) = (self.object[axis].max(1), self.source[axis].max(1));
+        let total = self.shape[axis].max(1).div_ceil(object);
+        // Slabs that end where source chunks end repeat nothing along this axis.
+        let aligned = scratch::multiple(object, source) / object;
+        let mut counts: Vec<u64> = useful_counts(total.div_ceil(aligned)).into_iter().map(|count| (count * aligned).min(total)).collect();
+        counts.extend(useful_counts(total));
+        counts.sort_unstable();
+        counts.dedup();
         let step = |count| Step { count, length: self.length(axis, count), amplification: self.axis_amplification(axis, count) };
         counts.into_iter().map(step).collect()
     }
@@ -160,6 +169,9 @@ fn better(slab: &Slab, than: &Slab) -> bool {
 /// Counts that split `total` objects evenly: 1 slab, 2 slabs, 3 slabs… down to one object per slab, thinned to a few dozen.
 fn useful_counts(total: u64) -> Vec<u64> {
     let total = total.max(1);
+    if total <= FEW {
+        return (1..=total).collect();
+    }
     let mut counts: Vec<u64> = (1..=total.min(12))
         .chain((4..=63).map(|power| total.div_ceil(1 << power.min(62))))
         .map(|slabs| total.div_ceil(slabs.max(1)))

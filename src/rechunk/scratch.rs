@@ -120,7 +120,7 @@ fn divisor(one: u64, other: u64) -> u64 {
 }
 
 /// Least common multiple of two lengths.
-fn multiple(one: u64, other: u64) -> u64 {
+pub(super) fn multiple(one: u64, other: u64) -> u64 {
     (one / divisor(one, other).max(1)).saturating_mul(other)
 }
 

@@ -14,7 +14,7 @@ use super::state::{SEGMENT, State};
 use crate::array::Array;
 use crate::combine::{Scanned, Wanted, digest, wanted};
 use crate::dataset::{Identity, Schema};
-use crate::event::{Event, Phase, Reporter};
+use crate::event::{Activity, Detail, Event, Phase, Reporter, spent};
 use crate::grid::Region;
 use crate::layout::Layout;
 use crate::pattern::{self, Input};
@@ -156,7 +156,14 @@ impl Scanner<'_> {
             let result = each(input);
             results.lock().unwrap_or_else(PoisonError::into_inner).push((number, result));
         };
-        std::thread::scope(|scope| (0..self.width.min(inputs.len())).for_each(|_| drop(scope.spawn(work))));
+        std::thread::scope(|scope| {
+            for number in 1..=self.width.min(inputs.len()) {
+                // Where no more threads are to be had, the others do the work.
+                let _started = std::thread::Builder::new().name(format!("scan {number}")).spawn_scoped(scope, work);
+            }
+        });
+        // What is left if not even one could be started; nothing else.
+        work();
         if self.stop.load(Ordering::Relaxed) {
             return Err(RunError::Interrupted);
         }
@@ -167,8 +174,14 @@ impl Scanner<'_> {
         if errors.is_empty() { Ok(good.into_iter().filter_map(Result::ok).collect()) } else { Err(RunError::several(errors)) }
     }
 
-    /// Describes one input; `None` if there is no such file and the recipe allows that.
+    /// Describes one input and reports the time that took.
     fn describe(&self, input: &Input, remembered: &HashMap<String, Record>, guess: &Wanted) -> Found {
+        let detail = |_: &Found| Detail { about: shown(&input.url), ..Detail::default() };
+        spent(self.reporter, Activity::Describe, detail, || self.described(input, remembered, guess))
+    }
+
+    /// Describes one input; `None` if there is no such file and the recipe allows that.
+    fn described(&self, input: &Input, remembered: &HashMap<String, Record>, guess: &Wanted) -> Found {
         let head = match self.sources.head(&input.url) {
             Ok(head) => head,
             Err(error) if error.kind == ErrorKind::NotFound && self.recipe.missing != MissingFile::Fail => return Ok(None),

@@ -4,6 +4,7 @@
 mod agreement;
 mod classic;
 mod damage;
+mod edges;
 mod facts;
 mod filters;
 mod local;

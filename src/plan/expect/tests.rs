@@ -44,10 +44,11 @@ fn plan(coordinate: Variable, array: Array, rules: &[(&str, ExpectRule)]) -> Pla
         steps: vec![],
         contents: vec![PlannedContent::Known(array), PlannedContent::Pieces(pieces.clone()), PlannedContent::Pieces(pieces)],
         stages: vec![],
+        moves: vec![],
         scratch: None,
         warnings: vec![],
         memory: 0,
-        overhead: Overhead::default(),
+        overhead: crate::plan::Overhead::default(),
         weighed: Vec::new(),
         expect: rules.iter().enumerate().map(expect).collect(),
     }

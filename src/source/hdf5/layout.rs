@@ -9,7 +9,7 @@ use hdf5_reader::messages::HdfMessage;
 use hdf5_reader::object_header::ObjectHeader;
 use hdf5_reader::{Dataset, Hdf5File, btree_v1, extensible_array, fixed_array};
 
-use super::old_layout;
+use super::raw_layout;
 use crate::grid::{ChunkGrid, Shape};
 use crate::layout::{ChunkEntry, ChunkTable, Filter, Layout};
 
@@ -33,7 +33,7 @@ impl From<Error> for LayoutError {
 }
 
 /// What a dataset's header says of its storage.
-#[expect(clippy::struct_excessive_bools, reason = "four facts that have nothing to do with each other")]
+#[expect(clippy::struct_excessive_bools, reason = "five facts that have nothing to do with each other")]
 pub(super) struct Storage {
     layout: DataLayout,
     pub(super) filters: Vec<Filter>,
@@ -42,6 +42,8 @@ pub(super) struct Storage {
     never_filled: bool,
     /// The library mistakes the layout, so its own read cannot be had.
     pub(super) mistaken: bool,
+    /// Chunks that reach past the dataset's edge are stored without filters, which the library does not know.
+    pub(super) edges_unfiltered: bool,
 }
 
 /// Reads the storage messages of a dataset's header.
@@ -49,17 +51,22 @@ pub(super) fn storage(file: &Hdf5File, dataset: &Dataset) -> Result<Storage, Err
     let header = file.get_or_parse_header(dataset.address())?;
     let mut layout = layout_message(&header).ok_or_else(|| Error::InvalidData("the dataset has no layout".to_owned()))?;
     let old = if header.version == 1 && file.superblock().offset_size == 8 {
-        old_layout::contiguous_address(file, dataset.address())
+        raw_layout::contiguous_address(file, dataset.address())
     } else {
         None
     };
     if let Some(address) = old {
         layout = DataLayout::Contiguous { address, size: u64::MAX };
     }
+    let filters = filters(&header);
+    let indexed = matches!(layout, DataLayout::Chunked { chunk_indexing: Some(_), .. }) && !filters.is_empty();
+    let edges = if indexed { raw_layout::leaves_edges_unfiltered(file, dataset.address()) } else { Some(false) };
+    let edges_unfiltered = edges.ok_or_else(|| Error::InvalidData("the flags of its layout cannot be found".to_owned()))?;
     let has = |test: fn(&HdfMessage) -> bool| header.messages.iter().any(test);
     Ok(Storage {
         layout,
-        filters: filters(&header),
+        filters,
+        edges_unfiltered,
         external: has(|message| matches!(message, HdfMessage::ExternalFiles(_))),
         null: has(|message| matches!(message, HdfMessage::Dataspace(space) if space.dataspace_type == DataspaceType::Null)),
         mistaken: old.is_some(),
@@ -149,7 +156,7 @@ fn chunked(file: &Hdf5File, dataset: &Dataset, storage: &Storage, shape: &Shape,
         .filter(|&bytes| u32::try_from(bytes).is_ok())
         .ok_or_else(|| LayoutError::Corrupt(format!("its chunk {lengths:?} is too large")))?;
     let found = collect(file, dataset, (*address, chunk_indexing.as_ref()), &lengths, item)?;
-    let entries = enter(file, &grid, dataset.shape(), &found, (whole, storage.filters.is_empty()))?;
+    let entries = enter(file, &grid, dataset.shape(), &found, (whole, storage))?;
     if storage.never_filled && dataset.shape() != shape.as_slice() && ends_inside_a_chunk(dataset.shape(), shape, &grid) {
         return Err(LayoutError::Unsupported(
             "it is shorter than its dimension and its last chunks were never filled (`NC_NOFILL`)".to_owned(),
@@ -213,8 +220,19 @@ fn from_btree_v1(key: btree_v1::BTreeV1Key, address: u64, rank: usize) -> Option
     }
 }
 
-/// Puts the chunks that were found into their places in the grid. `chunk`: bytes of a whole chunk, and whether no filter changes that.
-fn enter(file: &Hdf5File, grid: &ChunkGrid, stored: &[u64], found: &[Found], chunk: (u64, bool)) -> Result<Vec<ChunkEntry>, LayoutError> {
+/// True if the chunk at these offsets reaches past the dataset's edge.
+fn is_partial(offsets: &[u64], grid: &ChunkGrid, stored: &[u64]) -> bool {
+    offsets.iter().zip(&grid.chunk).zip(stored).any(|((offset, length), end)| offset.saturating_add(*length) > *end)
+}
+
+/// Puts the chunks that were found into their places in the grid; `whole` are the bytes of a chunk without filters.
+fn enter(
+    file: &Hdf5File,
+    grid: &ChunkGrid,
+    stored: &[u64],
+    found: &[Found],
+    (whole, storage): (u64, &Storage),
+) -> Result<Vec<ChunkEntry>, LayoutError> {
     let counts = grid.counts();
     let mut entries = vec![ChunkEntry::UNWRITTEN; grid.chunks() as usize];
     for one in found.iter().filter(|one| !is_undefined(file, one.address)) {
@@ -226,9 +244,10 @@ fn enter(file: &Hdf5File, grid: &ChunkGrid, stored: &[u64], found: &[Found], chu
             continue;
         }
         // Indexes without filters do not store the size.
-        let length = if one.size == 0 { chunk.0 } else { one.size };
-        if chunk.1 && length != chunk.0 {
-            return Err(LayoutError::Corrupt(format!("its chunk at {:?} has {length} bytes instead of {}", one.offsets, chunk.0)));
+        let length = if one.size == 0 { whole } else { one.size };
+        let unfiltered = storage.edges_unfiltered && is_partial(&one.offsets, grid, stored);
+        if (unfiltered || storage.filters.is_empty()) && length != whole {
+            return Err(LayoutError::Corrupt(format!("its chunk at {:?} has {length} bytes instead of {whole}", one.offsets)));
         }
         let length32 = u32::try_from(length).map_err(|_| LayoutError::Corrupt(format!("its chunk at {:?} is too large", one.offsets)))?;
         let index: Vec<u64> = one.offsets.iter().zip(&grid.chunk).map(|(offset, length)| offset / length).collect();
@@ -237,7 +256,8 @@ fn enter(file: &Hdf5File, grid: &ChunkGrid, stored: &[u64], found: &[Found], chu
         if !slot.is_unwritten() {
             return Err(LayoutError::Corrupt(format!("its index has two chunks at {:?}", one.offsets)));
         }
-        *slot = ChunkEntry { offset: inside(file, one.address, length)?, length: length32, skipped: one.filter_mask };
+        let skipped = if unfiltered { u32::MAX } else { one.filter_mask };
+        *slot = ChunkEntry { offset: inside(file, one.address, length)?, length: length32, skipped };
     }
     Ok(entries)
 }

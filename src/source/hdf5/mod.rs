@@ -8,7 +8,7 @@ mod attributes;
 mod dimensions;
 mod layout;
 mod numbers;
-mod old_layout;
+mod raw_layout;
 mod texts;
 mod tree;
 mod types;
@@ -134,7 +134,7 @@ impl Reader<'_> {
         self.schema.variables.push(variable);
         let plain = matches!(dataset.dtype(), hdf5_core::Datatype::FixedPoint { .. } | hdf5_core::Datatype::FloatingPoint { .. });
         let shape = axes.iter().map(|axis| axis.length).collect();
-        self.held.push(Held { dataset: dataset.clone(), element, shape, plain, ours_only: storage.mistaken });
+        self.held.push(Held { dataset: dataset.clone(), element, shape, plain, ours_only: storage.mistaken || storage.edges_unfiltered });
         Ok(())
     }
 }
