@@ -89,7 +89,7 @@ impl SlabProblem {
     pub fn slab(&self, objects: Shape) -> Slab {
         let amplification = (0..self.shape.len()).map(|axis| self.axis_amplification(axis, objects[axis])).product();
         let bytes = objects.iter().enumerate().fold(self.item, |bytes, (axis, &count)| bytes.saturating_mul(self.length(axis, count)));
-        Slab { bytes, objects, amplification }
+        Slab { objects, bytes, amplification }
     }
 
     /// Counts of objects worth trying along an axis.
