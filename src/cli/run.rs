@@ -34,7 +34,7 @@ pub struct Run {
     /// How much of the result to compare with the sources before it becomes visible.
     #[arg(long, value_enum, default_value_t = VerifyArgument::Sample)]
     pub verify: VerifyArgument,
-    /// Write a trace of where the time goes to this file, for Perfetto or chrome://tracing.
+    /// Write a trace of where the time goes to this file, for Perfetto or Chrome.
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
     /// Also write report.json to this file, on every exit.
@@ -181,8 +181,10 @@ fn summary(report: &Report, json: bool) -> String {
         return format!("{} is complete already: nothing to do\n", report.target);
     }
     let ratio = report.value_bytes as f64 / report.stored_bytes.max(1) as f64;
+    let moved =
+        if report.moved_chunks > 0 { format!("{} chunks stored as the files hold them\n", report.moved_chunks) } else { String::new() };
     format!(
-        "{}: {} objects, {}, {ratio:.1} times smaller than the values\n{} of {} parts compared with their sources: equal\nopen it: xarray.open_zarr({:?})\n",
+        "{}: {} objects, {}, {ratio:.1} times smaller than the values\n{moved}{} of {} parts compared with their sources: equal\nopen it: xarray.open_zarr({:?})\n",
         report.target,
         report.objects,
         ByteSize(report.stored_bytes),

@@ -51,7 +51,8 @@ impl Plan {
     /// SHA-256 of everything that decides the bytes of the result and the numbering of its tasks.
     #[must_use]
     pub fn identity(&self) -> String {
-        let moves = self.moves.iter().map(|moves| Moves { variable: moves.variable, ..Moves::default() }).collect();
+        let moves = self.moves.iter().filter(|moves| moves.chunks > 0);
+        let moves = moves.map(|moves| Moves { variable: moves.variable, ..Moves::default() }).collect();
         let decisive = Self {
             warnings: Vec::new(),
             memory: 0,

@@ -98,7 +98,9 @@ impl Group {
     fn plan(mut self, plan: &Plan, budget: &Budget, (first, second): (&mut Vec<TaskGrid>, &mut Vec<TaskGrid>)) -> Weighed {
         self.slab.limit = budget.slab();
         let text = plan.schema.variables[self.variables[0]].dtype.is_text();
-        let choice = self.slab.choose(&self.effort, (!text).then_some(&budget.scratch));
+        // What may be moved as it is must not depend on memory, so it never passes through scratch.
+        let moves = self.variables.iter().any(|&variable| plan.may_move(variable));
+        let choice = self.slab.choose(&self.effort, (!text && !moves).then_some(&budget.scratch));
         let objects = plan.objects(self.variables[0]).counts();
         if let Some(stages) = choice.detour() {
             let scratch = ChunkGrid::new(self.slab.shape.clone(), stages.object.clone());

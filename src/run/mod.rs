@@ -88,6 +88,8 @@ const FAR: usize = 16;
 const GROWS: u64 = 16 << 20;
 /// Threads that verify what is stored while the rest is still written, where something lies far away.
 const VERIFIERS: usize = 2;
+/// Receipts asked for in one go.
+const RECEIPTS: usize = 1 << 12;
 /// Most bytes of objects remembered between comparisons.
 const REMEMBERED: u64 = 64 << 20;
 
@@ -113,7 +115,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     let begun = spent_stage(reporter, Activity::Prepare, || begin(fresh, options, setting, state, report))?;
     let Some(Begun { workshop, target, store }) = begun else { return Ok(()) };
     let kept = remembered(options.memory) as usize;
-    let verifier = Verifier::new(&workshop, store, (options.verify, kept), (reporter, setting.stop))?;
+    let verifier = Verifier::new(&workshop, store, (options.verify, kept, store::is_far(&options.target)), (reporter, setting.stop))?;
     let finished = timed_with(report, "execute", |report| {
         spent_stage(reporter, Activity::Execute, || work(&workshop, &verifier, state, options, setting, report))
     })?;
@@ -294,7 +296,9 @@ fn work(
 ) -> Result<Vec<Receipt>, RunError> {
     let (mut todo, mut finished) = receipts(state, &workshop.plan, &workshop.plan_id)?;
     redo_vanished(workshop, &mut todo, &mut finished)?;
-    finished.iter().for_each(|receipt| verifier.stored(receipt));
+    for receipt in &finished {
+        verifier.stored(receipt);
+    }
     let bytes = |stage: usize, task: u64| workshop.plan.task(stage, task).map_or(0, |task| task.bytes);
     let steps = report.tasks;
     let todo_bytes = todo.iter().map(|&(stage, task)| bytes(stage, task)).sum();
@@ -372,15 +376,33 @@ type TaskNumber = (usize, u64);
 /// (tasks without a receipt, receipts) of a plan.
 fn receipts(state: &State, plan: &Plan, identity: &str) -> Result<(Vec<TaskNumber>, Vec<Receipt>), RunError> {
     let (mut todo, mut finished) = (Vec::new(), Vec::new());
-    for (stage, tasks) in plan.stages.iter().enumerate() {
-        for task in 0..tasks.tasks() {
-            match state.receipt(identity, stage, task)?.filter(|receipt| expect::is_counted(plan, receipt)) {
+    let all: Vec<TaskNumber> =
+        plan.stages.iter().enumerate().flat_map(|(stage, tasks)| (0..tasks.tasks()).map(move |task| (stage, task))).collect();
+    // One after the other, a far server's round trips would be a wall.
+    let width = if store::is_far(state.target()) { FAR } else { 1 };
+    for tasks in all.chunks(RECEIPTS) {
+        for (&(stage, task), receipt) in tasks.iter().zip(ask_receipts(state, identity, tasks, width)) {
+            match receipt?.filter(|receipt| expect::is_counted(plan, receipt)) {
                 Some(receipt) => finished.push(receipt),
                 None => todo.push((stage, task)),
             }
         }
     }
     Ok((todo, finished))
+}
+
+/// The receipts of some tasks, so many asked for at a time.
+fn ask_receipts(state: &State, identity: &str, tasks: &[TaskNumber], width: usize) -> Vec<Result<Option<Receipt>, RunError>> {
+    let ask = |&(stage, task): &TaskNumber| state.receipt(identity, stage, task);
+    if width < 2 {
+        return tasks.iter().map(ask).collect();
+    }
+    std::thread::scope(|scope| {
+        let parts: Vec<_> =
+            tasks.chunks(tasks.len().div_ceil(width)).map(|part| scope.spawn(move || part.iter().map(ask).collect())).collect();
+        let died = || vec![Err(RunError::Work(WorkError::Internal("a thread that reads receipts died".to_owned())))];
+        parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|_| died())).collect()
+    })
 }
 
 /// Moves tasks whose scratch objects are gone from finished to do, if a task that would read scratch is still to do.

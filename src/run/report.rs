@@ -43,6 +43,9 @@ pub struct Report {
     pub stored_bytes: u64,
     /// Bytes of values before encoding.
     pub value_bytes: u64,
+    /// Chunks stored as the sources hold them (`codecs: source`).
+    #[serde(default)]
+    pub moved_chunks: u64,
     /// What verification compared.
     pub verification: Verification,
     /// True if the run found its result visible already.
@@ -112,6 +115,7 @@ impl Report {
         let mut reads: BTreeMap<u32, InputRead> = BTreeMap::new();
         for receipt in receipts {
             self.objects += receipt.chunks.len() as u64;
+            self.moved_chunks += receipt.moved;
             self.stored_bytes += receipt.chunks.iter().map(|chunk| chunk.bytes).sum::<u64>();
             for read in &receipt.inputs {
                 reads.entry(read.input).and_modify(|sum| sum.add(read)).or_insert_with(|| read.clone());

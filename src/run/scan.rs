@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::RunError;
@@ -21,7 +22,7 @@ use crate::pattern::{self, Input};
 use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::recipe::{MissingFile, Recipe};
 use crate::source::{self, Source, SourceError, fetch::read_stored};
-use crate::store::{ErrorKind, SourceStore, shown};
+use crate::store::{Begun, ErrorKind, Head, SourceStore, shown};
 use crate::transform::{self, Absent, Step, TransformError, Transformed};
 
 /// What scanning found.
@@ -182,29 +183,39 @@ impl Scanner<'_> {
 
     /// Describes one input; `None` if there is no such file and the recipe allows that.
     fn described(&self, input: &Input, remembered: &HashMap<String, Record>, guess: &Wanted) -> Found {
-        let head = match self.sources.head(&input.url) {
-            Ok(head) => head,
+        // Where nothing is remembered the file will be read: its first bytes tell what a HEAD would.
+        let asked = if remembered.is_empty() {
+            self.sources.begin(&input.url).map(|(head, start)| (head, Some(start)))
+        } else {
+            self.sources.head(&input.url).map(|head| (head, None))
+        };
+        let (head, start) = match asked {
+            Ok(told) => told,
             Err(error) if error.kind == ErrorKind::NotFound && self.recipe.missing != MissingFile::Fail => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let identity = Identity { size: head.size, etag: head.etag, modified: head.modified };
+        let identity = Identity { size: head.size, etag: head.etag.clone(), modified: head.modified.clone() };
         let key = self.key(input, &identity);
         if let Some(record) = remembered.get(&key) {
             return Ok(Some(record.clone()));
         }
-        let opened = self.open(input)?;
+        let (head, start) = match start {
+            Some(start) => (head, start),
+            None => self.sources.begin(&input.url)?,
+        };
+        let opened = self.open(input, &head, start)?;
         let mut record = opened.record(key, identity);
         opened.read(guess, &mut record)?;
         Ok(Some(record))
     }
 
-    fn open<'b>(&'b self, input: &'b Input) -> Result<Opened<'b>, RunError> {
-        let source = source::open(&self.sources, &input.url)?;
+    fn open<'b>(&'b self, input: &'b Input, head: &Head, start: Bytes) -> Result<Opened<'b>, RunError> {
+        let source = source::open_begun(&self.sources, &input.url, head, start.clone())?;
         let mut whole = |name: &str| whole_variable(&*source, name).ok();
         let steps: Vec<Step> = self.recipe.steps.iter().map(|(step, _)| step.clone()).collect();
         let transformed =
             transform::apply(&steps, source.schema(), &input.values, &mut whole).map_err(|error| self.impossible(input, &error))?;
-        Ok(Opened { sources: &*self.sources, input, source, transformed })
+        Ok(Opened { sources: Begun::new(&*self.sources, start), input, source, transformed })
     }
 
     /// A step that a file cannot satisfy, with the recipe's line.
@@ -265,7 +276,9 @@ impl Scanner<'_> {
             .collect();
         let read = self.parallel(&todo, &|(position, wanted)| {
             let (number, mut record) = records[*position].clone();
-            self.open(&self.recipe.inputs[number])?.read(wanted, &mut record)?;
+            let input = &self.recipe.inputs[number];
+            let (head, start) = self.sources.begin(&input.url)?;
+            self.open(input, &head, start)?.read(wanted, &mut record)?;
             Ok(record)
         })?;
         for ((position, _), record) in todo.into_iter().zip(read) {
@@ -277,7 +290,7 @@ impl Scanner<'_> {
 
 /// An input while it is described.
 struct Opened<'a> {
-    sources: &'a dyn SourceStore,
+    sources: Begun<'a>,
     input: &'a Input,
     source: Box<dyn Source>,
     transformed: Transformed,
@@ -319,7 +332,7 @@ impl Opened<'_> {
                 rule.apply(&chars).unwrap_or(chars)
             }
             None if stored.dtype.is_text() || matches!(stored.layout, Layout::Free { .. }) => whole_variable(&*self.source, source_name)?,
-            None => read_stored(self.sources, &self.input.url, source_name, &stored, &Region::whole(&stored.shape))?,
+            None => read_stored(&self.sources, &self.input.url, source_name, &stored, &Region::whole(&stored.shape))?,
         };
         Ok(view.apply(&array))
     }

@@ -127,12 +127,12 @@ impl Described {
 /// Opens one input of the plan as a source, after checking that it is still the file that was scanned.
 pub(super) fn open(workshop: &Workshop, input: usize) -> Result<Box<dyn Source>, WorkError> {
     let planned = &workshop.plan.inputs[input];
-    let head = workshop.sources.head(&planned.url)?;
-    let now = Identity { size: head.size, etag: head.etag, modified: head.modified };
+    let (head, start) = workshop.sources.begin(&planned.url)?;
+    let now = Identity { size: head.size, etag: head.etag.clone(), modified: head.modified.clone() };
     if now != planned.identity {
         return Err(changed(&planned.url, "it changed since it was scanned"));
     }
-    Ok(source::open(&workshop.sources, &planned.url)?)
+    Ok(source::open_begun(&workshop.sources, &planned.url, &head, start)?)
 }
 
 fn changed(url: &str, what: &str) -> WorkError {
