@@ -116,12 +116,19 @@ impl Bench {
         let stop = AtomicBool::new(false);
         let scan = Scanner { recipe, sources, state: None, reporter: &*reporter, stop: &stop, width: 1 }.scan().unwrap();
         let combined = combine(recipe, &scan.scanned).unwrap();
-        // A thread's own: three times what one file has of a field, in values of 8 bytes, and an encoded object of 16 columns.
-        let steps = recipe.inputs.len() as u64 * u64::from(STEPS);
-        let memory = buffers + 3 * 8 * u64::from(STEPS * ROWS * COLUMNS) + steps * 16 * 4 * 17 / 16;
         let costs = Costs { scratch, object: 0.0, ..Costs::MEASURED };
-        let settings = Settings { memory, threads: 1, default_codecs, baseline: 0, scratch: String::new(), costs };
-        build(recipe, combined, scan.identities, &settings).unwrap()
+        let settings = |memory: u64| Settings {
+            memory,
+            threads: 1,
+            default_codecs,
+            baseline: 0,
+            waiting: 0,
+            far: false,
+            scratch: String::new(),
+            costs,
+        };
+        let plan = |memory: u64| build(recipe, combined.clone(), scan.identities.clone(), &settings(memory)).unwrap();
+        plan(buffers + plan(1 << 40).overhead.bytes())
     }
 
     /// Runs as planned until so many tasks are done (0: all).

@@ -4,8 +4,9 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
-use super::Plan;
+use super::{Overhead, Plan, Weighed};
 use crate::grid::ChunkGrid;
+use crate::rechunk::Counted;
 use crate::size::ByteSize;
 
 /// A plan in numbers.
@@ -31,6 +32,12 @@ pub struct Explanation {
     pub largest_task_bytes: u64,
     /// Bytes of memory the run may use in all.
     pub memory: u64,
+    /// Most bytes of memory the run will hold at a time.
+    pub peak_bytes: u64,
+    /// What of that is not values.
+    pub overhead: Overhead,
+    /// What each group of variables that are read together moves, and why it does so in one stage or in two.
+    pub ways: Vec<Way>,
     /// Dimensions and lengths.
     pub dimensions: Vec<(String, u64)>,
     /// One per variable.
@@ -48,8 +55,23 @@ pub struct ScratchExplanation {
     pub bytes: u64,
     /// Number of all.
     pub objects: u64,
-    /// Why: variables that pass through scratch, and how often one stage would decode their average source element.
-    pub instead_of: Vec<(String, f64)>,
+}
+
+/// What a group of variables moves, in one stage and in two: the figures that were compared, of all its variables together.
+#[derive(Debug, Clone, Serialize)]
+pub struct Way {
+    /// Their names.
+    pub variables: Vec<String>,
+    /// Stages that were chosen.
+    pub stages: u64,
+    /// How often one stage decodes the average source element.
+    pub amplification: f64,
+    /// What one stage moves.
+    pub one: Counted,
+    /// What two would move, if they were thought of.
+    pub two: Option<Counted>,
+    /// The choice in words.
+    pub why: String,
 }
 
 /// A variable in numbers.
@@ -97,6 +119,9 @@ impl Plan {
             scratch: self.explain_scratch(),
             largest_task_bytes: self.largest_task(),
             memory: self.memory,
+            peak_bytes: self.peak(),
+            overhead: self.overhead,
+            ways: self.weighed.iter().map(|weighed| self.explain_way(weighed)).collect(),
             dimensions: self.schema.dimensions.iter().map(|dimension| (dimension.name.clone(), dimension.length)).collect(),
             variables: (0..self.schema.variables.len()).map(|position| self.explain_variable(position)).collect(),
             warnings: self.warnings.clone(),
@@ -104,25 +129,32 @@ impl Plan {
     }
 
     fn explain_scratch(&self) -> Option<ScratchExplanation> {
-        let mut explained = ScratchExplanation { url: self.scratch.clone()?, bytes: 0, objects: 0, instead_of: Vec::new() };
+        let mut explained = ScratchExplanation { url: self.scratch.clone()?, bytes: 0, objects: 0 };
         for grid in self.stages.iter().flat_map(|stage| &stage.grids) {
             let super::Passage::ToScratch(lengths) = &grid.passage else { continue };
             for &position in &grid.variables {
                 let variable = &self.schema.variables[position];
                 explained.bytes += self.schema.bytes(variable);
                 explained.objects += ChunkGrid::new(self.schema.shape(variable), lengths.clone()).chunks();
-                explained.instead_of.push((variable.name.clone(), grid.avoided.unwrap_or(1000) as f64 / 1000.0));
             }
         }
         Some(explained)
     }
 
-    fn largest_task(&self) -> u64 {
-        let grid_bytes = |grid: &super::TaskGrid| -> u64 {
-            let objects = grid.slabs.region(&vec![0; grid.slabs.shape.len()]);
-            self.held(&super::Work::Slab { variables: grid.variables.clone(), objects, passage: grid.passage.clone() })
-        };
-        self.stages.iter().flat_map(|stage| stage.grids.iter().map(grid_bytes)).max().unwrap_or(0)
+    /// Bytes that lie in scratch between the stages.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> u64 {
+        self.explain_scratch().map_or(0, |scratch| scratch.bytes)
+    }
+
+    fn explain_way(&self, weighed: &Weighed) -> Way {
+        let members = weighed.variables.len() as u64;
+        let (one, two) = (weighed.one.times(members), weighed.two.map(|two| two.times(members)));
+        let amplification = weighed.amplification as f64 / 1000.0;
+        let name = |&position: &usize| self.schema.variables[position].name.clone();
+        let why = why(weighed.scratch, amplification, &one, two.as_ref());
+        let stages = if weighed.scratch { 2 } else { 1 };
+        Way { variables: weighed.variables.iter().map(name).collect(), stages, amplification, one, two, why }
     }
 
     fn explain_variable(&self, position: usize) -> VariableExplanation {
@@ -189,7 +221,8 @@ impl fmt::Display for Explanation {
         if let Some(scratch) = &self.scratch {
             head.push(("scratch", scratch.to_string()));
         }
-        head.push(("memory", format!("largest task {}, whole run within {}", ByteSize(self.largest_task_bytes), ByteSize(self.memory))));
+        head.push(("memory", self.memory()));
+        head.extend(self.ways.iter().filter(|way| way.amplification > 1.0).map(|way| ("why", way.to_string())));
         for (name, text) in head {
             writeln!(formatter, "{name:<11} {text}")?;
         }
@@ -200,6 +233,52 @@ impl fmt::Display for Explanation {
             writeln!(formatter, "`{}` moved as the files hold it: {moves}", variable.name)?;
         }
         self.warnings.iter().try_for_each(|warning| writeln!(formatter, "warning: {warning}"))
+    }
+}
+
+impl Explanation {
+    fn memory(&self) -> String {
+        let Overhead { baseline, threads, thread, waiting } = self.overhead;
+        let values = self.peak_bytes.saturating_sub(self.overhead.bytes());
+        let mut parts = vec![
+            format!("values {}", ByteSize(values)),
+            format!("{threads} thread{} with {}", if threads == 1 { "" } else { "s" }, ByteSize(thread)),
+            format!("program {}", ByteSize(baseline)),
+        ];
+        if waiting > 0 {
+            parts.push(format!("waiting for the network {}", ByteSize(waiting)));
+        }
+        format!(
+            "peak {} of {}: {}; largest task {}",
+            ByteSize(self.peak_bytes),
+            ByteSize(self.memory),
+            parts.join(", "),
+            ByteSize(self.largest_task_bytes)
+        )
+    }
+}
+
+/// The choice in words, with the figures that were compared.
+fn why(scratch: bool, amplification: f64, one: &Counted, two: Option<&Counted>) -> String {
+    if one.cost == 0 && amplification <= 1.0 {
+        return "one stage decodes everything once".to_owned();
+    }
+    let seconds = |counted: &Counted| format!("{:.1} s of one core", counted.cost as f64 / 1e6);
+    let single = format!(
+        "one stage {} every source chunk {amplification:.1} times, {} of values and {} stored",
+        if scratch { "would decode" } else { "decodes" },
+        ByteSize(one.decoded),
+        ByteSize(one.read)
+    );
+    let Some(two) = two else { return format!("{single}, {} more; no two stages fit the memory", seconds(one)) };
+    let double = format!("two {} {} of scratch", if scratch { "write and read" } else { "would write and read" }, ByteSize(two.scratch));
+    format!("{single}, {} more than once would take; {double}, {} more", seconds(one), seconds(two))
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.variables.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        write!(formatter, "{names}: {}", self.why)
     }
 }
 
@@ -216,9 +295,8 @@ impl fmt::Display for super::Moves {
 
 impl fmt::Display for ScratchExplanation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = self.instead_of.iter().map(|(name, times)| format!("`{name}` {times:.1}×")).collect::<Vec<_>>().join(", ");
         let (bytes, objects, url) = (ByteSize(self.bytes), self.objects, &self.url);
-        write!(formatter, "{bytes} in {objects} objects under {url}, deleted at the end; one stage would decode {why}")
+        write!(formatter, "{bytes} in {objects} objects under {url}, deleted at the end")
     }
 }
 

@@ -7,6 +7,7 @@
 mod build;
 pub mod expect;
 mod explain;
+mod memory;
 mod moves;
 mod save;
 mod stages;
@@ -18,11 +19,13 @@ use crate::combine::{ConcatAxis, Pieces};
 use crate::dataset::{Identity, Schema, Variable};
 use crate::grid::{ChunkGrid, Region, Shape, elements, positions};
 use crate::pattern::KeyValue;
+use crate::rechunk::Counted;
 use crate::recipe::{Expectation, OutputFormat};
 use crate::transform::Step;
 
 pub use build::{BASELINE, Settings, build};
-pub use explain::{Explanation, ScratchExplanation, VariableExplanation};
+pub use explain::{Explanation, ScratchExplanation, VariableExplanation, Way};
+pub use memory::Overhead;
 pub use save::{PlanFileError, VERSION};
 
 /// Everything a run will do.
@@ -53,6 +56,12 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// Bytes of memory the run may use in all.
     pub memory: u64,
+    /// What of it is not for values. Not part of the identity, like `memory`.
+    #[serde(default)]
+    pub overhead: Overhead,
+    /// Why each group of variables is cut as it is. Not part of the identity: it follows from the same facts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weighed: Vec<Weighed>,
     /// What must hold of the result. Not part of the identity: no byte of the result depends on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<Expectation>,
@@ -123,9 +132,22 @@ pub struct TaskGrid {
     /// What the tasks read and write.
     #[serde(default, skip_serializing_if = "Passage::is_direct")]
     pub passage: Passage,
-    /// What `amplification` would be in one stage, where scratch avoids that.
+}
+
+/// What moving some variables, that are read together, costs in one stage and in two. Counts are those of one variable.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Weighed {
+    /// Variables, by position in the schema.
+    pub variables: Vec<usize>,
+    /// How often one stage decodes the average source element, in thousandths.
+    pub amplification: u64,
+    /// One stage.
+    pub one: Counted,
+    /// Two, if they were thought of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub avoided: Option<u64>,
+    pub two: Option<Counted>,
+    /// True if two stages were chosen.
+    pub scratch: bool,
 }
 
 /// What a task reads and writes.

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Moves, Plan};
+use super::{Moves, Overhead, Plan};
 use crate::pattern::without_secrets;
 
 /// Version of the plan format that this tool writes and reads.
@@ -53,7 +53,16 @@ impl Plan {
     pub fn identity(&self) -> String {
         let moves = self.moves.iter().filter(|moves| moves.chunks > 0);
         let moves = moves.map(|moves| Moves { variable: moves.variable, ..Moves::default() }).collect();
-        let decisive = Self { warnings: Vec::new(), memory: 0, scratch: None, expect: Vec::new(), moves, ..self.clone() };
+        let decisive = Self {
+            warnings: Vec::new(),
+            memory: 0,
+            overhead: Overhead::default(),
+            weighed: Vec::new(),
+            scratch: None,
+            expect: Vec::new(),
+            moves,
+            ..self.clone()
+        };
         let bytes = decisive.to_json().unwrap_or_default();
         let digest = Sha256::digest(&bytes);
         let (half, _) = digest.split_at(16);

@@ -5,38 +5,44 @@
 use std::collections::BTreeMap;
 
 use super::build::{Settings, blamed, problem};
-use super::{Passage, Plan, PlannedContent, Stage, TaskGrid, object_shape};
+use super::{Overhead, Passage, Plan, PlannedContent, Stage, TaskGrid, Weighed, object_shape};
+use crate::cf::Conversion;
 use crate::combine::Pieces;
 use crate::grid::{ChunkGrid, Shape, elements};
-use crate::rechunk::{Costs, Slab, SlabProblem, TwoStages};
+use crate::rechunk::{Effort, Scratch, Slab, SlabProblem};
 use crate::recipe::Recipe;
 use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::size::ByteSize;
 
 /// Bytes of a row that are worth a read of their own: a page.
 const PAGE: u64 = 4096;
-/// Largest source chunk that is planned for, in values of 8 bytes.
-const LARGEST_CHUNK: u64 = 64 << 20;
-/// Largest box of rows that is read at once (`work` reads 4 MiB), in values of up to twice their stored bytes.
-const LARGEST_ROWS: u64 = 8 << 20;
+/// Largest box of rows that is read at once, as stored.
+const LARGEST_ROWS: u64 = 4 << 20;
+/// What is remembered of one input, its address, header and place in the plan: measured, 12 kB each of 5,000.
+const INPUT: u64 = 12 << 10;
 
 /// Bytes that a run may spend, and on what.
 struct Budget {
     /// For values of all admitted tasks.
     buffers: u64,
-    /// For one scratch object.
-    scratch: u64,
-    /// What moving values costs.
-    costs: Costs,
+    /// For what goes through scratch.
+    scratch: Scratch,
+}
+
+/// How the work is cut, and why.
+pub(super) struct Cut {
+    pub(super) stages: Vec<Stage>,
+    pub(super) overhead: Overhead,
+    pub(super) weighed: Vec<Weighed>,
 }
 
 /// Variables that are read together, and how their slab is to be chosen.
 struct Group {
     variables: Vec<usize>,
     slab: SlabProblem,
-    /// Nanoseconds to decode a byte of values once more.
-    decode: f64,
-    /// Bytes of the largest piece that is read at once, as values of 8 bytes.
+    /// What decoding the source of one variable once more takes.
+    effort: Effort,
+    /// Bytes of the largest piece that is read at once, as values before or after conversion, whichever are wider.
     read: u64,
 }
 
@@ -46,78 +52,74 @@ pub(super) fn stages(
     source_chunks: &BTreeMap<String, Shape>,
     settings: &Settings,
     recipe: &Recipe,
-) -> Result<Vec<Stage>, Diagnostic> {
+) -> Result<Cut, Diagnostic> {
     let known = |content: &PlannedContent| matches!(content, PlannedContent::Known(_));
     let known = plan.contents.iter().enumerate().filter(|(_, content)| known(content)).map(|(position, _)| position).collect();
     let largest_object = (0..plan.contents.len()).map(|position| plan.object_bytes(position)).max().unwrap_or(0);
-    let groups = groups(plan, source_chunks, settings.costs);
+    let groups = groups(plan, source_chunks, settings);
     let largest_source = groups.iter().map(|group| group.read).max().unwrap_or(0);
-    let Some(budget) = Budget::new(settings, largest_source, largest_object) else {
-        return Err(memory_too_small(plan, largest_object, largest_source, settings, recipe));
+    let overhead = overhead(plan, settings, (largest_source, largest_object));
+    let Some(budget) = Budget::new(settings, &overhead, (largest_source, largest_object)) else {
+        return Err(memory_too_small(plan, largest_object, &overhead, settings, recipe));
     };
     let mut first = Stage { known, grids: Vec::new() };
     let mut second = Stage { known: Vec::new(), grids: Vec::new() };
-    for group in groups {
-        group.plan(plan, &budget, (&mut first.grids, &mut second.grids));
-    }
-    Ok([first, second]
-        .into_iter()
-        .enumerate()
-        .filter(|(number, stage)| *number == 0 || !stage.grids.is_empty())
-        .map(|(_, stage)| stage)
-        .collect())
+    let weighed = groups.into_iter().map(|group| group.plan(plan, &budget, (&mut first.grids, &mut second.grids))).collect();
+    let stages = if second.grids.is_empty() { vec![first] } else { vec![first, second] };
+    Ok(Cut { stages, overhead, weighed })
 }
 
-/// Per thread: a stored and a decoded source chunk, a converted copy, and one encoded object.
-fn thread_bytes(largest_source: u64, largest_object: u64) -> u64 {
-    largest_source.saturating_mul(3) + largest_object + (largest_object >> 4)
+fn overhead(plan: &Plan, settings: &Settings, (source, object): (u64, u64)) -> Overhead {
+    Overhead {
+        baseline: settings.baseline.saturating_add(INPUT * plan.inputs.len() as u64),
+        threads: settings.threads.max(1) as u64,
+        thread: Overhead::thread_bytes(source, object),
+        waiting: settings.waiting,
+    }
 }
 
 impl Budget {
-    /// What is left once the program and its threads' own buffers are subtracted; `None` if that is less than one object.
-    fn new(settings: &Settings, largest_source: u64, largest_object: u64) -> Option<Self> {
-        let threads = settings.threads.max(1) as u64;
-        let own = thread_bytes(largest_source, largest_object).saturating_mul(threads);
-        let buffers = settings.memory.saturating_sub(settings.baseline).saturating_sub(own);
+    /// What is left once the overhead is subtracted; `None` if that is less than one object.
+    fn new(settings: &Settings, overhead: &Overhead, (source, object): (u64, u64)) -> Option<Self> {
+        let buffers = settings.memory.saturating_sub(overhead.bytes());
         // A thread holds a scratch object twice: in place of its source chunks, and out of the eighth that no slab takes.
-        let scratch = largest_source + largest_source / 2 + buffers / 16 / threads;
-        (buffers >= largest_object).then_some(Self { buffers, scratch, costs: settings.costs })
+        let largest = source + source / 2 + buffers / 16 / overhead.threads;
+        let scratch = Scratch { object: largest, byte: settings.costs.scratch, each: settings.costs.object };
+        (buffers >= object).then_some(Self { buffers, scratch })
     }
 
     fn slab(&self) -> u64 {
         self.buffers - self.buffers / 8
     }
-
-    /// Scratch objects and slabs: small enough for two tasks at a time, if that is possible.
-    fn two_stages(&self, group: &Group) -> Option<TwoStages> {
-        let within = |limit: u64| SlabProblem { limit, ..group.slab.clone() }.two_stages(self.scratch, self.costs);
-        within(self.slab() / 2).or_else(|| within(self.slab()))
-    }
 }
 
 impl Group {
-    /// Adds the group's tasks to the first stage, or to both.
-    fn plan(mut self, plan: &Plan, budget: &Budget, (first, second): (&mut Vec<TaskGrid>, &mut Vec<TaskGrid>)) {
+    /// Adds the group's tasks to the first stage, or to both; tells why.
+    fn plan(mut self, plan: &Plan, budget: &Budget, (first, second): (&mut Vec<TaskGrid>, &mut Vec<TaskGrid>)) -> Weighed {
         self.slab.limit = budget.slab();
-        let slab = self.slab.solve();
-        let repeats = self.slab.cost_of_repeats(&slab, self.decode);
         let text = plan.schema.variables[self.variables[0]].dtype.is_text();
         // What may be moved as it is must not depend on memory, so it never passes through scratch.
         let moves = self.variables.iter().any(|&variable| plan.may_move(variable));
-        let detour = if repeats > 0.0 && !text && !moves { budget.two_stages(&self) } else { None };
-        let Some(stages) = detour.filter(|stages| stages.cost < repeats) else {
-            let objects = plan.objects(self.variables[0]).counts();
-            return self.add(budget, (&slab, objects, Passage::Direct, None), first);
-        };
-        let scratch = ChunkGrid::new(self.slab.shape.clone(), stages.object.clone());
-        let avoided = Some(thousandths(slab.amplification));
-        self.add(budget, (&stages.first, scratch.counts(), Passage::ToScratch(stages.object.clone()), avoided), first);
+        let choice = self.slab.choose(&self.effort, (!text && !moves).then_some(&budget.scratch));
         let objects = plan.objects(self.variables[0]).counts();
-        self.add(budget, (&stages.second, objects, Passage::FromScratch(stages.object), None), second);
+        if let Some(stages) = choice.detour() {
+            let scratch = ChunkGrid::new(self.slab.shape.clone(), stages.object.clone());
+            self.add(budget, (&stages.first, scratch.counts(), Passage::ToScratch(stages.object.clone())), first);
+            self.add(budget, (&stages.second, objects, Passage::FromScratch(stages.object.clone())), second);
+        } else {
+            self.add(budget, (&choice.one.0, objects, Passage::Direct), first);
+        }
+        Weighed {
+            amplification: thousandths(choice.one.0.amplification),
+            scratch: choice.detour().is_some(),
+            one: choice.one.1,
+            two: choice.two.map(|(_, counted)| counted),
+            variables: self.variables,
+        }
     }
 
     /// Adds grids of tasks that each hold as many of the variables as fit.
-    fn add(&self, budget: &Budget, (slab, objects, passage, avoided): (&Slab, Shape, Passage, Option<u64>), grids: &mut Vec<TaskGrid>) {
+    fn add(&self, budget: &Budget, (slab, objects, passage): (&Slab, Shape, Passage), grids: &mut Vec<TaskGrid>) {
         let members = self.variables.len();
         let together = ((budget.buffers / 3) / slab.bytes.max(1)).clamp(1, members as u64) as usize;
         grids.extend(self.variables.chunks(members.div_ceil(members.div_ceil(together))).map(|variables| TaskGrid {
@@ -125,7 +127,6 @@ impl Group {
             slabs: ChunkGrid::new(objects.clone(), slab.objects.clone()),
             amplification: thousandths(slab.amplification),
             passage: passage.clone(),
-            avoided,
         }));
     }
 }
@@ -135,7 +136,7 @@ fn thousandths(amplification: f64) -> u64 {
 }
 
 /// Variables that are read together: same dimensions, same objects, same inputs.
-fn groups(plan: &Plan, source_chunks: &BTreeMap<String, Shape>, costs: Costs) -> Vec<Group> {
+fn groups(plan: &Plan, source_chunks: &BTreeMap<String, Shape>, settings: &Settings) -> Vec<Group> {
     let mut groups: Vec<(Vec<usize>, &Pieces)> = Vec::new();
     for (position, content) in plan.contents.iter().enumerate() {
         let PlannedContent::Pieces(pieces) = content else { continue };
@@ -157,17 +158,17 @@ fn groups(plan: &Plan, source_chunks: &BTreeMap<String, Shape>, costs: Costs) ->
         .into_iter()
         .map(|(variables, pieces)| {
             let chunks = source_chunks.get(&plan.schema.variables[variables[0]].name);
-            group(plan, variables, pieces, (chunks, costs))
+            group(plan, variables, pieces, (chunks, settings))
         })
         .collect()
 }
 
-fn group(plan: &Plan, variables: Vec<usize>, pieces: &Pieces, (chunks, costs): (Option<&Shape>, Costs)) -> Group {
+fn group(plan: &Plan, variables: Vec<usize>, pieces: &Pieces, (chunks, settings): (Option<&Shape>, &Settings)) -> Group {
     let objects = plan.objects(variables[0]);
     // The widest counts for all: what fits it fits the others.
     let item = variables.iter().map(|&variable| plan.item_bytes(variable)).max().unwrap_or(1);
     let chunks = chunks.filter(|chunk| chunk.len() == objects.shape.len());
-    let (decode, most) = if chunks.is_some() { (costs.chunks, LARGEST_CHUNK) } else { (costs.rows, LARGEST_ROWS) };
+    let costs = &settings.costs;
     let within_file = |mut lengths: Shape| {
         for &(axis, dimension) in &pieces.axes {
             let longest = plan.axes[axis].lengths.iter().copied().max().unwrap_or(1).max(1);
@@ -176,10 +177,44 @@ fn group(plan: &Plan, variables: Vec<usize>, pieces: &Pieces, (chunks, costs): (
         lengths
     };
     let read = within_file(chunks.unwrap_or(&objects.shape).clone());
-    let read = elements(&read).saturating_mul(8).min(most);
+    // What is converted may be as wide as 8 bytes before or after.
+    let kept = |variable: &usize| match &plan.contents[*variable] {
+        PlannedContent::Pieces(pieces) => pieces.conversions.iter().all(|conversion| *conversion == Conversion::Keep),
+        PlannedContent::Known(_) => true,
+    };
+    let kept = variables.iter().all(kept);
+    // Two stored bytes may become eight.
+    let (decode, most) = match (chunks, kept) {
+        (Some(_), _) => (costs.chunks, u64::MAX),
+        (None, true) => (costs.rows, LARGEST_ROWS),
+        (None, false) => (costs.rows, 4 * LARGEST_ROWS),
+    };
+    let wide = if kept { item } else { 8 };
+    let read = elements(&read).saturating_mul(wide).min(most);
     let source = within_file(chunks.cloned().unwrap_or_else(|| page(&objects.shape, item)));
+    let stored = stored(plan, pieces, elements(&objects.shape).saturating_mul(item));
+    let effort = Effort { decode, stored, fetch: if settings.far { costs.network } else { 0.0 } };
     let slab = SlabProblem { shape: objects.shape.clone(), object: objects.chunk, source, item, limit: 0 };
-    Group { variables, slab, decode, read }
+    Group { variables, slab, effort, read }
+}
+
+/// Bytes that the inputs have stored of one variable of so many bytes of values: its share, as far as their servers told.
+fn stored(plan: &Plan, pieces: &Pieces, values: u64) -> u64 {
+    let size = |input: &Option<u32>| plan.inputs.get((*input)? as usize)?.identity.size;
+    let files: u64 = pieces.inputs.iter().filter_map(size).fold(0, u64::saturating_add);
+    let all: u64 = plan
+        .schema
+        .variables
+        .iter()
+        .zip(&plan.contents)
+        .filter(|(_, content)| shares(content, pieces))
+        .map(|(variable, _)| plan.schema.bytes(variable))
+        .sum();
+    (files as f64 * (values as f64 / all.max(1) as f64).min(1.0)) as u64
+}
+
+fn shares(content: &PlannedContent, pieces: &Pieces) -> bool {
+    matches!(content, PlannedContent::Pieces(other) if other.inputs == pieces.inputs)
 }
 
 /// Where values lie in rows, only what is needed is read, but whole pages of it.
@@ -191,8 +226,8 @@ fn page(shape: &[u64], item: u64) -> Shape {
     lengths
 }
 
-fn memory_too_small(plan: &Plan, object: u64, source: u64, settings: &Settings, recipe: &Recipe) -> Diagnostic {
-    let needed = settings.baseline + object + thread_bytes(source, object) * settings.threads as u64;
+fn memory_too_small(plan: &Plan, object: u64, overhead: &Overhead, settings: &Settings, recipe: &Recipe) -> Diagnostic {
+    let needed = overhead.bytes().saturating_add(object);
     let worst = (0..plan.contents.len()).max_by_key(|&position| plan.object_bytes(position));
     let name = worst.map_or("", |position| plan.schema.variables[position].name.as_str());
     problem(

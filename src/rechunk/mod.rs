@@ -3,11 +3,13 @@
 //! Pure integers: no names, types or files. Invariant: a slab is a whole number of objects along every dimension, and its
 //! bytes never exceed the limit it was asked to keep unless a single object already does.
 
+mod choice;
 mod scratch;
 
-pub use scratch::{Costs, TwoStages};
+pub use choice::{Choice, Costs, Counted, Effort, Scratch};
+pub use scratch::TwoStages;
 
-use crate::grid::{ChunkGrid, Shape, elements};
+use crate::grid::{Shape, elements};
 
 /// Chunk lengths of about `limit` bytes, whose lengths relative to the array's follow `weights`.
 ///
@@ -67,6 +69,8 @@ pub struct Slab {
     pub amplification: f64,
 }
 
+/// Of so many objects along an axis every count is tried.
+const FEW: u64 = 24;
 /// Slabs smaller than this are enlarged when that costs nothing else, so that a task is worth its receipt.
 const WORTHWHILE: u64 = 16 << 20;
 
@@ -74,18 +78,9 @@ impl SlabProblem {
     /// The slab that decodes source chunks least often within the limit; of those, the smallest that is worth a task.
     #[must_use]
     pub fn solve(&self) -> Slab {
+        let axes: Vec<Vec<Step>> = (0..self.shape.len()).map(|axis| self.steps(axis)).collect();
         let mut best = self.slab(vec![1; self.shape.len()]);
-        let mut candidates = vec![vec![]];
-        for axis in 0..self.shape.len() {
-            let counts = useful_counts(self.shape[axis].div_ceil(self.object[axis].max(1)));
-            candidates = extend(&candidates, &counts, |prefix| self.prefix_bytes(prefix) <= self.limit);
-        }
-        for objects in candidates {
-            let slab = self.slab(objects);
-            if slab.bytes <= self.limit && better(&slab, &best) {
-                best = slab;
-            }
-        }
+        self.search(&axes, (self.item, 1.0), &mut Vec::new(), &mut best);
         best
     }
 
@@ -93,31 +88,69 @@ impl SlabProblem {
     #[must_use]
     pub fn slab(&self, objects: Shape) -> Slab {
         let amplification = (0..self.shape.len()).map(|axis| self.axis_amplification(axis, objects[axis])).product();
-        Slab { bytes: self.prefix_bytes(&objects), objects, amplification }
+        let bytes = objects.iter().enumerate().fold(self.item, |bytes, (axis, &count)| bytes.saturating_mul(self.length(axis, count)));
+        Slab { objects, bytes, amplification }
     }
 
-    fn prefix_bytes(&self, objects: &[u64]) -> u64 {
-        let lengths: Shape = objects.iter().enumerate().map(|(axis, count)| self.length(axis, *count)).collect();
-        let rest = (objects.len()..self.shape.len()).map(|axis| self.length(axis, 1));
-        rest.fold(elements(&lengths).saturating_mul(self.item), u64::saturating_mul)
+    /// Counts of objects worth trying along an axis.
+    fn steps(&self, axis: usize) -> Vec<Step> {
+        let (object, source) = (self.object[axis].max(1), self.source[axis].max(1));
+        let total = self.shape[axis].max(1).div_ceil(object);
+        // Slabs that end where source chunks end repeat nothing along this axis.
+        let aligned = scratch::multiple(object, source) / object;
+        let mut counts: Vec<u64> = useful_counts(total.div_ceil(aligned)).into_iter().map(|count| (count * aligned).min(total)).collect();
+        counts.extend(useful_counts(total));
+        counts.sort_unstable();
+        counts.dedup();
+        let step = |count| Step { count, length: self.length(axis, count), amplification: self.axis_amplification(axis, count) };
+        counts.into_iter().map(step).collect()
+    }
+
+    /// Tries every count along the axes that are left; `so_far` is bytes and amplification of those chosen.
+    fn search(&self, axes: &[Vec<Step>], so_far: (u64, f64), chosen: &mut Shape, best: &mut Slab) {
+        let Some((steps, rest)) = axes.split_first() else {
+            let slab = Slab { objects: chosen.clone(), bytes: so_far.0, amplification: so_far.1 };
+            if better(&slab, best) {
+                *best = slab;
+            }
+            return;
+        };
+        for step in steps {
+            let (bytes, amplification) = (so_far.0.saturating_mul(step.length), so_far.1 * step.amplification);
+            // What is one object along every other axis must fit already, and more axes never decode less often.
+            let least = rest.iter().filter_map(|steps| steps.first()).fold(bytes, |bytes, step| bytes.saturating_mul(step.length));
+            if least > self.limit || amplification > best.amplification + 1e-9 {
+                continue;
+            }
+            chosen.push(step.count);
+            self.search(rest, (bytes, amplification), chosen, best);
+            chosen.pop();
+        }
     }
 
     /// Elements along `axis` that `count` objects hold; objects are stored whole, also at the far edge.
     fn length(&self, axis: usize, count: u64) -> u64 {
-        self.object[axis].saturating_mul(count)
+        self.object[axis].max(1).saturating_mul(count)
     }
 
+    /// How often the average source chunk along `axis` is touched by slabs of `count` objects.
     fn axis_amplification(&self, axis: usize, count: u64) -> f64 {
         let (length, source) = (self.shape[axis].max(1), self.source[axis].max(1));
-        let slabs = ChunkGrid::new(vec![length], vec![self.length(axis, count).clamp(1, length)]);
-        let chunks = ChunkGrid::new(vec![length], vec![source]);
-        let whole = chunks.chunks();
-        if slabs.chunks() > 100_000 {
-            return (1.0 + source as f64 / self.length(axis, count).max(1) as f64).min(slabs.chunks() as f64);
+        let slab = self.length(axis, count).clamp(1, length);
+        let slabs = length.div_ceil(slab);
+        if slabs > 100_000 {
+            return (1.0 + source as f64 / slab as f64).min(slabs as f64);
         }
-        let touched: u64 = (0..slabs.chunks()).map(|number| chunks.touching(&slabs.region(&[number])).shape[0]).sum();
-        touched as f64 / whole.max(1) as f64
+        let touched: u64 = (0..slabs).map(|number| (number * slab + slab).min(length).div_ceil(source) - number * slab / source).sum();
+        touched as f64 / length.div_ceil(source) as f64
     }
+}
+
+/// A number of objects along one axis.
+struct Step {
+    count: u64,
+    length: u64,
+    amplification: f64,
 }
 
 fn better(slab: &Slab, than: &Slab) -> bool {
@@ -136,6 +169,9 @@ fn better(slab: &Slab, than: &Slab) -> bool {
 /// Counts that split `total` objects evenly: 1 slab, 2 slabs, 3 slabs… down to one object per slab, thinned to a few dozen.
 fn useful_counts(total: u64) -> Vec<u64> {
     let total = total.max(1);
+    if total <= FEW {
+        return (1..=total).collect();
+    }
     let mut counts: Vec<u64> = (1..=total.min(12))
         .chain((4..=63).map(|power| total.div_ceil(1 << power.min(62))))
         .map(|slabs| total.div_ceil(slabs.max(1)))
@@ -144,11 +180,6 @@ fn useful_counts(total: u64) -> Vec<u64> {
     counts.sort_unstable();
     counts.dedup();
     counts
-}
-
-fn extend(prefixes: &[Shape], counts: &[u64], keep: impl Fn(&[u64]) -> bool) -> Vec<Shape> {
-    let longer = |prefix: &Shape, count: u64| prefix.iter().copied().chain([count]).collect::<Shape>();
-    prefixes.iter().flat_map(|prefix| counts.iter().map(|&count| longer(prefix, count))).filter(|prefix| keep(prefix)).collect()
 }
 
 #[cfg(test)]

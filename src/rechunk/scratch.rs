@@ -5,30 +5,7 @@
 //! of both stages keep the limit, every source chunk is decoded once and every scratch object is read once.
 
 use super::{Slab, SlabProblem, useful_counts};
-use crate::grid::{ChunkGrid, Shape, elements};
-
-/// What moving values costs, in nanoseconds of one core.
-///
-/// Only ratios matter: as measured, a second stage pays once filtered chunks would be decoded more than about 1.6 times.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Costs {
-    /// Per byte of values: read, inflate, unshuffle and place a filtered source chunk once more.
-    pub chunks: f64,
-    /// Per byte of values: read, swap and place unfiltered rows once more.
-    pub rows: f64,
-    /// Per byte of values: place into, write and read a scratch object.
-    pub scratch: f64,
-    /// Per scratch object, whatever its size.
-    pub object: f64,
-}
-
-impl Costs {
-    /// On local disk and page cache, from the limit in `reference/performance.md` §2. W3 spends 0.31 + 3.54 + 0.48 + 0.92 s to
-    /// read, inflate, unshuffle and gather 3.09 GB; W4 0.46 + 0.34 + 0.67 s on 2.50 GB of rows. Scratch is one more gather, and
-    /// write and read at the speed of W3's 1.65 GB out (0.79 s) and 1.57 GB in (0.31 s). To make, rename, open and delete a
-    /// small file is taken as 0.1 ms, an estimate.
-    pub const MEASURED: Self = Self { chunks: 1.7, rows: 0.6, scratch: 1.0, object: 100_000.0 };
-}
+use crate::grid::{ChunkGrid, Shape};
 
 /// Scratch objects and the slabs of both stages.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,8 +18,6 @@ pub struct TwoStages {
     pub second: Slab,
     /// Number of scratch objects.
     pub objects: u64,
-    /// Nanoseconds of one core that passing through scratch adds.
-    pub cost: f64,
 }
 
 /// A length of scratch objects along one axis, and how long the slabs of both stages must then be.
@@ -63,25 +38,15 @@ struct Sizes {
 }
 
 impl SlabProblem {
-    /// Nanoseconds spent on decoding source chunks more than once, at `decode` for each byte of values.
-    #[must_use]
-    pub fn cost_of_repeats(&self, slab: &Slab, decode: f64) -> f64 {
-        (slab.amplification - 1.0).max(0.0) * self.bytes() * decode
-    }
-
     /// The two stages with the fewest scratch objects of at most `object_limit` bytes; `None` where no slab within the limit
     /// decodes everything once.
     #[must_use]
-    pub fn two_stages(&self, object_limit: u64, costs: Costs) -> Option<TwoStages> {
+    pub fn two_stages(&self, object_limit: u64) -> Option<TwoStages> {
         let axes: Vec<Vec<Length>> = (0..self.shape.len()).map(|axis| self.lengths(axis)).collect();
         let mut best: Option<(Sizes, Vec<Length>)> = None;
         let one = Sizes { count: 1, object: self.item, first: self.item, second: self.item };
-        self.search(&axes, object_limit, (one, &mut Vec::new()), &mut best);
-        best.map(|(_, lengths)| self.stages(&lengths, costs))
-    }
-
-    fn bytes(&self) -> f64 {
-        elements(&self.shape).saturating_mul(self.item) as f64
+        self.search_stages(&axes, object_limit, (one, &mut Vec::new()), &mut best);
+        best.map(|(_, lengths)| self.stages(&lengths))
     }
 
     /// Lengths worth trying along an axis: whole numbers of source chunks, of target objects, and what divides both.
@@ -101,7 +66,7 @@ impl SlabProblem {
         lengths
     }
 
-    fn search(
+    fn search_stages(
         &self,
         axes: &[Vec<Length>],
         object_limit: u64,
@@ -129,12 +94,12 @@ impl SlabProblem {
                 second: sizes.second.saturating_mul(length.second),
             };
             chosen.push(*length);
-            self.search(axes, object_limit, (next, chosen), best);
+            self.search_stages(axes, object_limit, (next, chosen), best);
             chosen.pop();
         }
     }
 
-    fn stages(&self, lengths: &[Length], costs: Costs) -> TwoStages {
+    fn stages(&self, lengths: &[Length]) -> TwoStages {
         let object: Shape = lengths.iter().map(|length| length.object).collect();
         let first = Self { object: object.clone(), ..self.clone() };
         let second = Self { source: object.clone(), ..self.clone() };
@@ -145,7 +110,7 @@ impl SlabProblem {
         first.bytes = lengths.iter().fold(self.item, |bytes, length| bytes.saturating_mul(length.first));
         let second = second.slab(counts(|length| length.second, &self.object));
         let objects = ChunkGrid::new(self.shape.clone(), object.clone()).chunks();
-        TwoStages { object, first, second, objects, cost: self.bytes() * costs.scratch + objects as f64 * costs.object }
+        TwoStages { object, first, second, objects }
     }
 }
 
@@ -155,14 +120,14 @@ fn divisor(one: u64, other: u64) -> u64 {
 }
 
 /// Least common multiple of two lengths.
-fn multiple(one: u64, other: u64) -> u64 {
+pub(super) fn multiple(one: u64, other: u64) -> u64 {
     (one / divisor(one, other).max(1)).saturating_mul(other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grid::{positions, ravel};
+    use crate::grid::{elements, positions, ravel};
     use proptest::prelude::*;
 
     fn transposition(limit: u64) -> SlabProblem {
@@ -172,21 +137,14 @@ mod tests {
     #[test]
     fn a_tenth_of_the_memory_still_decodes_once() {
         let problem = transposition(80 << 20);
-        let stages = problem.two_stages(16 << 20, Costs::MEASURED).unwrap();
+        let stages = problem.two_stages(16 << 20).unwrap();
         assert_eq!((stages.first.amplification, stages.second.amplification), (1.0, 1.0));
         assert!(stages.objects < 200, "{stages:?}");
-        assert!(stages.cost < problem.cost_of_repeats(&problem.solve(), Costs::MEASURED.chunks));
-    }
-
-    #[test]
-    fn what_fits_repeats_nothing() {
-        let problem = transposition(800 << 20);
-        assert!(problem.cost_of_repeats(&problem.solve(), Costs::MEASURED.chunks).abs() < 1e-9);
     }
 
     #[test]
     fn a_source_chunk_larger_than_memory_has_no_two_stages() {
-        assert_eq!(transposition(2 << 20).two_stages(1 << 20, Costs::MEASURED), None);
+        assert_eq!(transposition(2 << 20).two_stages(1 << 20), None);
     }
 
     /// How often each position is written, and how many bytes the largest slab holds, where slabs of `counts` objects cover a grid.
@@ -219,7 +177,7 @@ mod tests {
             source in prop::collection::vec(1u64..12, 3), limit in 1u64..40_000, object_limit in 1u64..8_000,
         ) {
             let problem = SlabProblem { shape: shape.clone(), object: object.clone(), source: source.clone(), item: 4, limit };
-            let Some(stages) = problem.two_stages(object_limit, Costs::MEASURED) else {
+            let Some(stages) = problem.two_stages(object_limit) else {
                 // Slabs of one source chunk and of one object, and scratch objects that divide both, would have done.
                 let small = |lengths: &[u64], clip: bool| lengths.iter().zip(&shape).fold(4, |bytes, (length, whole)| bytes * if clip { *length.min(whole) } else { *length });
                 let common: Vec<u64> = source.iter().zip(&object).map(|(one, other)| divisor(*one, *other)).collect();

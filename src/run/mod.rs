@@ -16,6 +16,7 @@ mod append;
 mod error;
 mod lock;
 mod replace;
+mod room;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -83,6 +84,8 @@ pub struct Setting<'a> {
 
 /// Headers that wait for far servers at a time.
 const FAR: usize = 16;
+/// By how much the program grows while tasks run, values and threads' buffers aside: descriptions of inputs, receipts.
+const GROWS: u64 = 16 << 20;
 /// Threads that verify what is stored while the rest is still written, where something lies far away.
 const VERIFIERS: usize = 2;
 /// Receipts asked for in one go.
@@ -111,7 +114,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     let fresh = timed(report, "scan", || plan_with(recipe, options, setting, Some(state)))?;
     let begun = spent_stage(reporter, Activity::Prepare, || begin(fresh, options, setting, state, report))?;
     let Some(Begun { workshop, target, store }) = begun else { return Ok(()) };
-    let kept = (options.memory / 8).min(REMEMBERED) as usize;
+    let kept = remembered(options.memory) as usize;
     let verifier = Verifier::new(&workshop, store, (options.verify, kept, store::is_far(&options.target)), (reporter, setting.stop))?;
     let finished = timed_with(report, "execute", |report| {
         spent_stage(reporter, Activity::Execute, || work(&workshop, &verifier, state, options, setting, report))
@@ -164,6 +167,7 @@ fn begin(fresh: Plan, options: &Options, setting: Setting<'_>, state: &State, re
     };
     plan.warnings.iter().for_each(|message| setting.reporter.report(Event::Warned { message: message.clone() }));
     state.begin(&plan, &identity)?;
+    room::check(&plan)?;
     let scratch = plan.scratch.as_deref().map(|url| store::target(url, setting.access)).transpose()?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
     let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(published).keeping_scratch(scratch);
@@ -183,9 +187,16 @@ pub fn plan_with(recipe: &Recipe, options: &Options, setting: Setting<'_>, state
     let scan = spent_stage(reporter, Activity::Scan, || scanner.scan())?;
     let present = scan.present(recipe);
     let combined = spent_stage(reporter, Activity::Combine, || combine(&present, &scan.scanned)).map_err(RunError::Recipe)?;
-    let scratch = state::scratch_url(&options.target)?;
-    let settings =
-        Settings { memory: options.memory, threads: options.threads, default_codecs, baseline: BASELINE, scratch, costs: Costs::MEASURED };
+    let settings = Settings {
+        memory: options.memory,
+        threads: options.threads,
+        default_codecs,
+        baseline: BASELINE,
+        waiting: if far || store::is_far(&options.target) { 2 * waiting(options.memory) + remembered(options.memory) } else { 0 },
+        far,
+        scratch: state::scratch_url(&options.target)?,
+        costs: Costs::MEASURED,
+    };
     spent_stage(reporter, Activity::Plan, || build(&present, combined, scan.identities, &settings)).map_err(RunError::Recipe)
 }
 
@@ -206,7 +217,8 @@ fn adopt(fresh: Plan, state: &State, options: &Options) -> Result<Plan, RunError
     // A saved plan lacks the secrets of its addresses, what is expected is no part of its identity, and the target may have been
     // moved: only how it cut the work is taken over.
     let scratch = (saved.stages.len() > 1).then(|| state::scratch_url(&options.target)).transpose()?;
-    let resumed = Plan { stages: saved.stages.clone(), memory: saved.memory, scratch, ..fresh.clone() };
+    let (stages, weighed) = (saved.stages.clone(), saved.weighed.clone());
+    let resumed = Plan { stages, weighed, memory: saved.memory, scratch, ..fresh.clone() };
     let same = resumed.identity() == saved.identity();
     Ok(if same && saved.memory <= options.memory { resumed } else { fresh })
 }
@@ -421,16 +433,28 @@ fn empty(store: &dyn TargetStore, prefix: &str) -> Result<(), StoreError> {
     }
 }
 
-/// What the options leave for tasks, measured when the work begins: less what the threads hold while they decode and encode, and a
-/// fifth that the allocator may keep between buffers.
+/// What the plan leaves for values, or less where the program holds more already than the plan counts for it.
 fn resources(options: &Options, plan: &Plan) -> Resources {
-    let used = resident_bytes().unwrap_or(64 << 20);
-    let object = (0..plan.schema.variables.len()).map(|variable| plan.object_bytes(variable)).max().unwrap_or(0);
-    let thread = object + object / 16 + (12 << 20);
-    let left = options.memory.saturating_sub(used + (16 << 20)).saturating_sub(thread * options.threads as u64);
-    let far_target = store::is_far(&options.target);
-    let waiting = (left / 10).clamp(1 << 20, 48 << 20);
-    Resources { threads: options.threads, far_threads: FAR, budget: (left / 5 * 4).saturating_sub(2 * waiting), waiting, far_target }
+    let used = resident_bytes().unwrap_or(0).saturating_add(GROWS);
+    tracing::info!(used, counted = plan.overhead.baseline, peak = plan.peak(), "memory");
+    let more = used.saturating_sub(plan.overhead.baseline);
+    Resources {
+        threads: options.threads,
+        far_threads: FAR,
+        budget: plan.buffers().saturating_sub(more),
+        waiting: waiting(plan.memory),
+        far_target: store::is_far(&options.target),
+    }
+}
+
+/// Bytes fetched, and as many encoded, that may wait.
+fn waiting(memory: u64) -> u64 {
+    (memory / 12).clamp(1 << 20, 48 << 20)
+}
+
+/// Bytes of objects that verification remembers.
+fn remembered(memory: u64) -> u64 {
+    (memory / 8).min(REMEMBERED)
 }
 
 /// Bytes of memory this process holds now (Linux).

@@ -331,7 +331,7 @@ impl Workshop {
             object.place_known(array)?;
         }
         if prepared.task.work.is_to_scratch() {
-            return object.raw();
+            return self.pack(object);
         }
         object.encode(&self.encoders[object.variable], self.counted[object.variable].as_ref())
     }

@@ -160,9 +160,9 @@ impl Object {
     }
 
     /// The values as they are in memory: what a scratch object holds.
-    pub(super) fn raw(&self) -> Result<Bytes, WorkError> {
+    pub(super) fn raw(&self) -> Result<Vec<u8>, WorkError> {
         match self.take()? {
-            Values::Bytes(bytes) => Ok(Bytes::from(bytes)),
+            Values::Bytes(bytes) => Ok(bytes),
             Values::Texts(_) => Err(WorkError::Internal("texts have no scratch objects".to_owned())),
         }
     }

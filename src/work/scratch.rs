@@ -1,18 +1,22 @@
 //! Scratch objects: what the first stage of two leaves for the second.
 //!
-//! Converted values in memory order, raw: they are read once, soon, and mostly from the page cache. Keys begin with the plan's
-//! identity, so what another plan left is never read. Not here: which values go through scratch (the plan says) and when they
+//! Converted values in memory order, shuffled and packed with LZ4: that costs less than writing what it saves
+//! (`docs/design/005-two-stage-rechunk.md`). Keys begin with the plan's identity, so what another plan left is never read. Not here: which values go through scratch (the plan says) and when they
 //! are deleted (`run` does). Invariant: a scratch object of another length than its box is never placed.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::json;
+use zarrs::array::{BytesRepresentation, BytesToBytesCodecTraits, CodecChain, CodecOptions};
+use zarrs::metadata::v3::MetadataV3;
 
 use super::reads::{PlacedPiece, Read, ReadFrom, touched_objects};
 use super::{Object, Prepared, WorkError, Workshop};
 use crate::array::{Array, Placed};
 use crate::cf::Conversion;
-use crate::grid::{ChunkGrid, Region, positions, strides};
+use crate::grid::{ChunkGrid, Region, elements, positions, strides};
 use crate::layout::{ByteOrder, Layout, Stored};
 use crate::receipt::{ChunkRef, Receipt, checksum};
 use crate::store::{PutMode, TargetStore};
@@ -87,9 +91,12 @@ impl Workshop {
 
     /// The values of a scratch object.
     pub(super) fn scratch_values(&self, read: &Read, parts: &[Bytes]) -> Result<Array, WorkError> {
-        let bytes = parts.first().map(|part| part.to_vec()).unwrap_or_default();
-        let values = Array::from_bytes(read.stored.dtype, read.region.shape.clone(), bytes);
-        values.ok_or_else(|| self.vanished(if let ReadFrom::Scratch(key) = &read.from { key } else { "" }))
+        let damaged = || self.vanished(if let ReadFrom::Scratch(key) = &read.from { key } else { "" });
+        let item = read.stored.dtype.size();
+        let whole = BytesRepresentation::FixedSize(elements(&read.region.shape).saturating_mul(item as u64));
+        let packed = Cow::Borrowed(parts.first().map_or(&[][..], |part| part));
+        let bytes = packer(item)?.decode(packed, &whole, &CodecOptions::default()).map_err(|_| damaged())?;
+        Array::from_bytes(read.stored.dtype, read.region.shape.clone(), bytes.into_owned()).ok_or_else(damaged)
     }
 
     /// Stores a scratch object.
@@ -98,6 +105,13 @@ impl Workshop {
         let chunk = ChunkRef { key: key.clone(), bytes: bytes.len() as u64, checksum: checksum(&bytes) };
         self.scratch_store()?.put(&key, bytes, PutMode::Overwrite)?;
         Ok(chunk)
+    }
+
+    /// What is stored of a scratch object's values.
+    pub(super) fn pack(&self, object: &Object) -> Result<Bytes, WorkError> {
+        let item = self.plan.schema.variables[object.variable].dtype.size();
+        let packed = packer(item)?.encode(Cow::Owned(object.raw()?), &CodecOptions::default());
+        Ok(Bytes::from(packed.map_err(|cause| WorkError::Internal(format!("scratch cannot be packed: {cause}")))?.into_owned()))
     }
 
     fn scratch_key(&self, variable: usize, index: &[u64]) -> String {
@@ -116,4 +130,14 @@ impl Workshop {
             message: "this scratch object was removed or cut; run again to write it anew".to_owned(),
         }
     }
+}
+
+/// Blosc with LZ4 behind a byte shuffle of items of so many bytes, on the calling thread alone.
+fn packer(item: usize) -> Result<Arc<dyn BytesToBytesCodecTraits>, WorkError> {
+    let blosc = json!({"cname": "lz4", "clevel": 1, "shuffle": "shuffle", "typesize": item, "blocksize": 0});
+    let codecs = json!([{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "blosc", "configuration": blosc}]);
+    let refuse = |cause: String| WorkError::Internal(format!("scratch cannot be packed: {cause}"));
+    let codecs: Vec<MetadataV3> = serde_json::from_value(codecs).map_err(|cause| refuse(cause.to_string()))?;
+    let chain = CodecChain::from_metadata(&codecs).map_err(|cause| refuse(cause.to_string()))?;
+    chain.bytes_to_bytes_codecs().first().cloned().ok_or_else(|| refuse("no codec".to_owned()))
 }

@@ -48,6 +48,8 @@ fn plan(coordinate: Variable, array: Array, rules: &[(&str, ExpectRule)]) -> Pla
         scratch: None,
         warnings: vec![],
         memory: 0,
+        overhead: crate::plan::Overhead::default(),
+        weighed: Vec::new(),
         expect: rules.iter().enumerate().map(expect).collect(),
     }
 }
