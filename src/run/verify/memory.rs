@@ -91,7 +91,8 @@ mod tests {
     fn an_object_is_fetched_once_while_there_is_room() {
         let store = target("memory://remembering", &Access::default()).unwrap();
         let put = |key: &str, text: &'static str| store.put(key, Bytes::from_static(text.as_bytes()), PutMode::Overwrite).unwrap();
-        (put("a", "one"), put("b", "three"));
+        put("a", "one");
+        put("b", "three");
         let remembering = Remembering::new(Arc::clone(&store), 7);
         let get = |key: &str| remembering.get(key).unwrap().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         assert_eq!((get("a"), get("c")), (Some("one".to_owned()), None));

@@ -119,7 +119,8 @@ impl ZarrReader {
         if region.rank() != stored.shape.len() || !Region::whole(&stored.shape).contains(region) {
             return Err(unsupported(variable, format!("box {region:?} lies outside of its shape {:?}", stored.shape)));
         }
-        let values = if region.is_empty() { no_values(stored.dtype) } else { self.decode((variable, stored.dtype), &stored.document, region)? };
+        let values =
+            if region.is_empty() { no_values(stored.dtype) } else { self.decode((variable, stored.dtype), &stored.document, region)? };
         let array = match values {
             Values::Bytes(bytes) => Array::from_bytes(stored.dtype, region.shape.clone(), bytes),
             Values::Texts(texts) => Array::from_texts(region.shape.clone(), texts),
