@@ -24,7 +24,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 OUT = pathlib.Path(os.environ["BENCH_OUT"])
-MEMORY = {"W2": "640MiB"}
+MEMORY = {"W2": "640MiB", "W3": "288MiB"}
 STANDARD = {"full": ["limit", "hand", "gdal", "xr", "new"], "small": ["limit", "hand", "gdal", "xr", "new"]}
 STANDARD_DEFAULTS = ["new-default", "xr-default"]
 PEERS = {"hand": "peers/hand.py", "gdal": "peers/cli.sh gdal", "xr": "peers/xarray_dask.py"}
