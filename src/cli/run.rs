@@ -32,6 +32,9 @@ pub struct Run {
     /// How much of the result to compare with the sources before it becomes visible.
     #[arg(long, value_enum, default_value_t = VerifyArgument::Sample)]
     pub verify: VerifyArgument,
+    /// Scan without asking any server: trust what an earlier scan found. Each file is still checked before it is read.
+    #[arg(long)]
+    pub frozen: bool,
     /// Also write report.json to this file, on every exit.
     #[arg(long)]
     pub report: Option<PathBuf>,
@@ -132,6 +135,7 @@ impl Run {
             target: self.target.clone(),
             memory: self.resources.memory_bytes(),
             threads: self.resources.thread_count(),
+            frozen: self.frozen,
             replace: self.replace.map(|replace| match replace {
                 ReplaceArgument::Atomic => Replace::Atomic,
                 ReplaceArgument::NonAtomic => Replace::NonAtomic,

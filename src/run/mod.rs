@@ -35,7 +35,7 @@ use crate::recipe::Recipe;
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
 use crate::target::Target;
 use crate::target::zarr::{ZarrReader, ZarrTarget, default_codecs};
-use crate::work::{WorkError, Workshop};
+use crate::work::{Described, WorkError, Workshop};
 use append::Hindrance;
 use report::Report;
 use state::{Committed, State};
@@ -58,6 +58,8 @@ pub struct Options {
     pub replace: Option<Replace>,
     /// How much of the result to compare with the sources.
     pub verify: verify::Level,
+    /// Scan without asking any server: what an earlier scan found holds. Tasks check each file all the same.
+    pub frozen: bool,
 }
 
 /// How to build anew.
@@ -82,6 +84,8 @@ pub struct Setting<'a> {
 
 /// Headers that wait for far servers at a time.
 const FAR: usize = 16;
+/// Bytes of what the scan hands to the tasks.
+const DESCRIBED: usize = 16 << 20;
 
 /// Takes a recipe all the way to a visible store, or to where an earlier run had come, and leaves `report.json` beside it.
 ///
@@ -100,7 +104,7 @@ pub fn run(recipe: &Recipe, options: &Options, setting: Setting<'_>, report: &mu
 
 /// The workflow itself.
 fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State, report: &mut Report) -> Result<(), RunError> {
-    let fresh = timed(report, "scan", || plan_with(recipe, options, setting, Some(state)))?;
+    let (fresh, described) = timed(report, "scan", || scan_and_plan(recipe, options, setting, Some(state)))?;
     let plan = adopt(fresh, state, options)?;
     let identity = plan.identity();
     report.planned(&plan, &identity);
@@ -128,7 +132,10 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     state.begin(&plan, &identity)?;
     let scratch = plan.scratch.as_deref().map(|url| store::target(url, setting.access)).transpose()?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
-    let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(published).keeping_scratch(scratch);
+    let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?
+        .knowing(described)
+        .leaving(published)
+        .keeping_scratch(scratch);
     let finished = timed_with(report, "execute", |report| work(&workshop, state, options, setting, report))?;
     report.worked(&finished);
     expect::check(&workshop.plan, &finished)?;
@@ -146,17 +153,30 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
 /// # Errors
 /// Any [`RunError`] of scanning, combining and planning.
 pub fn plan_with(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: Option<&State>) -> Result<Plan, RunError> {
+    Ok(scan_and_plan(recipe, options, setting, state)?.0)
+}
+
+/// The plan and, where tasks may follow at once (there is a state), what they need not find out again.
+fn scan_and_plan(
+    recipe: &Recipe,
+    options: &Options,
+    setting: Setting<'_>,
+    state: Option<&State>,
+) -> Result<(Plan, Vec<(usize, Described)>), RunError> {
     let sources: Arc<dyn SourceStore> = store::source(setting.access, Arc::clone(setting.reporter));
     let far = recipe.inputs.first().is_some_and(|input| !sources.is_local(&input.url));
     let width = if far { FAR } else { options.threads };
-    let scanner = scan::Scanner { recipe, sources, state, reporter: &**setting.reporter, stop: setting.stop, width };
-    let scan = scanner.scan()?;
+    let (memory, frozen) = (scan::Memory::of(state, setting.access)?, options.frozen);
+    let described_bytes = if state.is_some() { DESCRIBED } else { 0 };
+    let (reporter, stop) = (&**setting.reporter, setting.stop);
+    let scan = scan::Scanner { recipe, sources, memory, reporter, stop, width, frozen, described_bytes }.scan()?;
     let present = scan.present(recipe);
     let combined = combine(&present, &scan.scanned).map_err(RunError::Recipe)?;
     let scratch = state::scratch_url(&options.target)?;
     let settings =
         Settings { memory: options.memory, threads: options.threads, default_codecs, baseline: BASELINE, scratch, costs: Costs::MEASURED };
-    build(&present, combined, scan.identities, &settings).map_err(RunError::Recipe)
+    let plan = build(&present, combined, scan.identities, &settings).map_err(RunError::Recipe)?;
+    Ok((plan, scan.described))
 }
 
 fn timed<T>(report: &mut Report, phase: &str, step: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {

@@ -99,7 +99,7 @@ fn chosen(variable: usize, pieces: &Pieces, level: Level) -> Vec<Check> {
             variable,
             cell: number,
             input,
-            conversion: pieces.converted.get(number).map_or(0, |&at| usize::from(at)),
+            conversion: pieces.converted.get(number).map_or(0, |&at| at as usize),
         })
         .collect()
 }

@@ -19,7 +19,7 @@ use crate::dataset::Schema;
 use crate::grid::Region;
 use crate::layout::Stored;
 use crate::recipe::diagnostic::Code;
-use crate::store::{SourceStore, shown};
+use crate::store::{Head, SourceStore, shown};
 
 /// Opens the file at `url`: sniffs its format and reads its headers, nothing more.
 ///
@@ -27,7 +27,15 @@ use crate::store::{SourceStore, shown};
 /// [`SourceError::Store`] if the file cannot be read, `Format` if it is not one of ours, `Truncated` if its end is missing,
 /// `Corrupt` if it is damaged.
 pub fn open(store: &Arc<dyn SourceStore>, url: &str) -> Result<Box<dyn Source>, SourceError> {
-    let size = store.head(url)?.size.ok_or_else(|| SourceError::Format {
+    open_headed(store, url, &store.head(url)?)
+}
+
+/// As [`open`], for a file whose head was just asked for.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_headed(store: &Arc<dyn SourceStore>, url: &str, head: &Head) -> Result<Box<dyn Source>, SourceError> {
+    let size = head.size.ok_or_else(|| SourceError::Format {
         url: url.to_owned(),
         message: "the server does not tell the size of the file, so it cannot be read by ranges; download it and use the local file"
             .to_owned(),
