@@ -94,6 +94,14 @@ impl Region {
         (0..self.rank()).all(|axis| self.start[axis] <= other.start[axis] && other.end(axis) <= self.end(axis))
     }
 
+    /// The smallest box that holds both.
+    #[must_use]
+    pub fn around(&self, other: &Self) -> Self {
+        let start: Vec<u64> = self.start.iter().zip(&other.start).map(|(one, other)| *one.min(other)).collect();
+        let shape = start.iter().enumerate().map(|(axis, start)| self.end(axis).max(other.end(axis)) - start).collect();
+        Self { start, shape }
+    }
+
     /// The same box seen from `origin`: `origin` becomes 0. Every start must be at or past `origin`.
     #[must_use]
     pub fn relative_to(&self, origin: &[u64]) -> Self {

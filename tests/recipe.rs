@@ -7,7 +7,9 @@ use std::path::Path;
 use gristmill::array::DataType;
 use gristmill::pattern::{KeyValue, Role};
 use gristmill::recipe::diagnostic::{Code, Diagnostic, render_annotation, render_json, render_terminal};
-use gristmill::recipe::{AbsentPolicy, Chunks, ExpectRule, Join, MissingFile, OrderPolicy, OutputFormat, Recipe, RecipeText, parse};
+use gristmill::recipe::{
+    AbsentPolicy, Chunks, CodecsChoice, ExpectRule, Join, MissingFile, OrderPolicy, OutputFormat, Recipe, RecipeText, parse,
+};
 use gristmill::transform::Step;
 use proptest::prelude::*;
 
@@ -90,9 +92,12 @@ fn excepting_part_of_a_day_or_all_of_it() {
 fn codecs_are_written_out() {
     let recipe = read(
         "inputs: {url: a.nc}\noutput:\n  encoding:\n    \"*\": {codecs: blosc}\n    a: {codecs: \"blosc:lz4:5\"}\n    b: {codecs: [\"zstd:7\", crc32c]}\n    \
-         c: {codecs: none}\n    d: {codecs: [{name: gzip}]}\n    e: {dtype: int16, scale_factor: 0.01, fill_value: -32768, chunks: {t: 5, x: -1}}\n",
+         c: {codecs: none}\n    d: {codecs: [{name: gzip}]}\n    f: {codecs: source}\n    e: {dtype: int16, scale_factor: 0.01, fill_value: -32768, chunks: {t: 5, x: -1}}\n",
     );
-    let json = |name: &str| serde_json::to_value(recipe.output.encoding[name].0.codecs.as_ref().unwrap()).unwrap();
+    let json = |name: &str| match recipe.output.encoding[name].0.codecs.as_ref().unwrap() {
+        CodecsChoice::Listed(codecs) => serde_json::to_value(codecs).unwrap(),
+        CodecsChoice::Source => "source".into(),
+    };
     let blosc = serde_json::json!({"cname": "zstd", "clevel": 1, "shuffle": "shuffle", "blocksize": 0});
     assert_eq!(json("*"), serde_json::json!([{"name": "blosc", "configuration": blosc}]));
     assert_eq!((&json("a")[0]["configuration"]["cname"], &json("a")[0]["configuration"]["clevel"]), (&"lz4".into(), &5.into()));
@@ -101,6 +106,7 @@ fn codecs_are_written_out() {
         (json("b")[1]["name"].as_str(), json("c"), json("d")[0]["configuration"]["level"].as_i64()),
         (Some("crc32c"), serde_json::json!([]), Some(5))
     );
+    assert_eq!(json("f"), "source");
     let packed = &recipe.output.encoding["e"].0;
     assert_eq!((packed.dtype, packed.packing, packed.fill), (Some(DataType::Int16), Some((0.01, 0.0)), Some(-32768)));
     assert_eq!(packed.chunks.as_ref().unwrap().iter().collect::<Vec<_>>(), [(&"t".to_owned(), &5)]);

@@ -33,13 +33,20 @@ pub fn copy_box(item: usize, shape: &[u64], source: (&[u8], &Placed), target: (&
     let refuse = || OutsideBuffer { shape: shape.to_vec() };
     check_inside(item, shape, source.1, source.0.len()).ok_or_else(refuse)?;
     check_inside(item, shape, target.1, target.0.len()).ok_or_else(refuse)?;
-    let axes = merged_axes(shape, &source.1.strides, &target.1.strides);
-    let start = (source.1.offset as i64, target.1.offset as i64);
+    let (mut few, mut many) = ([Axis::default(); FEW], Vec::new());
+    let room = if shape.len() <= FEW {
+        few.as_mut_slice()
+    } else {
+        many.resize(shape.len(), Axis::default());
+        many.as_mut_slice()
+    };
+    let mut start = (source.1.offset as i64, target.1.offset as i64);
+    let axes = ordered(shape, &source.1.strides, &target.1.strides, &mut start, room);
     match item {
-        1 => copy_axes::<1>(&axes, source.0, target.0, start),
-        2 => copy_axes::<2>(&axes, source.0, target.0, start),
-        4 => copy_axes::<4>(&axes, source.0, target.0, start),
-        8 => copy_axes::<8>(&axes, source.0, target.0, start),
+        1 => copy_axes::<1>(axes, source.0, target.0, start),
+        2 => copy_axes::<2>(axes, source.0, target.0, start),
+        4 => copy_axes::<4>(axes, source.0, target.0, start),
+        8 => copy_axes::<8>(axes, source.0, target.0, start),
         _ => return Err(refuse()),
     }
     Ok(())
@@ -58,32 +65,67 @@ fn check_inside(item: usize, shape: &[u64], placed: &Placed, bytes: usize) -> Op
     (low >= 0 && high < (bytes / item) as i64).then_some(())
 }
 
-/// (length, source stride, target stride), with neighbours that are contiguous on both sides made one.
-fn merged_axes(shape: &[u64], source: &[i64], target: &[i64]) -> Vec<(usize, i64, i64)> {
-    let mut axes: Vec<(usize, i64, i64)> = Vec::with_capacity(shape.len());
-    for axis in 0..shape.len() {
-        let next = (shape[axis] as usize, source[axis], target[axis]);
-        if next.0 == 1 {
-            continue;
-        }
-        match axes.last_mut() {
-            Some(last) if last.1 == next.1 * next.0 as i64 && last.2 == next.2 * next.0 as i64 => {
-                *last = (last.0 * next.0, next.1, next.2);
-            }
-            _ => axes.push(next),
-        }
-    }
-    axes
+/// Boxes of up to this many dimensions are copied without allocating.
+const FEW: usize = 8;
+
+/// One dimension of a box.
+#[derive(Debug, Clone, Copy, Default)]
+struct Axis {
+    length: usize,
+    /// Source elements between neighbours.
+    from: i64,
+    /// Target elements between neighbours.
+    to: i64,
 }
 
-fn copy_axes<const ITEM: usize>(axes: &[(usize, i64, i64)], source: &[u8], target: &mut [u8], start: (i64, i64)) {
+/// The box's dimensions such that the target is written forwards and mostly in order: longest target stride first, none of them
+/// negative, neighbours that are contiguous on both sides made one. The order of copying does not matter to the result.
+fn ordered<'a>(shape: &[u64], source: &[i64], target: &[i64], start: &mut (i64, i64), room: &'a mut [Axis]) -> &'a [Axis] {
+    let mut count = 0;
+    for ((&length, &from), &to) in shape.iter().zip(source).zip(target).filter(|((length, _), _)| **length != 1) {
+        let mut axis = Axis { length: length as usize, from, to };
+        if to < 0 {
+            let last = length as i64 - 1;
+            *start = (start.0 + last * from, start.1 + last * to);
+            (axis.from, axis.to) = (-from, -to);
+        }
+        room[count] = axis;
+        count += 1;
+    }
+    let axes = &mut room[..count];
+    axes.sort_by_key(|axis| std::cmp::Reverse(axis.to));
+    let merged = merge(axes);
+    &room[..merged]
+}
+
+/// Joins neighbours in place; how many are left.
+fn merge(axes: &mut [Axis]) -> usize {
+    let mut merged = 0;
+    for at in 0..axes.len() {
+        let next = axes[at];
+        let joined = |last: &Axis| last.from == next.from * next.length as i64 && last.to == next.to * next.length as i64;
+        match axes[..merged].last_mut().filter(|last| joined(last)) {
+            Some(last) => *last = Axis { length: last.length * next.length, ..next },
+            None => {
+                axes[merged] = next;
+                merged += 1;
+            }
+        }
+    }
+    merged
+}
+
+fn copy_axes<const ITEM: usize>(axes: &[Axis], source: &[u8], target: &mut [u8], start: (i64, i64)) {
     match axes {
         [] => copy_run::<ITEM>(1, source, target, start),
-        [(length, 1, 1)] => copy_run::<ITEM>(*length, source, target, start),
-        [(length, from, to)] => copy_strided::<ITEM>(*length, (*from, *to), source, target, start),
-        [(length, from, to), inner @ ..] => {
-            for step in 0..*length as i64 {
-                copy_axes::<ITEM>(inner, source, target, (start.0 + step * from, start.1 + step * to));
+        [Axis { length, from: 1, to: 1 }] => copy_run::<ITEM>(*length, source, target, start),
+        [axis] => copy_strided::<ITEM>(axis, source, target, start),
+        [rows, columns] if columns.from != 1 && rows.from.abs() < columns.from.abs() => {
+            copy_turned::<ITEM>(rows, columns, source, target, start)
+        }
+        [axis, inner @ ..] => {
+            for step in 0..axis.length as i64 {
+                copy_axes::<ITEM>(inner, source, target, (start.0 + step * axis.from, start.1 + step * axis.to));
             }
         }
     }
@@ -94,11 +136,33 @@ fn copy_run<const ITEM: usize>(length: usize, source: &[u8], target: &mut [u8], 
     target[to..to + length * ITEM].copy_from_slice(&source[from..from + length * ITEM]);
 }
 
-fn copy_strided<const ITEM: usize>(length: usize, strides: (i64, i64), source: &[u8], target: &mut [u8], start: (i64, i64)) {
+/// Elements one by one; without a check for each where the source goes forwards.
+fn copy_strided<const ITEM: usize>(axis: &Axis, source: &[u8], target: &mut [u8], start: (i64, i64)) {
     let (source, _) = source.as_chunks::<ITEM>();
     let (target, _) = target.as_chunks_mut::<ITEM>();
-    for step in 0..length as i64 {
-        target[(start.1 + step * strides.1) as usize] = source[(start.0 + step * strides.0) as usize];
+    match (usize::try_from(axis.from), usize::try_from(axis.to)) {
+        (Ok(from @ 1..), Ok(to @ 1..)) => {
+            let targets = target[start.1 as usize..].iter_mut().step_by(to).take(axis.length);
+            targets.zip(source[start.0 as usize..].iter().step_by(from)).for_each(|(to, from)| *to = *from);
+        }
+        _ => (0..axis.length as i64).for_each(|step| {
+            target[(start.1 + step * axis.to) as usize] = source[(start.0 + step * axis.from) as usize];
+        }),
+    }
+}
+
+/// A plane that is read along one dimension and written along the other: in tiles, so that every line of memory that is fetched
+/// for one element still lies in the cache for its neighbours.
+fn copy_turned<const ITEM: usize>(rows: &Axis, columns: &Axis, source: &[u8], target: &mut [u8], start: (i64, i64)) {
+    const TILE: usize = 32;
+    for row in (0..rows.length).step_by(TILE) {
+        for column in (0..columns.length).step_by(TILE) {
+            let tile = Axis { length: TILE.min(columns.length - column), ..*columns };
+            for row in row..rows.length.min(row + TILE) {
+                let at = |axes: (i64, i64), start: i64| start + row as i64 * axes.0 + column as i64 * axes.1;
+                copy_strided::<ITEM>(&tile, source, target, (at((rows.from, columns.from), start.0), at((rows.to, columns.to), start.1)));
+            }
+        }
     }
 }
 
@@ -118,6 +182,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn turned_planes_equal_the_naive_loop(lengths in (1u64..90, 1u64..5, 1u64..90), order in 0usize..6, item in prop::sample::select(vec![1usize, 2, 4, 8]), flip in any::<bool>()) {
+            let shape = [lengths.0, lengths.1, lengths.2];
+            let order = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]][order];
+            let count = elements(&shape) as usize;
+            let source: Vec<u8> = (0..count * item).map(|at| (at * 31 + at / 251) as u8).collect();
+            let signed = |shape: &[u64]| strides(shape).iter().map(|&stride| stride as i64).collect::<Vec<i64>>();
+            let mut from = Placed { offset: 0, strides: signed(&shape) };
+            if flip {
+                from.offset = (shape[2] - 1) * from.strides[2] as u64;
+                from.strides[2] *= -1;
+            }
+            let turned = signed(&order.map(|axis| shape[axis]));
+            let mut to = Placed { offset: 0, strides: vec![0; 3] };
+            order.iter().zip(turned).for_each(|(&axis, stride)| to.strides[axis] = stride);
+            let mut target = vec![0; source.len()];
+            copy_box(item, &shape, (&source, &from), (&mut target, &to)).unwrap();
+            for position in positions(&Region::whole(&shape)) {
+                let at = |placed: &Placed| position.iter().zip(&placed.strides).fold(placed.offset as i64, |sum, (p, s)| sum + *p as i64 * s) as usize;
+                prop_assert_eq!(&source[item * at(&from)..][..item], &target[item * at(&to)..][..item]);
+            }
+        }
+
         #[test]
         fn copy_equals_the_naive_loop(shape in prop::collection::vec(1u64..5, 0..4), flip in any::<[bool; 4]>(), turn in any::<bool>()) {
             let count = elements(&shape);

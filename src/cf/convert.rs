@@ -173,6 +173,18 @@ impl Conversion {
         }
     }
 
+    /// True if [`Conversion::apply_bytes`] would give these raw values back bit for bit. Only what keeps every element or marks
+    /// missing ones is looked at; any other conversion counts as changing something.
+    #[must_use]
+    pub fn keeps(&self, dtype: DataType, bytes: &[u8]) -> bool {
+        match (self, dtype) {
+            (Self::Keep, _) => true,
+            (Self::MissingToNan { missing }, DataType::Float32) => !hold::<f32>(bytes, &Missing(missing).native()),
+            (Self::MissingToNan { missing }, DataType::Float64) => !hold::<f64>(bytes, &Missing(missing).native()),
+            _ => false,
+        }
+    }
+
     /// Converts a whole array; its shape stays.
     ///
     /// # Errors
@@ -249,6 +261,13 @@ fn missing_to_nan(dtype: DataType, mut bytes: Vec<u8>, missing: &[Scalar]) -> Co
         other => return Err(ConversionError::Unsuitable(other)),
     }
     Ok(bytes)
+}
+
+/// True if any element equals any of the marks.
+fn hold<N: Number>(bytes: &[u8], marks: &[N]) -> bool {
+    // No early exit inside a block, so that the comparison is vectorised.
+    let holds = |block: &[u8], mark: N| block.chunks_exact(N::SIZE).fold(false, |found, element| found | (N::read(element) == mark));
+    bytes.chunks(BLOCK * N::SIZE).any(|block| marks.iter().any(|&mark| holds(block, mark)))
 }
 
 /// One and two marks, by far the commonest, have loops of their own that the compiler turns into vector instructions.

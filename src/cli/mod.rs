@@ -10,6 +10,7 @@ mod inspect;
 mod interrupt;
 mod load;
 mod plan;
+pub mod profile;
 pub mod progress;
 mod run;
 mod schema;

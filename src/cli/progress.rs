@@ -183,6 +183,7 @@ impl Reporter for Progress {
                     Self::line(&state, &format!("retry   {url}: {reason}"));
                 }
             }
+            Event::Spent(_) => {}
             Event::Warned { message } => {
                 self.json(&json!({"event": "warning", "message": message}));
                 if self.is_plain() {

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::Terminal;
+use super::exit;
 use super::interrupt::stop_flag;
 use super::load::{Loaded, load, show_error};
+use super::profile::Profile;
 use super::progress::{Progress, Style};
 use crate::event::Reporter;
 use crate::run::report::Report;
@@ -35,6 +37,9 @@ pub struct Run {
     /// Scan without asking any server: trust what an earlier scan found. Each file is still checked before it is read.
     #[arg(long)]
     pub frozen: bool,
+    /// Write a trace of where the time goes to this file, for Perfetto or chrome://tracing.
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
     /// Also write report.json to this file, on every exit.
     #[arg(long)]
     pub report: Option<PathBuf>,
@@ -117,10 +122,34 @@ impl Run {
 
     fn bake(&self, loaded: &Loaded, report: &mut Report, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         let style = Style::choose(terminal.global.quiet, terminal.global.json);
-        let reporter: Arc<dyn Reporter> = Arc::new(Progress::new(style));
+        let progress: Arc<dyn Reporter> = Arc::new(Progress::new(style));
+        let Some(path) = &self.profile else { return self.bake_telling(loaded, &progress, report, terminal) };
+        let profile = match Profile::begin(path, progress) {
+            Ok(profile) => Arc::new(profile),
+            Err(error) => {
+                terminal.tell(&format!("error: {}: the profile cannot be written: {error}; name another file\n", path.display()))?;
+                (report.outcome, report.exit) = ("failed".to_owned(), exit::RECIPE);
+                return Ok(exit::RECIPE);
+            }
+        };
+        let reporter: Arc<dyn Reporter> = Arc::clone(&profile) as Arc<dyn Reporter>;
+        let exit = self.bake_telling(loaded, &reporter, report, terminal)?;
+        if let Err(error) = profile.end() {
+            terminal.tell(&format!("warning: {}: the profile is not complete: {error}\n", path.display()))?;
+        }
+        Ok(exit)
+    }
+
+    fn bake_telling(
+        &self,
+        loaded: &Loaded,
+        reporter: &Arc<dyn Reporter>,
+        report: &mut Report,
+        terminal: &mut Terminal<'_>,
+    ) -> io::Result<u8> {
         let stop = stop_flag();
         report.recipe.clone_from(&loaded.recipe.id);
-        let setting = Setting { access: &loaded.access, reporter: &reporter, stop: &stop };
+        let setting = Setting { access: &loaded.access, reporter, stop: &stop };
         let result = run::run(&loaded.recipe, &self.options(), setting, report);
         report.ended(&result);
         match &result {

@@ -6,7 +6,7 @@
 mod deflate;
 mod fletcher;
 mod lzf;
-mod shuffle;
+pub mod simd;
 
 use hdf5_reader::filters as library;
 
@@ -153,32 +153,47 @@ pub fn decode<'a>(
         repeat(&stored.fill, size, &mut scratch.values);
         return Ok(&mut scratch.values);
     }
-    let active: Vec<&Filter> = table
-        .filters
-        .iter()
-        .enumerate()
-        .filter(|(at, _)| entry.skipped.checked_shr(*at as u32).is_none_or(|mask| mask & 1 == 0))
-        .map(|(_, filter)| filter)
-        .collect();
-    let mut last = "chunk".to_owned();
-    let mut first = true;
-    for (at, filter) in active.iter().enumerate().rev() {
+    let active = Active { filters: &table.filters, skipped: entry.skipped };
+    let mut last = None;
+    for at in (0..table.filters.len()).rev().filter(|&at| active.holds(at)) {
         let Scratch { values, spare, inflater } = scratch;
-        let input = if first { bytes } else { values.as_slice() };
-        undo(filter, input, spare, &Expected::new(&active[..at], size, stored.dtype.size()), inflater)?;
+        let filter = &table.filters[at];
+        let input = if last.is_none() { bytes } else { values.as_slice() };
+        undo(filter, input, spare, &Expected::new(active.before(at, size), size, stored.dtype.size()), inflater)?;
         std::mem::swap(values, spare);
-        first = false;
-        last = name(filter);
+        last = Some(filter);
     }
-    if first {
+    if last.is_none() {
         scratch.values.clear();
         scratch.values.extend_from_slice(bytes);
     }
     if scratch.values.len() != size {
-        return Err(CodecError::Size { filter: last, expected: size as u64, actual: scratch.values.len() as u64 });
+        let filter = last.map_or_else(|| "chunk".to_owned(), name);
+        return Err(CodecError::Size { filter, expected: size as u64, actual: scratch.values.len() as u64 });
     }
     swap_to_native(&mut scratch.values, stored.dtype.size(), stored.order);
     Ok(&mut scratch.values)
+}
+
+/// The filters that one chunk went through: those whose bit in the chunk's mask is not set.
+struct Active<'a> {
+    filters: &'a [Filter],
+    skipped: u32,
+}
+
+impl Active<'_> {
+    fn holds(&self, at: usize) -> bool {
+        self.skipped.checked_shr(at as u32).is_none_or(|mask| mask & 1 == 0)
+    }
+
+    /// Bytes that undoing filter `end` must give, when the filters before it keep or predictably change the size.
+    fn before(&self, end: usize, size: usize) -> Option<usize> {
+        self.filters.iter().enumerate().take(end).filter(|&(at, _)| self.holds(at)).try_fold(size, |size, (_, filter)| match filter.id {
+            SHUFFLE => Some(size),
+            FLETCHER32 => size.checked_add(4),
+            _ => None,
+        })
+    }
 }
 
 /// Bytes of one decoded chunk.
@@ -188,15 +203,6 @@ fn chunk_size(stored: &Stored, table: &ChunkTable) -> Result<usize, CodecError> 
         return Err(CodecError::TooLarge { bytes });
     }
     Ok(bytes as usize)
-}
-
-/// Bytes that a filter must give, when the filters before it in the pipeline keep or predictably change the size.
-fn expected_size(earlier: &[&Filter], size: usize) -> Option<usize> {
-    earlier.iter().try_fold(size, |size, filter| match filter.id {
-        SHUFFLE => Some(size),
-        FLETCHER32 => size.checked_add(4),
-        _ => None,
-    })
 }
 
 /// What undoing one filter needs to know.
@@ -210,8 +216,7 @@ struct Expected {
 }
 
 impl Expected {
-    fn new(earlier: &[&Filter], chunk: usize, item: usize) -> Self {
-        let exact = expected_size(earlier, chunk);
+    fn new(exact: Option<usize>, chunk: usize, item: usize) -> Self {
         // An inner filter may have made the data a little longer; far longer is a bomb.
         Self { exact, limit: exact.unwrap_or_else(|| chunk.saturating_mul(2).saturating_add(4096)), item }
     }
@@ -229,7 +234,11 @@ fn undo(
     let parameter = |at: usize| filter.parameters.get(at).map(|&parameter| parameter as usize);
     match filter.id {
         DEFLATE => inflater.inflate(input, output, exact, limit)?,
-        SHUFFLE => shuffle::undo(input, parameter(0).unwrap_or(item), output),
+        SHUFFLE => {
+            // Every byte is overwritten, so what an earlier chunk left here need not be cleared.
+            output.resize(input.len(), 0);
+            simd::unshuffle(input, parameter(0).unwrap_or(item), output);
+        }
         FLETCHER32 => fletcher::verify(input, output)?,
         LZF => lzf::expand(input, output, exact.or_else(|| parameter(2)).unwrap_or(limit).min(limit))?,
         ZSTD => expand_zstd(input, output, limit)?,
@@ -286,10 +295,5 @@ pub fn swap_to_native(bytes: &mut [u8], item: usize, order: ByteOrder) {
     if order == native {
         return;
     }
-    match item {
-        2 => bytes.as_chunks_mut::<2>().0.iter_mut().for_each(|number| number.reverse()),
-        4 => bytes.as_chunks_mut::<4>().0.iter_mut().for_each(|number| number.reverse()),
-        8 => bytes.as_chunks_mut::<8>().0.iter_mut().for_each(|number| number.reverse()),
-        _ => {}
-    }
+    simd::reverse(bytes, item);
 }

@@ -7,6 +7,7 @@ mod attributes;
 mod axes;
 mod conflicts;
 mod contents;
+mod forms;
 mod gaps;
 mod runs;
 mod shared;
@@ -26,6 +27,7 @@ use crate::cf::Conversion;
 use crate::dataset::Schema;
 use crate::grid::{Region, Shape};
 
+pub use forms::{SourceForm, SourceForms};
 pub use shared::{Interner, SharedSchema};
 pub use wanted::{guess, wanted};
 pub use whole::combine;
@@ -98,6 +100,8 @@ pub struct Combined {
     pub warnings: Vec<String>,
     /// Chunk lengths, after the steps, that the first input with the variable has; for the planner.
     pub source_chunks: BTreeMap<String, Shape>,
+    /// How the inputs store each variable, where the recipe lets chunks be moved as they are; for the planner.
+    pub source_forms: BTreeMap<String, SourceForms>,
 }
 
 /// What [`Scanned::digests`] holds: XXH3-128, hexadecimal, of type, shape and raw bytes (texts: each with its length in front).

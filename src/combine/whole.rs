@@ -11,7 +11,7 @@ use super::conflicts::Conflicts;
 use super::contents::{View, hole};
 use super::survey::{Cells, Group, Survey};
 use super::times::{Clock, Retimed, read, retime};
-use super::{Combined, ConcatAxis, Content, Scanned, storage};
+use super::{Combined, ConcatAxis, Content, Scanned, SourceForms, forms, storage};
 use crate::array::Array;
 use crate::cf::calendar::Calendar;
 use crate::cf::time::TimeUnits;
@@ -47,7 +47,14 @@ pub fn combine(recipe: &Recipe, scanned: &[Scanned]) -> Result<Combined, Vec<Dia
 
 impl Combined {
     fn empty() -> Self {
-        Self { schema: Schema::default(), axes: vec![], contents: vec![], warnings: vec![], source_chunks: BTreeMap::new() }
+        Self {
+            schema: Schema::default(),
+            axes: vec![],
+            contents: vec![],
+            warnings: vec![],
+            source_chunks: BTreeMap::new(),
+            source_forms: BTreeMap::new(),
+        }
     }
 }
 
@@ -100,6 +107,9 @@ impl<'a> Work<'a> {
         }
         if let Some(chunks) = &first.encoding.chunks {
             self.whole.source_chunks.insert(variable.name.clone(), chunks.clone());
+        }
+        if let (Content::Pieces(_), true) = (&content, forms::may_matter(survey.recipe)) {
+            self.whole.source_forms.insert(variable.name.clone(), SourceForms::of(survey, group));
         }
         self.whole.schema.variables.push(variable);
         self.whole.contents.push(content);

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use super::moves::Kept;
 use super::stages::stages;
-use super::{Plan, PlannedContent, PlannedInput, VERSION, object_shape};
+use super::{Moves, Plan, PlannedContent, PlannedInput, VERSION, object_shape};
 use crate::array::DataType;
 use crate::combine::{Combined, Content};
 use crate::dataset::{Attribute, Codec, Identity, Schema, Variable};
 use crate::grid::{ChunkGrid, Shape, elements};
 use crate::rechunk::{Costs, automatic_chunks};
 use crate::recipe::diagnostic::{Code, Diagnostic, Severity, Span};
-use crate::recipe::{Chunks, OutputFormat, Recipe};
+use crate::recipe::{Chunks, CodecsChoice, OutputFormat, Recipe};
 use crate::size::ByteSize;
 
 /// Most objects that one variable may have (analysis-ready checklist AR30).
@@ -51,9 +52,12 @@ pub const BASELINE: u64 = 72 << 20;
 /// a chunk that memory cannot hold, an expectation that does not hold.
 pub fn build(recipe: &Recipe, combined: Combined, identities: Vec<Identity>, settings: &Settings) -> Result<Plan, Vec<Diagnostic>> {
     let mut problems = unknown_names(recipe, &combined.schema);
-    let Combined { mut schema, axes, contents, mut warnings, source_chunks } = combined;
-    for position in 0..schema.variables.len() {
-        encode(recipe, &mut schema, position, &axes_of(&axes), settings);
+    let Combined { mut schema, axes, contents, mut warnings, source_chunks, source_forms } = combined;
+    let mut moves = Vec::new();
+    for (position, content) in contents.iter().enumerate() {
+        let forms = source_forms.get(&schema.variables[position].name);
+        let source = forms.and_then(|forms| Kept::new(recipe, (&schema, position), &axes, (content, forms)));
+        moves.extend(encode(recipe, (&mut schema, position), &axes_of(&axes), settings, source, &mut warnings));
     }
     problems.extend(schema.variables.iter().filter_map(|variable| too_many_objects(recipe, &schema, variable)));
     problems.extend(schema.variables.iter().filter_map(|variable| chunk_too_large(recipe, &schema, variable)));
@@ -78,6 +82,7 @@ pub fn build(recipe: &Recipe, combined: Combined, identities: Vec<Identity>, set
         contents,
         warnings: Vec::new(),
         expect: recipe.expect.clone(),
+        moves,
     };
     problems.extend(plan.broken_expectations());
     if problems.is_empty() {
@@ -146,24 +151,43 @@ fn unknown_names(recipe: &Recipe, schema: &Schema) -> Vec<Diagnostic> {
     unknown.chain(variables).collect()
 }
 
-/// Chooses chunks, shards and codecs of one variable.
-fn encode(recipe: &Recipe, schema: &mut Schema, position: usize, concat: &[String], settings: &Settings) {
+/// Chooses chunks, shards and codecs of one variable; tells of chunks that are moved as they are, if any may be.
+fn encode(
+    recipe: &Recipe,
+    (schema, position): (&mut Schema, usize),
+    concat: &[String],
+    settings: &Settings,
+    source: Option<Kept<'_>>,
+    warnings: &mut Vec<String>,
+) -> Option<Moves> {
     let variable = schema.variables[position].clone();
     let shape = schema.shape(&variable);
     let choices = [recipe.output.encoding.get(&variable.name), recipe.output.encoding.get("*")];
     let own = choices[0].and_then(|(choice, _)| choice.chunks.as_ref());
-    let codecs =
-        choices.iter().flatten().find_map(|(choice, _)| choice.codecs.clone()).unwrap_or_else(|| (settings.default_codecs)(variable.dtype));
+    let codecs = choices.iter().flatten().find_map(|(choice, _)| choice.codecs.as_ref());
     let whole = own.is_none() && stays_whole(schema, &variable, concat);
-    let chunks = if whole { whole_chunk(&shape) } else { chunk_lengths(recipe, &variable, &shape, concat, own) };
-    let shards = recipe.output.shards.as_ref().filter(|_| !variable.coordinate && recipe.output.format == OutputFormat::Zarr3);
+    let mut chunks = if whole { whole_chunk(&shape) } else { chunk_lengths(recipe, &variable, &shape, concat, own) };
+    let open = own.is_none() && !whole && !is_axis(&variable, &shape);
+    let kept = source.and_then(|source| source.decide(codecs, (&chunks, open), warnings));
+    let listed = match codecs {
+        Some(CodecsChoice::Listed(codecs)) => codecs.clone(),
+        _ => (settings.default_codecs)(variable.dtype),
+    };
+    let sharded = !variable.coordinate && recipe.output.format == OutputFormat::Zarr3;
+    let mut shards = None;
+    let (codecs, moves) = kept.map_or((listed, None), |kept| {
+        (chunks, shards) = (kept.chunks, kept.shards.filter(|_| sharded));
+        (kept.codecs, Some(kept.moves))
+    });
+    if let Some(sizes) = recipe.output.shards.as_ref().filter(|_| sharded) {
+        shards = Some(shard_lengths(&variable, &chunks, sizes));
+    }
     let encoding = &mut schema.variables[position].encoding;
-    encoding.shards = shards.map(|sizes| shard_lengths(&variable, &chunks, sizes));
-    encoding.codecs = Some(codecs);
-    encoding.chunks = Some(chunks);
+    (encoding.shards, encoding.codecs, encoding.chunks) = (shards, Some(codecs), Some(chunks));
+    moves
 }
 
-fn item_bytes(variable: &Variable) -> u64 {
+pub(super) fn item_bytes(variable: &Variable) -> u64 {
     if variable.dtype == DataType::String { 16 } else { variable.dtype.size().max(1) as u64 }
 }
 
@@ -192,9 +216,14 @@ fn is_descriptive(schema: &Schema, variable: &Variable) -> bool {
     schema.variables.iter().any(names)
 }
 
+/// True for coordinates along one dimension, which have chunks of their own kind.
+fn is_axis(variable: &Variable, shape: &[u64]) -> bool {
+    (variable.coordinate || variable.is_index()) && shape.len() == 1
+}
+
 fn chunk_lengths(recipe: &Recipe, variable: &Variable, shape: &[u64], concat: &[String], own: Option<&BTreeMap<String, u64>>) -> Shape {
     let item = item_bytes(variable);
-    if let (None, true, [_]) = (own, variable.coordinate || variable.is_index(), shape) {
+    if own.is_none() && is_axis(variable, shape) {
         return if grows(variable, concat) { vec![COORDINATE_CHUNK / item] } else { whole_chunk(shape) };
     }
     let sizes = match (own, &recipe.output.chunks) {

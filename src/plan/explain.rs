@@ -73,6 +73,8 @@ pub struct VariableExplanation {
     pub objects: u64,
     /// How often the average source element is decoded; `None` for values that are in the plan.
     pub amplification: Option<f64>,
+    /// Chunks that are moved as the files hold them, where the variable keeps its files' compression.
+    pub moved: Option<super::Moves>,
     /// Chunks a reader fetches for one step of the first dimension, all of the others.
     pub map_requests: u64,
     /// Chunks a reader fetches for all steps of the first dimension at one point.
@@ -142,6 +144,7 @@ impl Plan {
             map_requests: counts.iter().skip(1).product(),
             series_requests: counts.first().copied().unwrap_or(1),
             shards: variable.encoding.shards.clone(),
+            moved: self.moves.iter().find(|moves| moves.variable == position).cloned(),
             shape,
             chunks,
         }
@@ -192,7 +195,22 @@ impl fmt::Display for Explanation {
         }
         writeln!(formatter)?;
         write_table(formatter, &self.variables)?;
+        for variable in &self.variables {
+            let Some(moves) = &variable.moved else { continue };
+            writeln!(formatter, "`{}` moved as the files hold it: {moves}", variable.name)?;
+        }
         self.warnings.iter().try_for_each(|warning| writeln!(formatter, "warning: {warning}"))
+    }
+}
+
+impl fmt::Display for super::Moves {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.of == 1 { "" } else { "s" };
+        write!(formatter, "{} of {} chunk{plural}", self.chunks, self.of)?;
+        if self.whole_only {
+            write!(formatter, ", but for those with missing values")?;
+        }
+        self.reason.iter().try_for_each(|reason| write!(formatter, "; {reason}"))
     }
 }
 

@@ -7,6 +7,7 @@
 mod build;
 pub mod expect;
 mod explain;
+mod moves;
 mod save;
 mod stages;
 
@@ -55,6 +56,29 @@ pub struct Plan {
     /// What must hold of the result. Not part of the identity: no byte of the result depends on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<Expectation>,
+    /// Variables whose source chunks become chunks of the result as they are, wherever they fit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<Moves>,
+}
+
+/// A variable whose source chunks are moved as they are, wherever they fit; any other chunk is encoded alike.
+///
+/// Which chunks fit is found in the files' own chunk tables when a task runs, and depends on plan and inputs only. The numbers
+/// here are what the headers promise: for people, no part of the identity.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Moves {
+    /// Position in the schema.
+    pub variable: usize,
+    /// Chunks that fit.
+    pub chunks: u64,
+    /// Chunks in all.
+    pub of: u64,
+    /// True if only those without missing values are moved: the marks of the others become NaN.
+    #[serde(default)]
+    pub whole_only: bool,
+    /// Why the others do not fit.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// A file of the plan.
@@ -226,6 +250,17 @@ impl Plan {
         Some(Task { stage, number, work, bytes })
     }
 
+    /// Values that a task writes: what its objects hold inside their variables.
+    #[must_use]
+    pub fn values(&self, task: &Task) -> u64 {
+        match &task.work {
+            Work::Known { variables } => variables.iter().map(|&variable| elements(&self.objects(variable).shape)).sum(),
+            Work::Slab { variables, objects, .. } => {
+                variables.iter().map(|&variable| self.written(&task.work, variable).covered(objects).elements()).sum()
+            }
+        }
+    }
+
     /// Bytes of values that some work holds at most.
     fn held(&self, work: &Work) -> u64 {
         match work {
@@ -269,6 +304,12 @@ impl Plan {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.schema.variables.iter().map(|variable| self.schema.bytes(variable)).sum()
+    }
+
+    /// True if source chunks of a variable may be moved as they are.
+    #[must_use]
+    pub fn may_move(&self, variable: usize) -> bool {
+        self.moves.iter().any(|moves| moves.variable == variable)
     }
 
     /// Number of objects of all variables.

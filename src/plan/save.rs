@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Plan, PlannedContent, PlannedInput, Stage};
+use super::{Moves, Plan, PlannedContent, PlannedInput, Stage};
 use crate::combine::ConcatAxis;
 use crate::dataset::{Identity, Schema};
 use crate::pattern::{KeyValue, without_secrets};
@@ -49,6 +49,8 @@ struct Written<'a> {
     memory: u64,
     #[serde(skip_serializing_if = "<[Expectation]>::is_empty")]
     expect: &'a [Expectation],
+    #[serde(skip_serializing_if = "<[Moves]>::is_empty")]
+    moves: &'a [Moves],
 }
 
 #[derive(Serialize)]
@@ -61,11 +63,11 @@ struct WrittenInput<'a> {
 impl<'a> Written<'a> {
     fn of(plan: &'a Plan) -> Self {
         // Every field by name, so that a new one cannot be forgotten.
-        let Plan { version, id, format, schema, axes, inputs, steps, contents, stages, scratch, warnings, memory, expect } = plan;
+        let Plan { version, id, format, schema, axes, inputs, steps, contents, stages, scratch, warnings, memory, expect, moves } = plan;
         let input = |PlannedInput { url, identity, keys }: &'a PlannedInput| WrittenInput { url: without_secrets(url), identity, keys };
         let (scratch, inputs) = (scratch.as_deref(), inputs.iter().map(input).collect());
         let (version, format, memory) = (*version, *format, *memory);
-        Self { version, id, format, schema, axes, inputs, steps, contents, stages, scratch, warnings, memory, expect }
+        Self { version, id, format, schema, axes, inputs, steps, contents, stages, scratch, warnings, memory, expect, moves }
     }
 }
 
@@ -114,7 +116,8 @@ impl Plan {
     /// SHA-256 of everything that decides the bytes of the result and the numbering of its tasks.
     #[must_use]
     pub fn identity(&self) -> String {
-        let decisive = Written { warnings: &[], memory: 0, scratch: None, expect: &[], ..Written::of(self) };
+        let moves: Vec<Moves> = self.moves.iter().map(|moves| Moves { variable: moves.variable, ..Moves::default() }).collect();
+        let decisive = Written { warnings: &[], memory: 0, scratch: None, expect: &[], moves: &moves, ..Written::of(self) };
         let mut hashing = std::io::BufWriter::with_capacity(1 << 16, Hashing(Sha256::new()));
         // A plan that cannot be written has the identity of what could be written of it; `to_json` says what is wrong.
         let _unwritten = serde_json::to_writer(&mut hashing, &decisive);

@@ -296,7 +296,8 @@ pub enum FormatWritten {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Encoding")]
 pub struct EncodingWritten {
-    /// The bytes→bytes part as Zarr v3 writes it, or a shorthand: `zstd`, `gzip`, `blosc`, `"blosc:lz4"`, `none`.
+    /// The bytes→bytes part as Zarr v3 writes it, or a shorthand: `zstd`, `gzip`, `blosc`, `"blosc:lz4"`, `none`;
+    /// or `source`: keep the files' own shuffle and deflate, and move their chunks as they are where they fit.
     pub codecs: Option<Codecs>,
     /// Own chunk lengths by dimension.
     pub chunks: Option<BTreeMap<String, i64>>,
@@ -314,7 +315,7 @@ pub struct EncodingWritten {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Codecs {
-    /// One codec in short, or `none`.
+    /// One codec in short, or `none`, or `source`.
     Short(String),
     /// Applied in this order.
     List(Vec<CodecEntry>),

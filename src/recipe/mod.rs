@@ -190,8 +190,8 @@ pub enum Chunks {
 /// How one variable is encoded; `None` leaves it to `*` or the default.
 #[derive(Debug, Clone, Default)]
 pub struct EncodingChoice {
-    /// Bytes→bytes codecs in Zarr v3 form.
-    pub codecs: Option<Vec<Codec>>,
+    /// Bytes→bytes codecs.
+    pub codecs: Option<CodecsChoice>,
     /// Own chunk lengths by dimension.
     pub chunks: Option<BTreeMap<String, u64>>,
     /// Stored type, with `scale_factor` and `add_offset` for packed integers.
@@ -200,6 +200,15 @@ pub struct EncodingChoice {
     pub packing: Option<(f64, f64)>,
     /// Fill value of a packed integer.
     pub fill: Option<i64>,
+}
+
+/// Which bytes→bytes codecs a variable is stored with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CodecsChoice {
+    /// `codecs: source`: the files' own shuffle and deflate, so that their chunks can be moved as they are.
+    Source,
+    /// These, in Zarr v3 form.
+    Listed(Vec<Codec>),
 }
 
 /// On-disk format of the result.

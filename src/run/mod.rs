@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use crate::combine::combine;
 use crate::dataset::TargetState;
-use crate::event::{Event, Phase, Reporter};
+use crate::event::{Activity, Event, Phase, Reporter, spent_stage};
 use crate::executor::local::{Resources, execute};
 use crate::executor::{Job, Outcome};
 use crate::plan::{BASELINE, Passage, Plan, Settings, Stage, build};
@@ -34,11 +34,12 @@ use crate::rechunk::Costs;
 use crate::recipe::Recipe;
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
 use crate::target::Target;
-use crate::target::zarr::{ZarrReader, ZarrTarget, default_codecs};
+use crate::target::zarr::{ZarrTarget, default_codecs};
 use crate::work::{Described, WorkError, Workshop};
 use append::Hindrance;
 use report::Report;
 use state::{Committed, State};
+use verify::Verifier;
 
 pub use error::{Problem, RunError, with_causes};
 
@@ -86,6 +87,10 @@ pub struct Setting<'a> {
 const FAR: usize = 16;
 /// Bytes of what the scan hands to the tasks.
 const DESCRIBED: usize = 16 << 20;
+/// Threads that verify what is stored while the rest is still written, where something lies far away.
+const VERIFIERS: usize = 2;
+/// Most bytes of objects remembered between comparisons.
+const REMEMBERED: u64 = 64 << 20;
 
 /// Takes a recipe all the way to a visible store, or to where an earlier run had come, and leaves `report.json` beside it.
 ///
@@ -93,10 +98,10 @@ const DESCRIBED: usize = 16 << 20;
 /// Any [`RunError`]; `report` says how far it came.
 pub fn run(recipe: &Recipe, options: &Options, setting: Setting<'_>, report: &mut Report) -> Result<(), RunError> {
     let state = State::open(&options.target, setting.access)?;
-    let result = match options.replace {
+    let result = spent_stage(&**setting.reporter, Activity::Run, || match options.replace {
         None => bake(recipe, options, setting, &state, report),
         Some(how) => replace::replace(how, recipe, options, setting, &state, report),
-    };
+    });
     report.ended(&result);
     let kept = state.save_report(report);
     result.and(kept.map_err(RunError::from))
@@ -104,7 +109,39 @@ pub fn run(recipe: &Recipe, options: &Options, setting: Setting<'_>, report: &mu
 
 /// The workflow itself.
 fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State, report: &mut Report) -> Result<(), RunError> {
+    let reporter = &**setting.reporter;
     let (fresh, described) = timed(report, "scan", || scan_and_plan(recipe, options, setting, Some(state)))?;
+    let begun = spent_stage(reporter, Activity::Prepare, || begin(fresh, options, setting, state, report))?;
+    let Some(Begun { workshop, target, store }) = begun else { return Ok(()) };
+    let workshop = workshop.knowing(described);
+    let kept = (options.memory / 8).min(REMEMBERED) as usize;
+    let verifier = Verifier::new(&workshop, store, (options.verify, kept), (reporter, setting.stop))?;
+    let finished = timed_with(report, "execute", |report| {
+        spent_stage(reporter, Activity::Execute, || work(&workshop, &verifier, state, options, setting, report))
+    })?;
+    report.worked(&finished);
+    expect::check(&workshop.plan, &finished)?;
+    let threads = verifying_threads(options, &workshop);
+    report.verification = timed(report, "verify", || spent_stage(reporter, Activity::Verify, || verifier.finish(threads)))?;
+    tracing::info!(compared = report.verification.compared, of = report.verification.of, "verified; committing");
+    timed(report, "commit", || {
+        spent_stage(reporter, Activity::Commit, || {
+            target.commit(&workshop.plan.schema)?;
+            state.clear_scratch()?;
+            state.save_committed(&Committed { id: workshop.plan.id.clone(), plan: workshop.plan_id.clone() }, &workshop.plan)
+        })
+    })
+}
+
+/// A plan ready to be executed.
+struct Begun {
+    workshop: Workshop,
+    target: Arc<ZarrTarget>,
+    store: Arc<dyn TargetStore>,
+}
+
+/// Settles what is to be done at the target and saves the plan there; `None` if nothing is to be done.
+fn begin(fresh: Plan, options: &Options, setting: Setting<'_>, state: &State, report: &mut Report) -> Result<Option<Begun>, RunError> {
     let plan = adopt(fresh, state, options)?;
     let identity = plan.identity();
     report.planned(&plan, &identity);
@@ -118,7 +155,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
             if uncounted.is_empty() || !expect::is_wanted(&plan) {
                 report.worked(&finished);
                 report.found_complete = true;
-                return expect::check(&plan, &finished);
+                return expect::check(&plan, &finished).map(|()| None);
             }
             Vec::new()
         }
@@ -132,20 +169,8 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     state.begin(&plan, &identity)?;
     let scratch = plan.scratch.as_deref().map(|url| store::target(url, setting.access)).transpose()?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
-    let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?
-        .knowing(described)
-        .leaving(published)
-        .keeping_scratch(scratch);
-    let finished = timed_with(report, "execute", |report| work(&workshop, state, options, setting, report))?;
-    report.worked(&finished);
-    expect::check(&workshop.plan, &finished)?;
-    let reader = ZarrReader::with_schema(store, workshop.plan.format, &workshop.plan.schema)?;
-    report.verification =
-        timed(report, "verify", || verify::verify(&workshop, &reader, options.verify, &**setting.reporter, setting.stop))?;
-    tracing::info!(compared = report.verification.compared, of = report.verification.of, "verified; committing");
-    timed(report, "commit", || Ok(target.commit(&workshop.plan.schema)?))?;
-    state.clear_scratch()?;
-    state.save_committed(&Committed { id: workshop.plan.id.clone(), plan: identity }, &workshop.plan)
+    let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(published).keeping_scratch(scratch);
+    Ok(Some(Begun { workshop, target, store }))
 }
 
 /// Scans the inputs and plans, without touching the target.
@@ -169,13 +194,14 @@ fn scan_and_plan(
     let (memory, frozen) = (scan::Memory::of(state, setting.access)?, options.frozen);
     let described_bytes = if state.is_some() { DESCRIBED } else { 0 };
     let (reporter, stop) = (&**setting.reporter, setting.stop);
-    let scan = scan::Scanner { recipe, sources, memory, reporter, stop, width, frozen, described_bytes }.scan()?;
+    let scanner = scan::Scanner { recipe, sources, memory, reporter, stop, width, frozen, described_bytes };
+    let scan = spent_stage(reporter, Activity::Scan, || scanner.scan())?;
     let present = scan.present(recipe);
-    let combined = combine(&present, &scan.scanned).map_err(RunError::Recipe)?;
+    let combined = spent_stage(reporter, Activity::Combine, || combine(&present, &scan.scanned)).map_err(RunError::Recipe)?;
     let scratch = state::scratch_url(&options.target)?;
     let settings =
         Settings { memory: options.memory, threads: options.threads, default_codecs, baseline: BASELINE, scratch, costs: Costs::MEASURED };
-    let plan = build(&present, combined, scan.identities, &settings).map_err(RunError::Recipe)?;
+    let plan = spent_stage(reporter, Activity::Plan, || build(&present, combined, scan.identities, &settings)).map_err(RunError::Recipe)?;
     Ok((plan, scan.described))
 }
 
@@ -263,9 +289,10 @@ fn continued(state: &State, plan: &Plan) -> Result<Standing, RunError> {
     })
 }
 
-/// Runs every task without a receipt; gives all receipts.
+/// Runs every task without a receipt, verifying meanwhile what lies far away; gives all receipts.
 fn work(
     workshop: &Workshop,
+    verifier: &Verifier<'_>,
     state: &State,
     options: &Options,
     setting: Setting<'_>,
@@ -273,6 +300,7 @@ fn work(
 ) -> Result<Vec<Receipt>, RunError> {
     let (mut todo, mut finished) = receipts(state, &workshop.plan, &workshop.plan_id)?;
     redo_vanished(workshop, &mut todo, &mut finished)?;
+    finished.iter().for_each(|receipt| verifier.stored(receipt));
     let bytes = |stage: usize, task: u64| workshop.plan.task(stage, task).map_or(0, |task| task.bytes);
     let steps = report.tasks;
     let todo_bytes = todo.iter().map(|&(stage, task)| bytes(stage, task)).sum();
@@ -280,24 +308,68 @@ fn work(
     let kept: Mutex<Vec<Receipt>> = Mutex::new(Vec::new());
     let keep = |receipt: &Receipt| -> Result<(), WorkError> {
         state.save_receipt(receipt)?;
+        verifier.stored(receipt);
         kept.lock().unwrap_or_else(PoisonError::into_inner).push(receipt.clone());
         Ok(())
     };
-    for stage in 0..workshop.plan.stages.len() {
-        let tasks = todo.iter().filter(|(of, _)| *of == stage).map(|(_, task)| *task).collect();
-        let job = Job { workshop, stage, tasks, keep: &keep, reporter: &**setting.reporter, stop: setting.stop };
-        match execute(&job, resources(options, &workshop.plan)) {
-            Outcome::Done => {}
-            Outcome::Stopped => return Err(RunError::Interrupted),
-            Outcome::Failed(errors) => return Err(RunError::several(errors.into_iter().map(RunError::Work).collect())),
+    let verifiers = if is_far(options, workshop) { VERIFIERS } else { 0 };
+    std::thread::scope(|scope| {
+        for number in 1..=verifiers {
+            // What these do not compare is compared at the end.
+            let _started = std::thread::Builder::new().name(format!("verify {number}")).spawn_scoped(scope, || verifier.ahead());
         }
-    }
+        let result = work_through(workshop, &todo, options, (&keep, verifiers), setting);
+        verifier.hold();
+        result
+    })?;
     setting.reporter.report(Event::PhaseFinished { phase: Phase::Execute });
     let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.tasks_run = kept.len() as u64;
     finished.extend(kept);
     finished.sort_by_key(|receipt| (receipt.stage, receipt.task));
     Ok(finished)
+}
+
+/// What keeps a receipt.
+type Keep<'a> = &'a (dyn Fn(&Receipt) -> Result<(), WorkError> + Sync);
+
+fn work_through(
+    workshop: &Workshop,
+    todo: &[TaskNumber],
+    options: &Options,
+    (keep, verifiers): (Keep<'_>, usize),
+    setting: Setting<'_>,
+) -> Result<(), RunError> {
+    for stage in 0..workshop.plan.stages.len() {
+        let tasks = todo.iter().filter(|(of, _)| *of == stage).map(|(_, task)| *task).collect();
+        let job = Job { workshop, stage, tasks, keep, reporter: &**setting.reporter, stop: setting.stop };
+        let mut resources = resources(options, &workshop.plan);
+        resources.budget = resources.budget.saturating_sub(verifying_bytes(&workshop.plan) * verifiers as u64);
+        match execute(&job, resources) {
+            Outcome::Done => {}
+            Outcome::Stopped => return Err(RunError::Interrupted),
+            Outcome::Failed(errors) => return Err(RunError::several(errors.into_iter().map(RunError::Work).collect())),
+        }
+    }
+    Ok(())
+}
+
+/// True if comparing means waiting for a server.
+fn is_far(options: &Options, workshop: &Workshop) -> bool {
+    store::is_far(&options.target) || workshop.plan.inputs.iter().any(|input| !workshop.sources.is_local(&input.url))
+}
+
+/// Bytes that a thread may need to compare one part: an object, encoded and decoded, and the sample.
+fn verifying_bytes(plan: &Plan) -> u64 {
+    let object = (0..plan.schema.variables.len()).map(|variable| plan.object_bytes(variable)).max().unwrap_or(0);
+    2 * object + (8 << 20)
+}
+
+/// Threads that verify when everything is written: as many as compute, or as wait, while their objects fit into the memory.
+fn verifying_threads(options: &Options, workshop: &Workshop) -> usize {
+    let wanted = if is_far(options, workshop) { FAR.max(options.threads) } else { options.threads };
+    let room = options.memory.saturating_sub(resident_bytes().unwrap_or(64 << 20)) / verifying_bytes(&workshop.plan);
+    wanted.min(room as usize).max(1)
 }
 
 /// Stage, and number within it.
@@ -352,7 +424,7 @@ fn resources(options: &Options, plan: &Plan) -> Resources {
     let object = (0..plan.schema.variables.len()).map(|variable| plan.object_bytes(variable)).max().unwrap_or(0);
     let thread = object + object / 16 + (12 << 20);
     let left = options.memory.saturating_sub(used + (16 << 20)).saturating_sub(thread * options.threads as u64);
-    let far_target = options.target.contains("://") && !options.target.starts_with("file://") && !options.target.starts_with("memory://");
+    let far_target = store::is_far(&options.target);
     let waiting = (left / 10).clamp(1 << 20, 48 << 20);
     Resources { threads: options.threads, far_threads: FAR, budget: (left / 5 * 4).saturating_sub(2 * waiting), waiting, far_target }
 }

@@ -23,7 +23,7 @@ mod s3;
 
 pub use access::{Access, AccessError};
 pub use address::{shown, sibling};
-pub use open::{source, target};
+pub use open::{is_far, source, target};
 pub use probe::{CreateSupport, creates_exclusively};
 
 use std::ops::Range;

@@ -39,6 +39,12 @@ pub fn target(url: &str, access: &Access) -> Result<Arc<dyn TargetStore>, StoreE
     }
 }
 
+/// True if reading from or writing to a URL means waiting for a server.
+#[must_use]
+pub fn is_far(url: &str) -> bool {
+    !matches!(Address::parse(url), Ok(Address::File(_) | Address::Memory(_)))
+}
+
 /// Sends each URL to the store of its scheme.
 struct AnySource {
     access: Access,

@@ -1,18 +1,19 @@
 //! What a box of the result must hold, by another way: netCDF-C where it is built in and can read the file, else the source
-//! library's own read; element by element.
+//! library's own read; each element's place summed from its dimensions.
 //!
 //! For verification only; shares no decoding and no placing with the path that writes. Invariant: never called on it.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::inputs::{Described, DescribedVariable};
 use super::{WorkError, Workshop};
 use super::{inputs, reads};
-use crate::array::{Array, DataType, Values};
+use crate::array::{Array, Values};
 use crate::cf::Conversion;
-use crate::grid::{Region, positions};
+use crate::grid::{Region, strides};
 use crate::source::Source;
+use crate::store::shown;
 use crate::transform;
 
 /// The reader that is always there.
@@ -31,6 +32,18 @@ impl Readers {
     }
 }
 
+/// An input opened to be read by the other way; may be asked from several threads.
+pub struct Witness {
+    number: usize,
+    described: Arc<Described>,
+    source: Box<dyn Source>,
+    /// netCDF-C, where it is built in and opens the file, and its name.
+    referee: Option<(Box<dyn Source>, &'static str)>,
+}
+
+/// Boxes that lie this close together (elements of the box around them) are read at once: most often they share a chunk.
+const TOGETHER: u64 = 1 << 21;
+
 impl Workshop {
     /// Names of the readers that [`Workshop::expected`] has read through so far: `netcdf-reader`, `netcdf-c 4.9.0`, or both.
     #[must_use]
@@ -39,52 +52,94 @@ impl Workshop {
         if names.is_empty() { LIBRARY.to_owned() } else { names.iter().map(String::as_str).collect::<Vec<_>>().join(", ") }
     }
 
-    /// Converted values of a box of one input's part of a variable (`region` counts from the part's corner).
+    /// Opens an input to ask it for expected values.
     ///
     /// # Errors
-    /// Any [`WorkError`] of opening and reading the input.
-    pub fn expected(&self, input: usize, variable: &str, region: &Region, conversion: Option<&Conversion>) -> Result<Array, WorkError> {
+    /// Any [`WorkError`] of opening it.
+    pub fn witness(&self, input: usize) -> Result<Witness, WorkError> {
         let described = self.inputs.get(self, input)?;
-        let found = described.variable(variable)?;
         let source = inputs::open(self, input)?;
-        let needed = found.view.source_region(region);
-        let raw = if let Some(raw) = self.refereed(&*source, &described, &found, &needed) {
-            raw
-        } else {
-            self.readers.note(LIBRARY);
-            raw_values(&*source, &described, &found, &needed)?
+        let referee = self.referee(&described);
+        Ok(Witness { number: input, described, source, referee })
+    }
+
+    /// Converted values of boxes of one input's part of a variable (they count from the part's corner), in order.
+    ///
+    /// # Errors
+    /// Any [`WorkError`] of reading and converting.
+    pub fn expected(
+        &self,
+        witness: &Witness,
+        variable: &str,
+        regions: &[Region],
+        conversion: Option<&Conversion>,
+    ) -> Result<Vec<Array>, WorkError> {
+        let found = witness.described.variable(variable)?;
+        let needed: Vec<Region> = regions.iter().map(|region| found.view.source_region(region)).collect();
+        let around = needed.iter().cloned().reduce(|one, other| one.around(&other));
+        let Some(around) = around.filter(|around| regions.len() > 1 && around.elements() <= TOGETHER) else {
+            let each = regions.iter().zip(needed).map(|(region, needed)| {
+                let raw = self.raw(witness, &found, &needed)?;
+                self.converted(witness, &found, (&raw, &needed), (region, conversion))
+            });
+            return each.collect();
         };
-        let picked = pick(&raw, &found.view, &needed, region).ok_or_else(|| WorkError::Internal("a view outside its file".to_owned()))?;
-        let url = self.plan.inputs[input].url.clone();
+        let raw = self.raw(witness, &found, &around)?;
+        regions.iter().map(|region| self.converted(witness, &found, (&raw, &around), (region, conversion))).collect()
+    }
+
+    fn converted(
+        &self,
+        witness: &Witness,
+        found: &DescribedVariable,
+        (raw, needed): (&Array, &Region),
+        (region, conversion): (&Region, Option<&Conversion>),
+    ) -> Result<Array, WorkError> {
+        let picked = pick(raw, &found.view, needed, region).ok_or_else(|| WorkError::Internal("a view outside its file".to_owned()))?;
+        let url = self.plan.inputs[witness.number].url.clone();
         let converted = conversion.cloned().unwrap_or_default().apply(picked);
         converted.map_err(|error| WorkError::Conversion { url, variable: found.source_name.clone(), message: error.to_string() })
     }
 
-    /// The values through netCDF-C; `None` where it cannot read them or sees another variable.
+    /// A box of the file's variable, through the referee if it sees the same variable, else through the library.
+    fn raw(&self, witness: &Witness, found: &DescribedVariable, needed: &Region) -> Result<Array, WorkError> {
+        if let Some((referee, name)) = &witness.referee
+            && let Some(raw) = refereed(&**referee, witness, found, needed)
+        {
+            self.readers.note(name);
+            return Ok(raw);
+        }
+        self.readers.note(LIBRARY);
+        raw_values(&*witness.source, &witness.described, found, needed)
+    }
+
+    /// netCDF-C on a file; `None` where it cannot read it.
     #[cfg(feature = "netcdf-c")]
-    fn refereed(&self, source: &dyn Source, described: &Described, found: &DescribedVariable, needed: &Region) -> Option<Array> {
+    fn referee(&self, described: &Described) -> Option<(Box<dyn Source>, &'static str)> {
         use crate::source::netcdf_c;
         let name = netcdf_c::name()?;
-        let referee =
-            netcdf_c::open_url(&self.sources, &described.url).inspect_err(|error| tracing::info!("not refereed: {error}")).ok()?;
-        let told = |source: &dyn Source| {
-            source.schema().variable(&found.source_name).map(|variable| (variable.dtype, source.schema().shape(variable)))
-        };
-        if told(&*referee) != told(source) {
-            tracing::info!("not refereed: {}: netCDF-C sees another `{}`", described.url, found.source_name);
-            return None;
-        }
-        let raw = raw_values(&*referee, described, found, needed).inspect_err(|error| tracing::info!("not refereed: {error}")).ok()?;
-        self.readers.note(name);
-        Some(raw)
+        let referee = netcdf_c::open_url(&self.sources, &described.url);
+        Some((referee.inspect_err(|error| tracing::info!("not refereed: {error}")).ok()?, name))
     }
 
     /// Nobody is built in.
     #[cfg(not(feature = "netcdf-c"))]
     #[expect(clippy::unused_self, reason = "the other build's signature")]
-    fn refereed(&self, _: &dyn Source, _: &Described, _: &DescribedVariable, _: &Region) -> Option<Array> {
+    fn referee(&self, _: &Described) -> Option<(Box<dyn Source>, &'static str)> {
         None
     }
+}
+
+/// The values through the referee; `None` where it sees another variable or fails.
+fn refereed(referee: &dyn Source, witness: &Witness, found: &DescribedVariable, needed: &Region) -> Option<Array> {
+    let told =
+        |source: &dyn Source| source.schema().variable(&found.source_name).map(|variable| (variable.dtype, source.schema().shape(variable)));
+    if told(referee) != told(&*witness.source) {
+        tracing::info!("not refereed: {}: netCDF-C sees another `{}`", shown(&witness.described.url), found.source_name);
+        return None;
+    }
+    let raw = raw_values(referee, &witness.described, found, needed);
+    raw.inspect_err(|error| tracing::info!("not refereed: {error}")).ok()
 }
 
 fn raw_values(source: &dyn Source, described: &Described, found: &DescribedVariable, needed: &Region) -> Result<Array, WorkError> {
@@ -96,29 +151,41 @@ fn raw_values(source: &dyn Source, described: &Described, found: &DescribedVaria
 
 /// The view's elements of `region`, one after the other, out of the file's box `needed`.
 fn pick(raw: &Array, view: &transform::view::View, needed: &Region, region: &Region) -> Option<Array> {
-    let size = raw.dtype.size();
-    let mut bytes = Vec::new();
-    let mut texts = Vec::new();
-    for position in positions(region) {
-        let mut element = needed.start.clone();
-        for &(axis, kept) in &view.fixed {
-            element[axis] = kept;
-        }
-        for (axis, &index) in view.axes.iter().zip(&position) {
-            if let Some(dimension) = axis.source() {
-                element[dimension] = axis.element(index)?;
+    let offsets = offsets(view, needed, region)?;
+    match &raw.values {
+        Values::Bytes(all) => {
+            let size = raw.dtype.size();
+            let mut bytes = Vec::with_capacity(offsets.len() * size);
+            for at in offsets {
+                bytes.extend_from_slice(all.get(at * size..(at + 1) * size)?);
             }
+            Array::from_bytes(raw.dtype, region.shape.clone(), bytes)
         }
-        let number =
-            crate::grid::ravel(&Region::new(element, needed.shape.clone()).relative_to(&needed.start).start, &needed.shape) as usize;
-        match &raw.values {
-            Values::Bytes(all) => bytes.extend_from_slice(all.get(number * size..(number + 1) * size)?),
-            Values::Texts(all) => texts.push(all.get(number)?.clone()),
+        Values::Texts(all) => {
+            let texts: Option<Vec<String>> = offsets.into_iter().map(|at| all.get(at).cloned()).collect();
+            Array::from_texts(region.shape.clone(), texts?)
         }
     }
-    if raw.dtype == DataType::String {
-        Array::from_texts(region.shape.clone(), texts)
-    } else {
-        Array::from_bytes(raw.dtype, region.shape.clone(), bytes)
+}
+
+/// Where each element of `region` is in the row-major values of `needed`: the sum of what each dimension adds.
+fn offsets(view: &transform::view::View, needed: &Region, region: &Region) -> Option<Vec<usize>> {
+    let strides = strides(&needed.shape);
+    let mut all = vec![0];
+    for &(axis, kept) in &view.fixed {
+        let offset = kept.checked_sub(*needed.start.get(axis)?)? * strides.get(axis)?;
+        all.iter_mut().for_each(|sum| *sum += offset as usize);
     }
+    for (axis, (&start, &length)) in view.axes.iter().zip(region.start.iter().zip(&region.shape)) {
+        let along = |index: u64| match axis.source() {
+            None => Some(0),
+            Some(dimension) => {
+                let inside = axis.element(index)?.checked_sub(*needed.start.get(dimension)?)?;
+                Some((inside * strides.get(dimension)?) as usize)
+            }
+        };
+        let along: Vec<usize> = (start..start + length).map(along).collect::<Option<_>>()?;
+        all = all.iter().flat_map(|sum| along.iter().map(move |offset| sum + offset)).collect();
+    }
+    Some(all)
 }

@@ -1,11 +1,14 @@
 //! Do one task: read, decode, convert, place, encode, write. The only place where data moves.
 //!
 //! *Which* tasks run, where and when is `executor`'s. `inputs` opens files, `reads` lists what a task must read from them,
-//! `objects` are the buffers that fill up. Invariant: an object is encoded only after every read that touches it has been
+//! `objects` are the buffers that fill up, `moves` what is stored as the source holds it. Invariant: an object is encoded only after every read that touches it has been
 //! placed, and a task's receipt exists only after all its objects are stored.
 
+mod about;
+mod chunks;
 mod expected;
 mod inputs;
+mod moves;
 mod objects;
 mod reads;
 mod scratch;
@@ -27,8 +30,11 @@ use crate::store::{SourceStore, StoreError, TargetStore, shown};
 use crate::target::zarr::Encoder;
 use crate::target::{ChunkPayload, Target, TargetError};
 
+pub use expected::Witness;
 pub use inputs::{Described, DescribedVariable, Inputs};
+use moves::{Destination, Fitting};
 pub use objects::Object;
+use reads::Given;
 pub use reads::{Read, ReadFrom};
 
 /// Why a task could not be done.
@@ -83,6 +89,8 @@ pub struct Workshop {
     scratch: Option<Arc<dyn TargetStore>>,
     /// [`Plan::counted`].
     counted: Vec<Option<Counting>>,
+    /// What source chunks must be to be moved as they are, by variable; `None`: nothing is.
+    fitting: Vec<Option<Fitting>>,
     readers: expected::Readers,
 }
 
@@ -130,10 +138,16 @@ impl Workshop {
     pub fn new(plan: Plan, sources: Arc<dyn SourceStore>, target: Arc<dyn Target>) -> Result<Self, WorkError> {
         let encoders = plan.schema.variables.iter().map(Encoder::new).collect::<Result<_, _>>()?;
         let counted = plan.counted();
+        let fitting = |number: usize| {
+            let variable = plan.schema.variables.get(number).filter(|_| plan.may_move(number))?;
+            Fitting::of(variable, plan.schema.shape(variable))
+        };
+        let fitting = (0..plan.schema.variables.len()).map(fitting).collect();
         let (inputs, readers) = (Inputs::default(), expected::Readers::default());
         Ok(Self {
             plan_id: plan.identity(),
             counted,
+            fitting,
             plan,
             sources,
             target,
@@ -194,9 +208,16 @@ impl Workshop {
             let grid = self.plan.written(&task.work, variable);
             let region = grid.region(&index);
             let lengths = if task.work.is_to_scratch() { region.shape.clone() } else { grid.chunk };
-            Object::new(variable, index, region, lengths, &self.plan.schema.variables[variable])
+            let chunk = self.fitting(&task.work, variable).map(|fitting| fitting.chunk().clone());
+            Object::new(variable, index, region, lengths, &self.plan.schema.variables[variable]).divided(chunk)
         };
         self.plan.owned(task).into_iter().map(object).collect()
+    }
+
+    /// What source chunks must be to be moved as they are by some work; `None`: nothing is.
+    fn fitting(&self, work: &Work, variable: usize) -> Option<&Fitting> {
+        let direct = matches!(work, Work::Slab { passage: Passage::Direct, .. });
+        self.fitting.get(variable).filter(|_| direct)?.as_ref()
     }
 
     /// Adds the reads that fill a slab of objects of one variable; `first` is the position of the slab's first object.
@@ -207,6 +228,7 @@ impl Workshop {
         let grid = self.plan.written(&prepared.task.work, variable);
         let slab = grid.covered(objects);
         let cells = reads::cells(&self.plan.axes, pieces, &grid.shape, &slab);
+        let fitting = self.fitting(&prepared.task.work, variable);
         self.inputs.open_all(self, cells.iter().map(|cell| cell.input))?;
         for cell in cells {
             let described = self.inputs.get(self, cell.input)?;
@@ -218,6 +240,11 @@ impl Workshop {
             for read in &mut listed {
                 (read.variable, read.input, read.conversion) = (variable, input, conversion.clone());
                 read.touches.retain(|&object| !prepared.objects[object as usize].is_left());
+                let chunk = fitting.and_then(|fitting| fitting.chunk_of(read));
+                if let (Some(chunk), &[object]) = (chunk, read.touches.as_slice()) {
+                    let number = prepared.objects[object as usize].number_of(&chunk);
+                    read.moves = number.map(|chunk| Destination { object, chunk });
+                }
             }
             prepared.reads.extend(listed.into_iter().filter(|read| !read.touches.is_empty()));
             prepared.inputs.push(OpenInput { number: cell.input, described, bytes: AtomicU64::new(0), checksum: Mutex::new(0) });
@@ -263,27 +290,36 @@ impl Workshop {
     /// [`WorkError::Source`] for bytes that do not decode, [`WorkError::Conversion`] for values that would lose something.
     pub fn place(&self, prepared: &Prepared, read: usize, parts: &[Bytes], scratch: &mut codec::Scratch) -> Result<Vec<usize>, WorkError> {
         let read = &prepared.reads[read];
-        let values = match (&read.from, prepared.inputs.get(read.input)) {
-            (ReadFrom::Scratch(_), _) => self.scratch_values(read, parts)?,
+        let given = match (&read.from, prepared.inputs.get(read.input)) {
+            (ReadFrom::Scratch(_), _) => Given::Values(self.scratch_values(read, parts)?),
             (_, Some(input)) => {
                 input.note(parts);
-                reads::values(self, (input.number, &input.described), read, parts, scratch)?
+                reads::given(self, (input.number, &input.described), read, parts, scratch)?
             }
             (_, None) => return Err(WorkError::Internal("a read without an input".to_owned())),
         };
-        let mut full = Vec::new();
-        for piece in &read.pieces {
-            for &object in &read.touches {
-                prepared.objects[object as usize].place(&values, piece)?;
+        match given {
+            Given::Moved(to, statistics) => {
+                // A copy, because fetched parts may be slices of something larger that would be kept with them.
+                let bytes = parts.first().map(|part| Bytes::copy_from_slice(part)).unwrap_or_default();
+                prepared.objects[to.object as usize].take_over(to.chunk, bytes, statistics)?;
+            }
+            Given::Values(values) => {
+                for piece in &read.pieces {
+                    for &object in &read.touches {
+                        prepared.objects[object as usize].place(&values, piece)?;
+                    }
+                }
+                if let Values::Bytes(buffer) = values.values {
+                    scratch.recycle(buffer);
+                }
             }
         }
+        let mut full = Vec::new();
         for &object in &read.touches {
             if prepared.objects[object as usize].finish_read() {
                 full.push(object as usize);
             }
-        }
-        if let Values::Bytes(buffer) = values.values {
-            scratch.recycle(buffer);
         }
         Ok(full)
     }

@@ -6,11 +6,12 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 
 use super::WorkError;
+use super::chunks::Chunks;
 use super::reads::PlacedPiece;
 use crate::array::{Array, DataType, FillValue, Placed, Values, copy_box};
 use crate::cf::statistics::{Counting, Statistics};
 use crate::dataset::Variable;
-use crate::grid::{Region, Shape, elements, positions, strides};
+use crate::grid::{ChunkGrid, Region, Shape, elements, positions, strides};
 use crate::receipt::ChunkRef;
 use crate::target::zarr::Encoder;
 
@@ -26,6 +27,8 @@ pub struct Object {
     lengths: Shape,
     dtype: DataType,
     fill: FillValue,
+    /// Lengths of its chunks, if those are filled one by one.
+    chunk: Option<Shape>,
     /// Reads that still have to be placed.
     waiting: AtomicU32,
     state: Mutex<State>,
@@ -36,6 +39,8 @@ pub struct Object {
 enum State {
     Empty,
     Filling(Values),
+    /// Chunk by chunk, some moved as they are.
+    Divided(Chunks),
     Encoded,
     Stored(ChunkRef),
     /// Published by an earlier run, and not touched by this one.
@@ -52,10 +57,44 @@ impl Object {
             lengths,
             dtype: of.dtype,
             fill,
+            chunk: None,
             waiting: AtomicU32::new(0),
             state: Mutex::new(State::Empty),
             counted: OnceLock::new(),
         }
+    }
+
+    /// Fills its chunks one by one, so that some may be moved as they are.
+    pub(super) fn divided(self, chunk: Option<Shape>) -> Self {
+        Self { chunk, ..self }
+    }
+
+    /// Row-major number, within the object, of a chunk of the variable.
+    pub(super) fn number_of(&self, chunk: &[u64]) -> Option<usize> {
+        let lengths = self.chunk.as_ref()?;
+        let within =
+            chunk.iter().zip(lengths).zip(&self.region.start).map(|((index, length), start)| index - start / length).collect::<Vec<_>>();
+        Some(ChunkGrid::new(self.lengths.clone(), lengths.clone()).number(&within) as usize)
+    }
+
+    /// Takes the bytes of one of its chunks as they are to be stored.
+    pub(super) fn take_over(&self, chunk: usize, bytes: Bytes, statistics: Option<Statistics>) -> Result<(), WorkError> {
+        match &mut *self.begun()? {
+            State::Divided(chunks) => chunks.take_over(chunk, bytes, statistics),
+            _ => Err(self.out_of_order()),
+        }
+    }
+
+    /// Its state, with room for values where there was none.
+    fn begun(&self) -> Result<MutexGuard<'_, State>, WorkError> {
+        let mut state = self.lock();
+        if matches!(*state, State::Empty) {
+            *state = match (&self.chunk, &self.fill) {
+                (Some(chunk), FillValue::Number(fill)) => State::Divided(Chunks::new(self.lengths.clone(), chunk.clone(), *fill)),
+                _ => State::Filling(self.filled()?),
+            };
+        }
+        Ok(state)
     }
 
     /// One more read will fill this object.
@@ -92,11 +131,12 @@ impl Object {
             strides: outer.iter().map(|&stride| stride as i64).collect(),
         };
         let source = piece.at(&common)?;
-        let mut state = self.lock();
-        if matches!(*state, State::Empty) {
-            *state = State::Filling(self.filled()?);
-        }
-        let State::Filling(buffer) = &mut *state else { return Err(self.out_of_order()) };
+        let mut state = self.begun()?;
+        let buffer = match (&mut *state, &values.values) {
+            (State::Filling(buffer), _) => buffer,
+            (State::Divided(chunks), Values::Bytes(bytes)) => return chunks.place(&self.region.start, bytes, piece, &common),
+            _ => return Err(self.out_of_order()),
+        };
         match (&values.values, buffer) {
             (Values::Bytes(bytes), Values::Bytes(buffer)) => {
                 copy_box(self.dtype.size(), &common.shape, (bytes, &source), (buffer, &target))
@@ -130,12 +170,16 @@ impl Object {
         match std::mem::replace(&mut *self.lock(), State::Encoded) {
             State::Filling(values) => Ok(values),
             State::Empty => self.filled(),
-            State::Encoded | State::Stored(_) | State::Left => Err(self.out_of_order()),
+            State::Divided(_) | State::Encoded | State::Stored(_) | State::Left => Err(self.out_of_order()),
         }
     }
 
     /// Encodes the values, counting them first (padding left out) if that is wanted.
     pub(super) fn encode(&self, encoder: &Encoder, counting: Option<&Counting>) -> Result<Bytes, WorkError> {
+        if self.chunk.is_some() {
+            drop(self.begun()?);
+            return self.encode_divided(encoder, counting);
+        }
         let values = self.take()?;
         if let (Some(counting), Values::Bytes(bytes)) = (counting, &values) {
             self.counted.get_or_init(|| counting.corner(bytes, &self.lengths, &self.region.shape));
@@ -144,6 +188,15 @@ impl Object {
             Values::Bytes(bytes) => encoder.encode(bytes)?,
             Values::Texts(texts) => encoder.encode_texts(&texts)?,
         })
+    }
+
+    fn encode_divided(&self, encoder: &Encoder, counting: Option<&Counting>) -> Result<Bytes, WorkError> {
+        let State::Divided(chunks) = std::mem::replace(&mut *self.lock(), State::Encoded) else { return Err(self.out_of_order()) };
+        let (bytes, counted) = chunks.encode(encoder, counting, &self.region.shape)?;
+        if let Some(counted) = counted {
+            self.counted.get_or_init(|| counted);
+        }
+        Ok(bytes)
     }
 
     pub(super) fn counted(&self) -> Option<&Statistics> {

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::inputs::{self, Described, DescribedVariable};
+use super::moves::{Destination, Looked};
 use super::{WorkError, Workshop};
 use crate::array::{Array, Placed};
 use crate::cf::Conversion;
+use crate::cf::statistics::Statistics;
 use crate::codec;
 use crate::combine::{ConcatAxis, Pieces};
 use crate::grid::{ChunkGrid, Region, elements, positions};
@@ -67,6 +69,8 @@ pub struct Read {
     pub(super) stored: Arc<Stored>,
     pub(super) source_name: String,
     pub(super) rule: Option<TextRule>,
+    /// The chunk of the store that its bytes are as they stand, if they are.
+    pub(super) moves: Option<Destination>,
 }
 
 /// Where the bytes of a read are.
@@ -164,7 +168,8 @@ pub(super) fn list(found: &DescribedVariable, cell: &Cell, slab: &Region, into: 
         let pieces: Vec<PlacedPiece> = found.view.pieces(&region, &within).into_iter().map(shifted).collect();
         let touches = touched_objects(&pieces, into);
         let (stored, source_name) = (Arc::clone(&found.stored), found.source_name.clone());
-        Read { variable: 0, input: 0, conversion: Conversion::Keep, region, from, pieces, touches, stored, source_name, rule: found.rule }
+        let conversion = Conversion::Keep;
+        Read { variable: 0, input: 0, conversion, region, from, pieces, touches, stored, source_name, rule: found.rule, moves: None }
     };
     boxes(&found.stored, &needed).into_iter().map(read).filter(|read| !read.touches.is_empty()).collect()
 }
@@ -262,11 +267,40 @@ pub(super) fn values(
         ReadFrom::Source => from_source(workshop, (number, described), read)?,
         _ => from_bytes(described, read, parts, scratch)?,
     };
+    converted(described, read, raw)
+}
+
+fn converted(described: &Described, read: &Read, raw: Array) -> Result<Array, WorkError> {
     read.conversion.apply(raw).map_err(|error| WorkError::Conversion {
         url: described.url.clone(),
         variable: read.source_name.clone(),
         message: error.to_string(),
     })
+}
+
+/// What a read gives: bytes to store as they are, or converted values.
+pub(super) enum Given {
+    /// The destination, and statistics of the values if they are wanted.
+    Moved(Destination, Option<Statistics>),
+    /// To be placed.
+    Values(Array),
+}
+
+/// What a read gives.
+pub(super) fn given(
+    workshop: &Workshop,
+    (number, described): (usize, &Described),
+    read: &Read,
+    parts: &[Bytes],
+    scratch: &mut codec::Scratch,
+) -> Result<Given, WorkError> {
+    let (Some(destination), [part]) = (read.moves, parts) else {
+        return values(workshop, (number, described), read, parts, scratch).map(Given::Values);
+    };
+    match workshop.look(described, read, part, scratch)? {
+        Looked::Fine(statistics) => Ok(Given::Moved(destination, statistics)),
+        Looked::Changes(raw) => converted(described, read, raw).map(Given::Values),
+    }
 }
 
 fn from_bytes(described: &Described, read: &Read, parts: &[Bytes], scratch: &mut codec::Scratch) -> Result<Array, WorkError> {
@@ -292,7 +326,7 @@ fn native(mut bytes: Vec<u8>, stored: &Stored) -> Vec<u8> {
     bytes
 }
 
-fn corrupt(described: &Described, read: &Read, what: &str) -> WorkError {
+pub(super) fn corrupt(described: &Described, read: &Read, what: &str) -> WorkError {
     let message = format!(
         "variable `{}`, box {:?} + {:?}: {what}; fetch the file anew or ask its provider",
         read.source_name, read.region.start, read.region.shape

@@ -75,6 +75,7 @@ impl Workshop {
             stored: Arc::new(stored),
             source_name: named.name.clone(),
             rule: None,
+            moves: None,
         }
     }
 

@@ -44,6 +44,7 @@ fn plan(coordinate: Variable, array: Array, rules: &[(&str, ExpectRule)]) -> Pla
         steps: vec![],
         contents: vec![PlannedContent::Known(array), PlannedContent::Pieces(pieces.clone()), PlannedContent::Pieces(pieces)],
         stages: vec![],
+        moves: vec![],
         scratch: None,
         warnings: vec![],
         memory: 0,

@@ -1,4 +1,4 @@
-//! Codecs of `output.encoding`: shorthands written out, settings checked.
+//! Codecs of `output.encoding`: shorthands written out, settings checked; `source` stays a word, because only the files tell what it means.
 //!
 //! Only what zarr-python's core reads (Zarr v3 core codecs and `zstd`, blosc's settings as in its codec specification);
 //! blosc's `typesize` is filled in by the planner, which knows the variable. Invariant: a codec that comes out of here has
@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Resolver;
 use crate::dataset::Codec;
+use crate::recipe::CodecsChoice;
 use crate::recipe::diagnostic::Code;
 use crate::recipe::document::{CodecEntry, CodecWritten, Codecs};
 use crate::recipe::shape::similar;
@@ -18,17 +19,27 @@ const CORE: [&str; 4] = ["blosc", "zstd", "gzip", "crc32c"];
 /// Compressors inside blosc.
 const BLOSC: [&str; 6] = ["blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd"];
 const SHUFFLES: [&str; 3] = ["noshuffle", "shuffle", "bitshuffle"];
+/// The word for the files' own compression.
+const SOURCE: &str = "source";
 /// What the array→bytes part is called: implied, or chosen elsewhere in the recipe.
-const IMPLIED: [(&str, &str); 4] = [
+const IMPLIED: [(&str, &str); 5] = [
+    (SOURCE, "write it alone: `codecs: source`"),
     ("bytes", "leave it out: it is implied"),
     ("sharding_indexed", "write `output: {shards: {…}}` instead"),
     ("transpose", "use the step `transpose` instead"),
     ("vlen-utf8", "leave it out: it is implied for texts"),
 ];
-const SHORT_HELP: &str = "one of: blosc, blosc:lz4, blosc:zstd:5, zstd, zstd:5, gzip, gzip:6, crc32c, none";
+const SHORT_HELP: &str = "one of: blosc, blosc:lz4, blosc:zstd:5, zstd, zstd:5, gzip, gzip:6, crc32c, none, source";
 
 impl Resolver<'_> {
-    pub(super) fn codecs(&mut self, place: Place<'_>, written: &Codecs) -> Vec<Codec> {
+    pub(super) fn codecs(&mut self, place: Place<'_>, written: &Codecs) -> CodecsChoice {
+        match written {
+            Codecs::Short(word) if word.trim() == SOURCE => CodecsChoice::Source,
+            written => CodecsChoice::Listed(self.listed(place, written)),
+        }
+    }
+
+    fn listed(&mut self, place: Place<'_>, written: &Codecs) -> Vec<Codec> {
         match written {
             Codecs::Short(word) if word == "none" => Vec::new(),
             Codecs::Short(word) => self.short(place, word).into_iter().collect(),

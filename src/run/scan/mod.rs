@@ -15,11 +15,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::RunError;
 use crate::combine::{Interner, Scanned, SharedSchema, Wanted, guess, wanted};
 use crate::dataset::Identity;
-use crate::event::{Event, Phase, Reporter};
+use crate::event::{Activity, Detail, Event, Phase, Reporter, spent};
 use crate::pattern::{self, Input};
 use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::recipe::{MissingFile, Recipe};
-use crate::store::{ErrorKind, SourceStore};
+use crate::store::{ErrorKind, SourceStore, shown};
 use crate::transform::{Absent, Step};
 use crate::work::Described;
 use opened::Opened;
@@ -132,7 +132,10 @@ impl Scanning<'_> {
             let fresh = AtomicBool::new(false);
             let numbers: Vec<usize> = segment.clone().collect();
             let found = self.parallel(&numbers, &|&number| {
-                let record = self.describe(number, self.places.get(number).and_then(|place| known.get(place)), &fresh);
+                let known = self.places.get(number).and_then(|place| known.get(place));
+                let about = || self.scanner.recipe.inputs.get(number).map(|input| shown(&input.url)).unwrap_or_default();
+                let detail = |_: &Result<Option<Record>, RunError>| Detail { about: about(), ..Detail::default() };
+                let record = spent(self.scanner.reporter, Activity::Describe, detail, || self.describe(number, known, &fresh));
                 self.scanner.reporter.report(Event::StepFinished { phase: Phase::Scan, bytes: 0 });
                 record
             })?;
@@ -164,7 +167,14 @@ impl Scanning<'_> {
             let result = each(item);
             results.lock().unwrap_or_else(PoisonError::into_inner).push((number, result));
         };
-        std::thread::scope(|scope| (0..width.min(items.len())).for_each(|_| drop(scope.spawn(work))));
+        std::thread::scope(|scope| {
+            for number in 1..=width.min(items.len()) {
+                // Where no more threads are to be had, the others do the work.
+                let _started = std::thread::Builder::new().name(format!("scan {number}")).spawn_scoped(scope, work);
+            }
+        });
+        // What is left if not even one could be started; nothing else.
+        work();
         if stop.load(Ordering::Relaxed) {
             return Err(RunError::Interrupted);
         }

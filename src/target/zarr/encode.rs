@@ -1,7 +1,7 @@
 //! Values to the bytes of one object: little-endian elements or texts, the bytes→bytes codecs, and the shard around them.
 //!
-//! Not for keys or metadata. Blosc and Zstandard run through zarrs (C libraries underneath, one inner thread), gzip and zlib
-//! through libdeflate. Invariant: equal values give equal bytes, on any number of threads.
+//! Not for keys or metadata. Blosc of zstd blocks is our own ([`super::blosc`]); other kinds of Blosc, and Zstandard, run through
+//! zarrs (C libraries underneath, one inner thread), gzip and zlib through libdeflate. Invariant: equal values give equal bytes, on any number of threads.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use zarrs::array::{BytesToBytesCodecTraits, CodecChain, CodecOptions};
 use zarrs::metadata::v3::MetadataV3;
 
+use super::blosc::Blosc;
 use super::codecs::{codecs_of, named};
 use crate::array::{DataType, Placed, copy_box};
 use crate::dataset::{Codec, Variable};
@@ -34,6 +35,8 @@ pub struct Encoder {
 enum Step {
     /// gzip or zlib: the same compression in different wrappers.
     Deflate(Wrapper, CompressionLvl),
+    /// Blosc of zstd blocks; C-Blosc for buffers that are too short or too long.
+    Blosc(Blosc, Arc<dyn BytesToBytesCodecTraits>),
     Library(Arc<dyn BytesToBytesCodecTraits>),
 }
 
@@ -79,6 +82,40 @@ impl Encoder {
             None => self.compress(Cow::Owned(raw)).map(Bytes::from),
             Some(inner) => self.shard(inner, |region| self.cut(&raw, region)),
         }
+    }
+
+    /// One chunk's bytes from its numbers, as [`Encoder::encode`] has them: an inner chunk of a shard, else the whole object.
+    ///
+    /// # Errors
+    /// [`TargetError::Codec`] if a codec fails.
+    pub fn encode_chunk(&self, raw: Vec<u8>) -> Result<Bytes, TargetError> {
+        self.compress(Cow::Owned(little_endian(raw, self.dtype.size()))).map(Bytes::from)
+    }
+
+    /// The object's bytes from its encoded chunks: all inner chunks of a shard in C order, else the one chunk itself.
+    ///
+    /// # Errors
+    /// [`TargetError::Codec`] if there are too few or too many.
+    pub fn join(&self, chunks: &[Bytes]) -> Result<Bytes, TargetError> {
+        match (&self.inner, chunks) {
+            (None, [chunk]) => return Ok(chunk.clone()),
+            (Some(inner), chunks) if chunks.len() as u64 == inner.chunks() => {}
+            _ => return Err(self.refuse(format!("{} chunks given for an object of shape {:?}", chunks.len(), self.object))),
+        }
+        let mut index = Vec::with_capacity(chunks.len() * 16);
+        let mut offset = 0;
+        for chunk in chunks {
+            index.extend((offset as u64).to_le_bytes());
+            index.extend((chunk.len() as u64).to_le_bytes());
+            offset += chunk.len();
+        }
+        let index = self.run(&self.index_checksum, Cow::Owned(index))?;
+        let mut shard = Vec::with_capacity(offset + index.len());
+        for chunk in chunks {
+            shard.extend_from_slice(chunk);
+        }
+        shard.extend_from_slice(&index);
+        Ok(Bytes::from(shard))
     }
 
     /// The object's bytes from its texts, row-major, of the full [`Encoder::object_shape`]: codec `vlen-utf8`.
@@ -156,7 +193,10 @@ impl Encoder {
     fn run<'a>(&self, step: &Step, bytes: Cow<'a, [u8]>) -> Result<Cow<'a, [u8]>, TargetError> {
         match step {
             Step::Deflate(wrapper, level) => self.deflate(*wrapper, *level, &bytes).map(Cow::Owned),
-            Step::Library(codec) => codec.encode(bytes, &CodecOptions::default()).map_err(|cause| self.failure("encoding failed", cause)),
+            Step::Blosc(blosc, _) if Blosc::takes(bytes.len()) => Ok(Cow::Owned(blosc.encode(&bytes))),
+            Step::Blosc(_, codec) | Step::Library(codec) => {
+                codec.encode(bytes, &CodecOptions::default()).map_err(|cause| self.failure("encoding failed", cause))
+            }
         }
     }
 
@@ -189,6 +229,10 @@ impl Step {
         match codec.name.as_str() {
             "gzip" => deflate_level(variable, codec).map(|level| Self::Deflate(Wrapper::Gzip, level)),
             "numcodecs.zlib" => deflate_level(variable, codec).map(|level| Self::Deflate(Wrapper::Zlib, level)),
+            "blosc" => {
+                let library = library_codec(variable, codec)?;
+                Ok(Blosc::of(&codec.configuration).map_or(Self::Library(Arc::clone(&library)), |blosc| Self::Blosc(blosc, library)))
+            }
             _ => library_codec(variable, codec).map(Self::Library),
         }
     }

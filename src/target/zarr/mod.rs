@@ -5,6 +5,7 @@
 //! `xarray.open_zarr` opens without a warning, and its bytes depend on schema and values only.
 
 mod attributes;
+mod blosc;
 mod codecs;
 mod decode;
 mod encode;

@@ -1,0 +1,236 @@
+//! Blosc containers of zstd blocks: what C-Blosc 1.21 writes with one thread, byte for byte, without what it does again and again.
+//!
+//! C-Blosc makes a zstd context for each block (half a megabyte to clear for 32 KiB of values), and its shuffle is plain SSE2 unless
+//! the whole build asks for more. Here the context and the block buffers live as long as their thread. Not for other compressors
+//! than zstd, bit shuffle, or blocks of more than 4 MiB: those stay C-Blosc's own. Format: `README_CHUNK_FORMAT.rst` of c-blosc.
+//! Invariant: the bytes are those of C-Blosc for the same settings (a property test holds both against each other), so they
+//! depend neither on threads nor on what a context has compressed before.
+
+use std::cell::RefCell;
+
+use serde_json::Value;
+use zstd::zstd_safe::{self, CCtx};
+
+use crate::codec::simd;
+
+/// Bytes before the table of blocks.
+const HEADER: usize = 16;
+/// Shorter buffers are stored as they are (`MIN_BUFFERSIZE`).
+const SHORTEST: usize = 128;
+/// Longest buffer (`BLOSC_MAX_BUFFERSIZE`).
+const LONGEST: usize = i32::MAX as usize - HEADER;
+/// Longest block for which a thread keeps buffers.
+const LONGEST_BLOCK: usize = 4 << 20;
+/// Of Blosc's format and of its zstd blocks (`BLOSC_VERSION_FORMAT`, `BLOSC_ZSTD_VERSION_FORMAT`).
+const VERSIONS: [u8; 2] = [2, 1];
+/// Flags of the header: byte shuffle, stored as it is, blocks not split by byte of element, zstd.
+const SHUFFLED: u8 = 1;
+const STORED: u8 = 2;
+const WHOLE_ZSTD: u8 = 0x10 | 4 << 5;
+/// zstd levels up to this one find matches in tables that may be used again. Higher ones salt their hashes with what came before,
+/// so that only a fresh context gives the same bytes again.
+const LAST_REUSABLE_LEVEL: i32 = 3;
+
+/// Settings of one variable.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Blosc {
+    item: usize,
+    shuffled: bool,
+    /// Blosc's own level, 1 to 9.
+    level: i32,
+    /// Wanted bytes of a block; 0 leaves it to the level.
+    block: usize,
+}
+
+/// What a thread keeps from chunk to chunk.
+struct Room {
+    context: CCtx<'static>,
+    planes: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+thread_local! {
+    static ROOM: RefCell<Room> = RefCell::new(Room { context: CCtx::create(), planes: Vec::new(), packed: Vec::new() });
+}
+
+impl Blosc {
+    /// From a complete configuration; `None` if C-Blosc must do it.
+    pub(super) fn of(configuration: &Value) -> Option<Self> {
+        let number = |key: &str| configuration.get(key).and_then(Value::as_u64);
+        let text = |key: &str| configuration.get(key).and_then(Value::as_str);
+        let shuffled = match text("shuffle")? {
+            "shuffle" => true,
+            "noshuffle" => false,
+            _ => return None,
+        };
+        let level = i32::try_from(number("clevel")?).ok().filter(|level| (1..=9).contains(level))?;
+        let item = usize::try_from(number("typesize")?).ok().filter(|item| (1..=16).contains(item))?;
+        let block = usize::try_from(number("blocksize")?).ok().filter(|&block| block <= LONGEST_BLOCK)?;
+        (text("cname")? == "zstd").then_some(Self { item, shuffled, level, block })
+    }
+
+    /// True if [`Blosc::encode`] takes a buffer of this length.
+    pub(super) fn takes(length: usize) -> bool {
+        (SHORTEST..=LONGEST).contains(&length)
+    }
+
+    /// The container; never more than 16 bytes longer than `raw`.
+    pub(super) fn encode(&self, raw: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(raw.len() + HEADER);
+        let packed = ROOM.with_borrow_mut(|room| self.blocks(raw, room, &mut out));
+        if packed.is_none() {
+            out.clear();
+            self.header(raw.len(), STORED, &mut out);
+            out.extend_from_slice(raw);
+        }
+        let length = (out.len() as u32).to_le_bytes();
+        out[12..16].copy_from_slice(&length);
+        out
+    }
+
+    fn header(&self, length: usize, flags: u8, out: &mut Vec<u8>) {
+        let shuffled = if self.shuffled { SHUFFLED } else { 0 };
+        out.extend([VERSIONS[0], VERSIONS[1], flags | shuffled | WHOLE_ZSTD, self.item as u8]);
+        out.extend((length as u32).to_le_bytes());
+        out.extend((self.block_length(length) as u32).to_le_bytes());
+        out.extend([0; 4]);
+    }
+
+    /// Header, table of block starts, blocks; `None` if that is longer than the values.
+    fn blocks(&self, raw: &[u8], room: &mut Room, out: &mut Vec<u8>) -> Option<()> {
+        let block = self.block_length(raw.len());
+        self.header(raw.len(), 0, out);
+        out.resize(HEADER + raw.len().div_ceil(block) * 4, 0);
+        for (number, values) in raw.chunks(block).enumerate() {
+            let start = (out.len() as u32).to_le_bytes();
+            out.get_mut(HEADER + number * 4..HEADER + number * 4 + 4)?.copy_from_slice(&start);
+            self.block(values, room, raw.len() + HEADER, out)?;
+        }
+        Some(())
+    }
+
+    /// Length and bytes of one block, stored as it is where zstd gains nothing; `None` if the container would pass `limit`.
+    fn block(&self, values: &[u8], room: &mut Room, limit: usize, out: &mut Vec<u8>) -> Option<()> {
+        let Room { context, planes, packed } = room;
+        for buffer in [&mut *planes, &mut *packed] {
+            buffer.resize(buffer.len().max(values.len()), 0);
+        }
+        let mut values = values;
+        if self.shuffled && self.item > 1 {
+            let planes = planes.get_mut(..values.len())?;
+            simd::shuffle(values, self.item, planes);
+            values = planes;
+        }
+        let left = limit.checked_sub(out.len() + 4).filter(|&left| left > 0)?;
+        // As much as C-Blosc allows, because zstd's choices may depend on it.
+        let allowed = packed.get_mut(..values.len().min(left))?;
+        let bytes = match self.squeeze(context, values, allowed) {
+            Some(length) if length != values.len() => allowed.get(..length)?,
+            _ if left < values.len() => return None,
+            _ => values,
+        };
+        out.extend((bytes.len() as u32).to_le_bytes());
+        out.extend_from_slice(bytes);
+        Some(())
+    }
+
+    fn squeeze(&self, context: &mut CCtx<'static>, values: &[u8], packed: &mut [u8]) -> Option<usize> {
+        let level = if self.level < 9 { self.level * 2 - 1 } else { zstd_safe::max_c_level() };
+        let length =
+            if level <= LAST_REUSABLE_LEVEL { context.compress(packed, values, level) } else { zstd_safe::compress(packed, values, level) };
+        length.ok().filter(|&length| length > 0)
+    }
+
+    /// Bytes of each block but the last (`compute_blocksize`).
+    fn block_length(&self, length: usize) -> usize {
+        const KIB: usize = 1024;
+        let by_level = match self.level {
+            1 => 32 * KIB,
+            2 => 64 * KIB,
+            3 => 128 * KIB,
+            4 | 5 => 256 * KIB,
+            6..=8 => 512 * KIB,
+            _ => 1024 * KIB,
+        };
+        let wanted = match self.block {
+            0 if length < 32 * KIB => length,
+            0 => by_level,
+            block => block.max(SHORTEST),
+        };
+        let block = wanted.min(length);
+        if block > self.item { block / self.item * self.item } else { block.max(1) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+    use zarrs::array::codec::bytes_to_bytes::blosc::{BloscCompressor, BloscShuffleMode, blosc_compress_bytes};
+
+    use super::*;
+
+    /// Smooth numbers, noise, or both in turns: blocks that shrink and blocks that do not.
+    fn made(length: usize, seed: u64, noise: u8) -> Vec<u8> {
+        let mut state = seed | 1;
+        let byte = |at: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let random = (state >> 33) as u8;
+            match noise {
+                0 => ((at / 7 + at * at / 9001) >> (at % 2 * 8)) as u8,
+                1 => random,
+                2 => random & 7,
+                _ if at / 40_000 % 2 == 0 => random,
+                _ => (at / 700) as u8,
+            }
+        };
+        (0..length).map(byte).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+        #[test]
+        fn bytes_are_those_of_c_blosc(
+            length in prop_oneof![128usize..3000, 3000usize..400_000],
+            seed in any::<u64>(),
+            noise in 0u8..4,
+            item in prop::sample::select(vec![1usize, 2, 3, 4, 8, 16]),
+            level in 1u8..6,
+            shuffled in any::<bool>(),
+            block in prop::sample::select(vec![0usize, 1, 1000, 65_536, 262_144]),
+        ) {
+            let raw = made(length, seed, noise);
+            let (name, mode) = if shuffled { ("shuffle", BloscShuffleMode::Shuffle) } else { ("noshuffle", BloscShuffleMode::NoShuffle) };
+            let settings = json!({"cname": "zstd", "clevel": level, "shuffle": name, "typesize": item, "blocksize": block});
+            let ours = Blosc::of(&settings).unwrap().encode(&raw);
+            let theirs = blosc_compress_bytes(&raw, level.try_into().unwrap(), mode, item, BloscCompressor::Zstd, block, 1).unwrap();
+            prop_assert!(ours == theirs, "{} and {} bytes for {settings}, {length} bytes of kind {noise}", ours.len(), theirs.len());
+        }
+    }
+
+    #[test]
+    fn high_levels_are_those_of_c_blosc_too() {
+        let raw = made(50_000, 3, 2);
+        for level in 6u8..=9 {
+            let settings = json!({"cname": "zstd", "clevel": level, "shuffle": "shuffle", "typesize": 2, "blocksize": 0});
+            let theirs = blosc_compress_bytes(&raw, level.try_into().unwrap(), BloscShuffleMode::Shuffle, 2, BloscCompressor::Zstd, 0, 1);
+            assert!(Blosc::of(&settings).unwrap().encode(&raw) == theirs.unwrap(), "level {level}");
+        }
+    }
+
+    #[test]
+    fn what_c_blosc_must_do_is_left_to_it() {
+        let settings = |key: &str, value: Value| {
+            let mut settings = json!({"cname": "zstd", "clevel": 1, "shuffle": "shuffle", "typesize": 2, "blocksize": 0});
+            settings[key] = value;
+            Blosc::of(&settings).is_some()
+        };
+        assert!(settings("clevel", json!(9)));
+        assert!(!settings("clevel", json!(0)));
+        assert!(!settings("cname", json!("lz4")));
+        assert!(!settings("shuffle", json!("bitshuffle")));
+        assert!(!settings("blocksize", json!(8 << 20)));
+        assert!(!settings("typesize", json!(64)));
+        assert!(!Blosc::takes(127) && Blosc::takes(128));
+    }
+}
