@@ -107,8 +107,9 @@ fn mark<T: Serialize>(value: &T) -> u128 {
     xxh3_128(&serde_json::to_vec(value).unwrap_or_default())
 }
 
-fn mark_of(marks: &[u128]) -> u128 {
-    xxh3_128(&marks.iter().flat_map(|mark| mark.to_le_bytes()).collect::<Vec<u8>>())
+/// Of parts that are shared already, so that their addresses tell them apart for as long as the pools hold them.
+fn mark_of<T>(parts: &[Arc<T>]) -> u128 {
+    xxh3_128(&parts.iter().flat_map(|part| Arc::as_ptr(part).addr().to_le_bytes()).collect::<Vec<u8>>())
 }
 
 impl Interner {
@@ -122,21 +123,49 @@ impl Interner {
         if let Some(known) = self.lock().schemas.get(&whole) {
             return known.clone();
         }
-        let variables: Vec<u128> = schema.variables.iter().map(mark).collect();
-        let attributes: Vec<u128> = schema.attributes.0.iter().map(mark).collect();
-        let (dimensions, groups) = (mark(&schema.dimensions), mark(&schema.groups));
-        let held = &mut *self.lock();
-        let list = schema.variables.into_iter().zip(&variables).map(|(variable, &mark)| held.variables.share(mark, variable)).collect();
-        let own =
-            schema.attributes.0.into_iter().zip(&attributes).map(|(attribute, &mark)| held.attributes.share(mark, attribute)).collect();
-        let shared = SharedSchema {
-            dimensions: held.dimensions.share(dimensions, schema.dimensions),
-            variables: held.variable_lists.share(mark_of(&variables), list),
-            attributes: held.attribute_lists.share(mark_of(&attributes), own),
-            groups: held.groups.share(groups, schema.groups),
-        };
-        held.schemas.insert(whole, shared.clone());
+        let variables = schema.variables.into_iter().map(|variable| self.variable(variable)).collect();
+        let attributes = schema.attributes.0.into_iter().map(|attribute| self.attribute(attribute)).collect();
+        let shared = self.assemble(self.dimensions(schema.dimensions), variables, attributes, self.groups(schema.groups));
+        self.lock().schemas.insert(whole, shared.clone());
         shared
+    }
+
+    /// A schema of parts that this interner gave out.
+    pub fn assemble(
+        &self,
+        dimensions: Arc<Vec<Dimension>>,
+        variables: Vec<Arc<Variable>>,
+        attributes: Vec<Arc<(String, Attribute)>>,
+        groups: Arc<BTreeMap<String, Attributes>>,
+    ) -> SharedSchema {
+        let held = &mut *self.lock();
+        let variables = held.variable_lists.share(mark_of(&variables), variables);
+        let attributes = held.attribute_lists.share(mark_of(&attributes), attributes);
+        SharedSchema { dimensions, variables, attributes, groups }
+    }
+
+    /// A variable, shared.
+    pub fn variable(&self, variable: Variable) -> Arc<Variable> {
+        let mark = mark(&variable);
+        self.lock().variables.share(mark, variable)
+    }
+
+    /// An attribute, shared.
+    pub fn attribute(&self, attribute: (String, Attribute)) -> Arc<(String, Attribute)> {
+        let mark = mark(&attribute);
+        self.lock().attributes.share(mark, attribute)
+    }
+
+    /// Dimensions, shared.
+    pub fn dimensions(&self, dimensions: Vec<Dimension>) -> Arc<Vec<Dimension>> {
+        let mark = mark(&dimensions);
+        self.lock().dimensions.share(mark, dimensions)
+    }
+
+    /// Attributes of groups, shared.
+    pub fn groups(&self, groups: BTreeMap<String, Attributes>) -> Arc<BTreeMap<String, Attributes>> {
+        let mark = mark(&groups);
+        self.lock().groups.share(mark, groups)
     }
 
     /// Values, shared.

@@ -16,6 +16,7 @@ mod append;
 mod error;
 mod lock;
 mod replace;
+mod tally;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -28,7 +29,7 @@ use crate::dataset::TargetState;
 use crate::event::{Activity, Event, Phase, Reporter, spent_stage};
 use crate::executor::local::{Resources, execute};
 use crate::executor::{Job, Outcome};
-use crate::plan::{BASELINE, Passage, Plan, Settings, Stage, build};
+use crate::plan::{BASELINE, Plan, Settings, build};
 use crate::receipt::Receipt;
 use crate::rechunk::Costs;
 use crate::recipe::Recipe;
@@ -39,6 +40,7 @@ use crate::work::{Described, WorkError, Workshop};
 use append::Hindrance;
 use report::Report;
 use state::{Committed, State};
+use tally::{Look, Tally, TaskNumber, unfinished};
 use verify::Verifier;
 
 pub use error::{Problem, RunError, with_causes};
@@ -120,7 +122,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
         spent_stage(reporter, Activity::Execute, || work(&workshop, &verifier, state, options, setting, report))
     })?;
     report.worked(&finished);
-    expect::check(&workshop.plan, &finished)?;
+    expect::check(&workshop.plan, &finished.judged)?;
     let threads = verifying_threads(options, &workshop);
     report.verification = timed(report, "verify", || spent_stage(reporter, Activity::Verify, || verifier.finish(threads)))?;
     tracing::info!(compared = report.verification.compared, of = report.verification.of, "verified; committing");
@@ -150,12 +152,12 @@ fn begin(fresh: Plan, options: &Options, setting: Setting<'_>, state: &State, re
     let target = Arc::new(ZarrTarget::new(Arc::clone(&store), plan.format));
     let published = match standing(state, &target, &plan, &identity)? {
         Standing::Complete => {
-            let (uncounted, finished) = receipts(state, &plan, &identity)?;
+            let (uncounted, finished) = receipts(state, &plan, &identity, &|_, _| Ok(true))?;
             // A rule that is newer than the store may ask for what its tasks did not count: they are then done again.
             if uncounted.is_empty() || !expect::is_wanted(&plan) {
                 report.worked(&finished);
                 report.found_complete = true;
-                return expect::check(&plan, &finished).map(|()| None);
+                return expect::check(&plan, &finished.judged).map(|()| None);
             }
             Vec::new()
         }
@@ -261,7 +263,7 @@ fn standing(state: &State, target: &ZarrTarget, plan: &Plan, identity: &str) -> 
 fn clear_leftovers(state: &State, store: &dyn TargetStore, target: &ZarrTarget, plan: &Plan, identity: &str) -> Result<(), RunError> {
     if target.state()? == TargetState::Empty {
         // Tasks that wrote scratch only have lost nothing.
-        let lost = receipts(state, plan, identity)?.1.iter().any(|receipt| !receipt.chunks.is_empty());
+        let lost = receipts(state, plan, identity, &|_, _| Ok(true))?.1.objects > 0;
         let same = state.plan()?.is_some_and(|saved| saved.identity() == identity);
         return if same && !lost { Ok(()) } else { state.forget() };
     }
@@ -297,19 +299,25 @@ fn work(
     options: &Options,
     setting: Setting<'_>,
     report: &mut Report,
-) -> Result<Vec<Receipt>, RunError> {
-    let (mut todo, mut finished) = receipts(state, &workshop.plan, &workshop.plan_id)?;
-    redo_vanished(workshop, &mut todo, &mut finished)?;
-    finished.iter().for_each(|receipt| verifier.stored(receipt));
+) -> Result<Tally, RunError> {
+    let look = |receipt: &Receipt, scratch_is_needed: bool| {
+        let holds = !scratch_is_needed || workshop.keeps_scratch_of(receipt)?;
+        if holds {
+            verifier.stored(receipt);
+        }
+        Ok(holds)
+    };
+    let (todo, finished) = receipts(state, &workshop.plan, &workshop.plan_id, &look)?;
+    let before = finished.tasks;
     let bytes = |stage: usize, task: u64| workshop.plan.task(stage, task).map_or(0, |task| task.bytes);
     let steps = report.tasks;
     let todo_bytes = todo.iter().map(|&(stage, task)| bytes(stage, task)).sum();
     setting.reporter.report(Event::PhaseStarted { phase: Phase::Execute, steps, done: steps - todo.len() as u64, bytes: todo_bytes });
-    let kept: Mutex<Vec<Receipt>> = Mutex::new(Vec::new());
+    let finished = Mutex::new(finished);
     let keep = |receipt: &Receipt| -> Result<(), WorkError> {
         state.save_receipt(receipt)?;
         verifier.stored(receipt);
-        kept.lock().unwrap_or_else(PoisonError::into_inner).push(receipt.clone());
+        finished.lock().unwrap_or_else(PoisonError::into_inner).add(&workshop.plan, receipt);
         Ok(())
     };
     let verifiers = if is_far(options, workshop) { VERIFIERS } else { 0 };
@@ -323,10 +331,8 @@ fn work(
         result
     })?;
     setting.reporter.report(Event::PhaseFinished { phase: Phase::Execute });
-    let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
-    report.tasks_run = kept.len() as u64;
-    finished.extend(kept);
-    finished.sort_by_key(|receipt| (receipt.stage, receipt.task));
+    let finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.tasks_run = finished.tasks - before;
     Ok(finished)
 }
 
@@ -372,38 +378,17 @@ fn verifying_threads(options: &Options, workshop: &Workshop) -> usize {
     wanted.min(room as usize).max(1)
 }
 
-/// Stage, and number within it.
-type TaskNumber = (usize, u64);
-
-/// (tasks without a receipt, receipts) of a plan.
-fn receipts(state: &State, plan: &Plan, identity: &str) -> Result<(Vec<TaskNumber>, Vec<Receipt>), RunError> {
-    let (mut todo, mut finished) = (Vec::new(), Vec::new());
-    for (stage, tasks) in plan.stages.iter().enumerate() {
-        for task in 0..tasks.tasks() {
-            match state.receipt(identity, stage, task)?.filter(|receipt| expect::is_counted(plan, receipt)) {
-                Some(receipt) => finished.push(receipt),
-                None => todo.push((stage, task)),
-            }
+/// (tasks to do, what the others left) of a plan.
+fn receipts(state: &State, plan: &Plan, identity: &str, look: Look<'_>) -> Result<(Vec<TaskNumber>, Tally), RunError> {
+    let tally = Mutex::new(Tally::default());
+    let todo = unfinished(state, plan, identity, &|receipt, needed| {
+        let holds = expect::is_counted(plan, receipt) && look(receipt, needed)?;
+        if holds {
+            tally.lock().unwrap_or_else(PoisonError::into_inner).add(plan, receipt);
         }
-    }
-    Ok((todo, finished))
-}
-
-/// Moves tasks whose scratch objects are gone from finished to do, if a task that would read scratch is still to do.
-fn redo_vanished(workshop: &Workshop, todo: &mut Vec<(usize, u64)>, finished: &mut Vec<Receipt>) -> Result<(), RunError> {
-    let reads_scratch = |stage: &Stage| stage.grids.iter().any(|grid| matches!(grid.passage, Passage::FromScratch(_)));
-    if !todo.iter().any(|(stage, _)| workshop.plan.stages.get(*stage).is_some_and(reads_scratch)) {
-        return Ok(());
-    }
-    for receipt in std::mem::take(finished) {
-        if workshop.keeps_scratch_of(&receipt)? {
-            finished.push(receipt);
-        } else {
-            todo.push((receipt.stage as usize, receipt.task));
-        }
-    }
-    todo.sort_unstable();
-    Ok(())
+        Ok(holds)
+    })?;
+    Ok((todo, tally.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
 
 /// Deletes every object below a prefix.

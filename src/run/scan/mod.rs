@@ -131,14 +131,18 @@ impl Scanning<'_> {
             let known = self.scanner.memory.load(first, &self.interner)?;
             let fresh = AtomicBool::new(false);
             let numbers: Vec<usize> = segment.clone().collect();
-            let found = self.parallel(&numbers, &|&number| {
+            let describe = |&number: &usize| {
                 let known = self.places.get(number).and_then(|place| known.get(place));
                 let about = || self.scanner.recipe.inputs.get(number).map(|input| shown(&input.url)).unwrap_or_default();
                 let detail = |_: &Result<Option<Record>, RunError>| Detail { about: about(), ..Detail::default() };
                 let record = spent(self.scanner.reporter, Activity::Describe, detail, || self.describe(number, known, &fresh));
                 self.scanner.reporter.report(Event::StepFinished { phase: Phase::Scan, bytes: 0 });
                 record
-            })?;
+            };
+            // The first file alone: what is wrong with the recipe is then told once, and what to read of the others is known.
+            let (first_alone, others) = numbers.split_at(usize::from(segment.start == 0));
+            let mut found = self.parallel(first_alone, &describe)?;
+            found.extend(self.parallel(others, &describe)?);
             all.extend(found);
             if fresh.into_inner() {
                 self.remember(segment, &all)?;

@@ -186,8 +186,15 @@ impl Segment {
 
     /// What was found at each place; nothing if the segment contradicts itself.
     pub(super) fn unpack(self, interner: &Interner) -> Option<HashMap<Place, Option<Record>>> {
-        let schemas: Vec<SharedSchema> =
-            self.schemas.iter().map(|packed| Some(interner.schema(self.schema(packed)?))).collect::<Option<_>>()?;
+        let dimensions: Vec<_> = self.dimensions.into_iter().map(|dimensions| interner.dimensions(dimensions)).collect();
+        let variables: Vec<_> = self.variables.into_iter().map(|variable| interner.variable(variable)).collect();
+        let attributes: Vec<_> = self.attributes.into_iter().map(|attribute| interner.attribute(attribute)).collect();
+        let groups: Vec<_> = self.groups.into_iter().map(|groups| interner.groups(groups)).collect();
+        let schema = |(dimension, variable, attribute, group): &SegmentSchema| {
+            let (variables, attributes) = (chosen(&variables, variable)?, chosen(&attributes, attribute)?);
+            Some(interner.assemble(Arc::clone(dimensions.get(*dimension)?), variables, attributes, Arc::clone(groups.get(*group)?)))
+        };
+        let schemas: Vec<SharedSchema> = self.schemas.iter().map(schema).collect::<Option<_>>()?;
         let arrays: Vec<Arc<Array>> = self.arrays.into_iter().map(|array| interner.array(array)).collect();
         let digests: Vec<_> = self.digests.into_iter().map(|digests| interner.digests(digests)).collect();
         let absences: Vec<Arc<Absence>> = self.absences.into_iter().map(Arc::new).collect();
@@ -209,13 +216,9 @@ impl Segment {
         }
         Some(found)
     }
+}
 
-    fn schema(&self, (dimensions, variables, attributes, groups): &SegmentSchema) -> Option<crate::dataset::Schema> {
-        Some(crate::dataset::Schema {
-            dimensions: self.dimensions.get(*dimensions)?.clone(),
-            variables: variables.iter().map(|&variable| self.variables.get(variable).cloned()).collect::<Option<_>>()?,
-            attributes: Attributes(attributes.iter().map(|&attribute| self.attributes.get(attribute).cloned()).collect::<Option<_>>()?),
-            groups: self.groups.get(*groups)?.clone(),
-        })
-    }
+/// Parts by their numbers.
+fn chosen<T>(parts: &[Arc<T>], numbers: &[usize]) -> Option<Vec<Arc<T>>> {
+    numbers.iter().map(|&number| parts.get(number).cloned()).collect()
 }

@@ -191,15 +191,20 @@ impl<'a> Verifier<'a> {
         let plan = &self.workshop.plan;
         match check {
             Check::Known { variable } => plan.schema.variables[variable].name.clone(),
-            Check::Part { variable, input, .. } => format!("{} of {}", plan.schema.variables[variable].name, shown(&plan.inputs[input].url)),
+            Check::Part { variable, input, .. } => {
+                format!("{} of {}", plan.schema.variables[variable].name, shown(&plan.inputs[input].url))
+            }
         }
     }
 
     /// How many values were compared.
     fn compare(&self, check: Check) -> Result<u64, RunError> {
-        match (check, self.workshop.plan.contents.get(match check {
-            Check::Known { variable } | Check::Part { variable, .. } => variable,
-        })) {
+        match (
+            check,
+            self.workshop.plan.contents.get(match check {
+                Check::Known { variable } | Check::Part { variable, .. } => variable,
+            }),
+        ) {
             (Check::Known { variable }, Some(PlannedContent::Known(array))) => self.compare_known(variable, array),
             (Check::Part { variable, cell, input, conversion }, Some(PlannedContent::Pieces(pieces))) => {
                 let witness = self.queue.witness(input, || Ok(self.workshop.witness(input)?))?;
