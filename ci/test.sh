@@ -34,6 +34,11 @@ say "the oracle, the archives and the test data, tested without Gristmill"
 .venv/bin/python tests/oracle/selftest.py
 .venv/bin/python tests/archives/check.py
 if [ -d "${GRISTMILL_SHARED:-../shared}/data" ]; then .venv/bin/python tests/data/make.py --check; fi
+
+say "moved chunks"
+.venv/bin/python tests/oracle/moved.py "$binary"
+say "requests and bytes asked of a web server"
+.venv/bin/python tests/oracle/network.py "$binary" requests
 [ "$part" = quick ] && exit 0
 
 if [ -d "${GRISTMILL_SHARED:-../shared}/data" ]; then

@@ -61,6 +61,14 @@ pub struct Receipt {
     /// What the values of the task's objects are, for variables of which the recipe expects something that only values tell.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub statistics: BTreeMap<String, Statistics>,
+    /// Chunks of those objects that are stored as the sources hold them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub moved: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// XXH3-128 of some bytes, hexadecimal: the checksum used in receipts.

@@ -176,6 +176,32 @@ fn a_hole_is_an_error_unless_it_may_be_fill() {
 }
 
 #[test]
+fn a_corner_read_by_itself_is_the_corner_of_the_whole() {
+    let blosc = |shuffle: &str| json!({"cname": "zstd", "clevel": 1, "shuffle": shuffle, "blocksize": 0});
+    for (format, shuffle) in [(Zarr3, "shuffle"), (Zarr3, "bitshuffle"), (Zarr2, "noshuffle")] {
+        let mut numbers = Numbers(11);
+        let filled = [DataType::Int16, DataType::Float64].map(|dtype| Filled {
+            variable: variable(dtype.name(), dtype, &[4, 50, 300], None, Some(vec![codec("blosc", &blosc(shuffle))])),
+            array: random_array(dtype, &[7, 120, 310], &mut numbers),
+        });
+        let store = Arc::new(Memory::default());
+        bake(&store, format, &schema_of(&filled), &filled).unwrap();
+        let ours = open(&store);
+        // Reads others' stores by decoding every object it touches.
+        let other = ZarrReader::open(Arc::<Memory>::clone(&store), Absent::Fill).unwrap().unwrap();
+        for Filled { variable, array } in &filled {
+            for _ in 0..40 {
+                let start: Vec<u64> = array.shape.iter().map(|&length| numbers.below(length)).collect();
+                let shape = array.shape.iter().zip(&start).map(|(length, start)| 1 + numbers.below(length - start)).collect();
+                let region = Region::new(start, shape);
+                let (one, same) = (ours.read(&variable.name, &region).unwrap(), other.read(&variable.name, &region).unwrap());
+                assert!(one == same, "{} {region:?}", variable.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn damaged_objects_are_errors() {
     for shards in [None, Some(vec![4])] {
         let filled = [Filled {
@@ -218,6 +244,21 @@ fn encoding_is_the_same_on_every_thread() {
         assert!(others.iter().all(|other| *other == once));
         assert!(once.len() < raw.len() / 2);
     }
+}
+
+#[test]
+fn chunks_encoded_one_by_one_and_joined_are_the_object() {
+    let mut numbers = Numbers(4);
+    let raw: Vec<u8> = (0..24).flat_map(|_| (numbers.below(100) as i16).to_ne_bytes()).collect();
+    let chain = || Some(vec![codec("numcodecs.shuffle", &json!({})), codec("numcodecs.zlib", &json!({"level": 4}))]);
+    let whole = Encoder::new(&variable("v", DataType::Int16, &[4, 6], None, chain())).unwrap();
+    let one = whole.encode_chunk(raw.clone()).unwrap();
+    assert_eq!(whole.join(std::slice::from_ref(&one)).unwrap(), whole.encode(raw.clone()).unwrap());
+    assert!(whole.join(&[one.clone(), one]).is_err());
+    let sharded = Encoder::new(&variable("v", DataType::Int16, &[2, 6], Some(vec![4, 6]), chain())).unwrap();
+    let halves = [&raw[..24], &raw[24..]].map(|half| sharded.encode_chunk(half.to_vec()).unwrap());
+    assert_eq!(sharded.join(&halves).unwrap(), sharded.encode(raw).unwrap());
+    assert!(sharded.join(&halves[..1]).is_err());
 }
 
 #[test]

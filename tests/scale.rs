@@ -234,7 +234,7 @@ fn a_second_plan_asks_once_for_each_file_and_a_frozen_one_never() {
     write("");
     expect_exit(&gristmill(folder.path(), &["plan", "days.yaml", "--frozen"]), 2);
     let first = requests(&["plan", "days.yaml", "--json"], 0);
-    assert!(first.len() > FILES && server.most_open() > 1, "files are scanned side by side");
+    assert!(first.len() >= FILES && server.most_open() > 1, "files are scanned side by side");
     assert!(server.most_open() <= Access::default().connections_per_host, "{} requests at once to one host", server.most_open());
     let second = requests(&["plan", "days.yaml"], 0);
     assert_eq!((second.len(), second.iter().filter(|request| request.method == "HEAD").count()), (FILES, FILES), "{second:?}");

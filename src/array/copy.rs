@@ -104,12 +104,11 @@ fn merge(axes: &mut [Axis]) -> usize {
     for at in 0..axes.len() {
         let next = axes[at];
         let joined = |last: &Axis| last.from == next.from * next.length as i64 && last.to == next.to * next.length as i64;
-        match axes[..merged].last_mut().filter(|last| joined(last)) {
-            Some(last) => *last = Axis { length: last.length * next.length, ..next },
-            None => {
-                axes[merged] = next;
-                merged += 1;
-            }
+        if let Some(last) = axes[..merged].last_mut().filter(|last| joined(last)) {
+            *last = Axis { length: last.length * next.length, ..next };
+        } else {
+            axes[merged] = next;
+            merged += 1;
         }
     }
     merged
@@ -119,13 +118,14 @@ fn copy_axes<const ITEM: usize>(axes: &[Axis], source: &[u8], target: &mut [u8],
     match axes {
         [] => copy_run::<ITEM>(1, source, target, start),
         [Axis { length, from: 1, to: 1 }] => copy_run::<ITEM>(*length, source, target, start),
-        [axis] => copy_strided::<ITEM>(axis, source, target, start),
+        [only] => copy_strided::<ITEM>(only, source, target, start),
+        [rows, Axis { length, from: 1, to: 1 }] => copy_rows::<ITEM>(rows, *length, source, target, start),
         [rows, columns] if columns.from != 1 && rows.from.abs() < columns.from.abs() => {
-            copy_turned::<ITEM>(rows, columns, source, target, start)
+            copy_turned::<ITEM>(rows, columns, source, target, start);
         }
-        [axis, inner @ ..] => {
-            for step in 0..axis.length as i64 {
-                copy_axes::<ITEM>(inner, source, target, (start.0 + step * axis.from, start.1 + step * axis.to));
+        [outer, inner @ ..] => {
+            for step in 0..outer.length as i64 {
+                copy_axes::<ITEM>(inner, source, target, (start.0 + step * outer.from, start.1 + step * outer.to));
             }
         }
     }
@@ -134,6 +134,15 @@ fn copy_axes<const ITEM: usize>(axes: &[Axis], source: &[u8], target: &mut [u8],
 fn copy_run<const ITEM: usize>(length: usize, source: &[u8], target: &mut [u8], start: (i64, i64)) {
     let (from, to) = (start.0 as usize * ITEM, start.1 as usize * ITEM);
     target[to..to + length * ITEM].copy_from_slice(&source[from..from + length * ITEM]);
+}
+
+/// Runs of `length` elements, short ones mostly.
+fn copy_rows<const ITEM: usize>(rows: &Axis, length: usize, source: &[u8], target: &mut [u8], start: (i64, i64)) {
+    let (mut from, mut to) = start;
+    for _ in 0..rows.length {
+        copy_run::<ITEM>(length, source, target, (from, to));
+        (from, to) = (from + rows.from, to + rows.to);
+    }
 }
 
 /// Elements one by one; without a check for each where the source goes forwards.

@@ -451,6 +451,25 @@ mod tests {
     }
 
     #[test]
+    fn what_keeps_values_changes_no_bit() {
+        let marked = Conversion::MissingToNan { missing: vec![Scalar::Float32(1e20), Scalar::Float32(0.0)] };
+        let cases: [&[f32]; 5] = [&[1.0, f32::NAN, 2.0], &[], &[1.0, 1e20], &[-0.0, 3.0], &[f32::from_bits(0x7fc0_0001), 9.0]];
+        let kept = cases.map(|values| {
+            let raw = bytes(values);
+            let keeps = marked.keeps(DataType::Float32, &raw);
+            assert!(Conversion::Keep.keeps(DataType::Float32, &raw));
+            assert_eq!(keeps, marked.apply_bytes(DataType::Float32, raw.clone()) == Ok(raw));
+            keeps
+        });
+        assert_eq!(kept, [true, true, false, false, true]);
+        let mut long = vec![1_f32; 2 * BLOCK + 3];
+        long[2 * BLOCK + 2] = 1e20;
+        assert!(!marked.keeps(DataType::Float32, &bytes(&long)) && marked.keeps(DataType::Float32, &bytes(&long[..2 * BLOCK])));
+        let refill = Conversion::Refill { from: vec![], to: Scalar::Int8(1) };
+        assert!(!refill.keeps(DataType::Int8, &[0]), "looked at no further");
+    }
+
+    #[test]
     fn texts_pass_only_unchanged() {
         let text = Array::from_texts(vec![1], vec!["a".into()]).unwrap();
         assert_eq!(Conversion::Keep.apply(text.clone()), Ok(text.clone()));

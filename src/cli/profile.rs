@@ -57,8 +57,7 @@ impl Profile {
         let begun = Instant::now();
         let head = b"{\"displayTimeUnit\":\"ms\",\"traceEvents\":[".to_vec();
         let file = File::create(path)?;
-        let mut trace =
-            Trace { file, length: 0, block: head, written: begun, threads: HashMap::new(), lanes: Vec::new(), failed: None };
+        let mut trace = Trace { file, length: 0, block: head, written: begun, threads: HashMap::new(), lanes: Vec::new(), failed: None };
         for (process, name) in [(WORKFLOW, "workflow"), (TASKS, "tasks"), (THREADS, "threads")] {
             trace.add(&metadata("process_name", process, 0, name), begun);
             trace.add(&json!({"ph": "M", "name": "process_sort_index", "pid": process, "tid": 0, "args": {"sort_index": process}}), begun);
@@ -126,13 +125,11 @@ impl Trace {
     fn lane(&mut self, span: &Span) -> u32 {
         let free = self.lanes.iter().position(|ended| *ended <= span.begun);
         let lane = free.unwrap_or(self.lanes.len());
-        match self.lanes.get_mut(lane) {
-            Some(ended) => *ended = span.ended,
-            None => {
-                self.lanes.push(span.ended);
-                let name = format!("lane {}", lane + 1);
-                self.add(&metadata("thread_name", TASKS, lane as u32, &name), span.ended);
-            }
+        if let Some(ended) = self.lanes.get_mut(lane) {
+            *ended = span.ended;
+        } else {
+            self.lanes.push(span.ended);
+            self.add(&metadata("thread_name", TASKS, lane as u32, &format!("lane {}", lane + 1)), span.ended);
         }
         lane as u32
     }

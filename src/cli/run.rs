@@ -37,7 +37,7 @@ pub struct Run {
     /// Scan without asking any server: trust what an earlier scan found. Each file is still checked before it is read.
     #[arg(long)]
     pub frozen: bool,
-    /// Write a trace of where the time goes to this file, for Perfetto or chrome://tracing.
+    /// Write a trace of where the time goes to this file, for Perfetto or Chrome.
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
     /// Also write report.json to this file, on every exit.
@@ -185,8 +185,10 @@ fn summary(report: &Report, json: bool) -> String {
         return format!("{} is complete already: nothing to do\n", report.target);
     }
     let ratio = report.value_bytes as f64 / report.stored_bytes.max(1) as f64;
+    let moved =
+        if report.moved_chunks > 0 { format!("{} chunks stored as the files hold them\n", report.moved_chunks) } else { String::new() };
     format!(
-        "{}: {} objects, {}, {ratio:.1} times smaller than the values\n{} of {} parts compared with their sources: equal\nopen it: xarray.open_zarr({:?})\n",
+        "{}: {} objects, {}, {ratio:.1} times smaller than the values\n{moved}{} of {} parts compared with their sources: equal\nopen it: xarray.open_zarr({:?})\n",
         report.target,
         report.objects,
         ByteSize(report.stored_bytes),

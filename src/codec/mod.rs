@@ -6,6 +6,7 @@
 mod deflate;
 mod fletcher;
 mod lzf;
+pub mod pages;
 pub mod simd;
 
 use hdf5_reader::filters as library;

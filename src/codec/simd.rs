@@ -272,9 +272,10 @@ mod avx2 {
     #[target_feature(enable = "avx2")]
     #[inline]
     fn rows_of_8(planes: Vectors) -> Vectors {
-        let [a, b, c, d, e, f, g, h] = planes;
-        let low = [_mm256_unpacklo_epi8(a, b), _mm256_unpacklo_epi8(c, d), _mm256_unpacklo_epi8(e, f), _mm256_unpacklo_epi8(g, h)];
-        let high = [_mm256_unpackhi_epi8(a, b), _mm256_unpackhi_epi8(c, d), _mm256_unpackhi_epi8(e, f), _mm256_unpackhi_epi8(g, h)];
+        let (mut low, mut high) = ([_mm256_setzero_si256(); 4], [_mm256_setzero_si256(); 4]);
+        for (at, pair) in planes.as_chunks::<2>().0.iter().enumerate() {
+            (low[at], high[at]) = (_mm256_unpacklo_epi8(pair[0], pair[1]), _mm256_unpackhi_epi8(pair[0], pair[1]));
+        }
         let (low, high) = (quarters(low), quarters(high));
         [
             low_lanes(low[0], low[1]),
@@ -344,13 +345,13 @@ mod avx2 {
         for vector in &mut turned {
             *vector = _mm256_shuffle_epi8(*vector, within);
         }
-        let [a, b, c, d, e, f, g, h] = turned;
         // The low lanes hold the first sixteen elements, the high lanes the others.
         let pair = |one, other| -> [__m256i; 2] {
             let (first, second) = (low_lanes(one, other), high_lanes(one, other));
             [_mm256_unpacklo_epi16(first, second), _mm256_unpackhi_epi16(first, second)]
         };
-        let (one, two, three, four) = (pair(a, e), pair(b, f), pair(c, g), pair(d, h));
+        let (one, two) = (pair(turned[0], turned[4]), pair(turned[1], turned[5]));
+        let (three, four) = (pair(turned[2], turned[6]), pair(turned[3], turned[7]));
         let [p0, p1, p2, p3] = four_columns(one[0], two[0], three[0], four[0]);
         let [p4, p5, p6, p7] = four_columns(one[1], two[1], three[1], four[1]);
         [p0, p1, p2, p3, p4, p5, p6, p7]

@@ -56,15 +56,15 @@ pub struct Plan {
     /// What must hold of the result. Not part of the identity: no byte of the result depends on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<Expectation>,
-    /// Variables whose source chunks become chunks of the result as they are, wherever they fit.
+    /// Variables that keep their files' compression: their source chunks become chunks of the result as they are, wherever they fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moves: Vec<Moves>,
 }
 
-/// A variable whose source chunks are moved as they are, wherever they fit; any other chunk is encoded alike.
+/// A variable that keeps its files' compression: source chunks are moved as they are, wherever they fit; any other is encoded alike.
 ///
-/// Which chunks fit is found in the files' own chunk tables when a task runs, and depends on plan and inputs only. The numbers
-/// here are what the headers promise: for people, no part of the identity.
+/// Which chunks fit is found in the files' own chunk tables when a task runs, and depends on plan and inputs only; the numbers
+/// here are what the headers promise, and never too low. Of the identity, only whether any chunk fits is a part.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Moves {
     /// Position in the schema.
@@ -306,10 +306,10 @@ impl Plan {
         self.schema.variables.iter().map(|variable| self.schema.bytes(variable)).sum()
     }
 
-    /// True if source chunks of a variable may be moved as they are.
+    /// True if source chunks of a variable may be moved as they are; it then has no scratch objects.
     #[must_use]
     pub fn may_move(&self, variable: usize) -> bool {
-        self.moves.iter().any(|moves| moves.variable == variable)
+        self.moves.iter().any(|moves| moves.variable == variable && moves.chunks > 0)
     }
 
     /// Number of objects of all variables.

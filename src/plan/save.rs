@@ -116,7 +116,8 @@ impl Plan {
     /// SHA-256 of everything that decides the bytes of the result and the numbering of its tasks.
     #[must_use]
     pub fn identity(&self) -> String {
-        let moves: Vec<Moves> = self.moves.iter().map(|moves| Moves { variable: moves.variable, ..Moves::default() }).collect();
+        let moves = self.moves.iter().filter(|moves| moves.chunks > 0);
+        let moves: Vec<Moves> = moves.map(|moves| Moves { variable: moves.variable, ..Moves::default() }).collect();
         let decisive = Written { warnings: &[], memory: 0, scratch: None, expect: &[], moves: &moves, ..Written::of(self) };
         let mut hashing = std::io::BufWriter::with_capacity(1 << 16, Hashing(Sha256::new()));
         // A plan that cannot be written has the identity of what could be written of it; `to_json` says what is wrong.

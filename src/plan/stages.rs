@@ -102,7 +102,9 @@ impl Group {
         let slab = self.slab.solve();
         let repeats = self.slab.cost_of_repeats(&slab, self.decode);
         let text = plan.schema.variables[self.variables[0]].dtype.is_text();
-        let detour = if repeats > 0.0 && !text { budget.two_stages(&self) } else { None };
+        // What may be moved as it is must not depend on memory, so it never passes through scratch.
+        let moves = self.variables.iter().any(|&variable| plan.may_move(variable));
+        let detour = if repeats > 0.0 && !text && !moves { budget.two_stages(&self) } else { None };
         let Some(stages) = detour.filter(|stages| stages.cost < repeats) else {
             let objects = plan.objects(self.variables[0]).counts();
             return self.add(budget, (&slab, objects, Passage::Direct, None), first);

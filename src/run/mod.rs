@@ -117,7 +117,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     let Some(Begun { workshop, target, store }) = begun else { return Ok(()) };
     let workshop = workshop.knowing(described);
     let kept = (options.memory / 8).min(REMEMBERED) as usize;
-    let verifier = Verifier::new(&workshop, store, (options.verify, kept), (reporter, setting.stop))?;
+    let verifier = Verifier::new(&workshop, store, (options.verify, kept, store::is_far(&options.target)), (reporter, setting.stop))?;
     let finished = timed_with(report, "execute", |report| {
         spent_stage(reporter, Activity::Execute, || work(&workshop, &verifier, state, options, setting, report))
     })?;

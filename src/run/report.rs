@@ -43,6 +43,9 @@ pub struct Report {
     pub stored_bytes: u64,
     /// Bytes of values before encoding.
     pub value_bytes: u64,
+    /// Chunks stored as the sources hold them (`codecs: source`).
+    #[serde(default)]
+    pub moved_chunks: u64,
     /// What verification compared.
     pub verification: Verification,
     /// True if the run found its result visible already.
@@ -110,6 +113,7 @@ impl Report {
     /// Notes what tasks left behind.
     pub fn worked(&mut self, tally: &Tally) {
         (self.objects, self.stored_bytes) = (tally.objects, tally.stored_bytes);
+        self.moved_chunks = tally.moved_chunks;
         for (number, read) in &tally.reads {
             if let Some(input) = self.inputs.get_mut(*number as usize) {
                 input.read_bytes = read.bytes;

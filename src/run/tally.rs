@@ -25,6 +25,8 @@ pub struct Tally {
     pub objects: u64,
     /// Bytes of those objects.
     pub stored_bytes: u64,
+    /// Chunks of the target that are source chunks as they were.
+    pub moved_chunks: u64,
     /// What was read, by input.
     pub reads: BTreeMap<u32, InputRead>,
     /// What was counted, one per expectation of the plan.
@@ -37,6 +39,7 @@ impl Tally {
         self.tasks += 1;
         self.objects += receipt.chunks.len() as u64;
         self.stored_bytes += receipt.chunks.iter().map(|chunk| chunk.bytes).sum::<u64>();
+        self.moved_chunks += receipt.moved;
         for read in &receipt.inputs {
             self.reads.entry(read.input).and_modify(|sum| sum.add(read)).or_insert_with(|| read.clone());
         }

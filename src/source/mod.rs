@@ -14,6 +14,8 @@ mod window;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::array::Array;
 use crate::dataset::Schema;
 use crate::grid::Region;
@@ -27,21 +29,22 @@ use crate::store::{Head, SourceStore, shown};
 /// [`SourceError::Store`] if the file cannot be read, `Format` if it is not one of ours, `Truncated` if its end is missing,
 /// `Corrupt` if it is damaged.
 pub fn open(store: &Arc<dyn SourceStore>, url: &str) -> Result<Box<dyn Source>, SourceError> {
-    open_headed(store, url, &store.head(url)?)
+    let (head, start) = store.begin(url)?;
+    open_begun(store, url, &head, start)
 }
 
-/// As [`open`], for a file whose head was just asked for.
+/// [`open`] for a file that the store has just begun: `head` and `start` are what it gave.
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_headed(store: &Arc<dyn SourceStore>, url: &str, head: &Head) -> Result<Box<dyn Source>, SourceError> {
+pub fn open_begun(store: &Arc<dyn SourceStore>, url: &str, head: &Head, start: Bytes) -> Result<Box<dyn Source>, SourceError> {
     let size = head.size.ok_or_else(|| SourceError::Format {
         url: url.to_owned(),
         message: "the server does not tell the size of the file, so it cannot be read by ranges; download it and use the local file"
             .to_owned(),
     })?;
-    let format = sniff::sniff(store, url, size)?;
-    let window = Arc::new(window::Window::new(Arc::clone(store), url, size));
+    let window = Arc::new(window::Window::new(Arc::clone(store), url, size, start));
+    let format = sniff::sniff(&window)?;
     let opened = match format {
         Format::NetCdf3 => netcdf3::open(window).map(|opened| Box::new(opened) as Box<dyn Source>),
         Format::Hdf5 => hdf5::open(window).map(|opened| Box::new(opened) as Box<dyn Source>),

@@ -3,35 +3,26 @@
 //! Not for file names or media types: servers and people get those wrong. Invariant: a format is named only when its
 //! signature is there; everything else is refused with what it looks like and what to do.
 
-use std::sync::Arc;
-
+use super::window::Window;
 use super::{Format, SourceError};
-use crate::store::SourceStore;
 
 const HDF5_SIGNATURE: &[u8] = b"\x89HDF\r\n\x1a\n";
 /// The signature may also lie at 512, 1024, 2048, … behind a user block (HDF5 spec II.A); no real file has more than this.
 const LARGEST_USER_BLOCK: u64 = 1 << 20;
 const HEAD_BYTES: u64 = 512;
 
-/// The format of the file at `url`, `size` bytes long.
-pub(super) fn sniff(store: &Arc<dyn SourceStore>, url: &str, size: u64) -> Result<Format, SourceError> {
-    let head = read(store, url, 0..size.min(HEAD_BYTES))?;
+/// The format of the file behind `window`.
+pub(super) fn sniff(window: &Window) -> Result<Format, SourceError> {
+    let head = window.read(0..window.size().min(HEAD_BYTES))?;
     if let Some(format) = signature(&head) {
         return Ok(format);
     }
     let looks = looks_like(&head);
-    if looks.is_none() && has_user_block(store, url, size)? {
+    if looks.is_none() && has_user_block(window)? {
         return Ok(Format::Hdf5);
     }
     let message = looks.unwrap_or_else(|| unknown(&head));
-    Err(SourceError::Format { url: url.to_owned(), message })
-}
-
-fn read(store: &Arc<dyn SourceStore>, url: &str, range: std::ops::Range<u64>) -> Result<Vec<u8>, SourceError> {
-    if range.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(store.ranges(url, &[range])?.concat())
+    Err(SourceError::Format { url: window.url().to_owned(), message })
 }
 
 fn signature(head: &[u8]) -> Option<Format> {
@@ -42,10 +33,10 @@ fn signature(head: &[u8]) -> Option<Format> {
     }
 }
 
-fn has_user_block(store: &Arc<dyn SourceStore>, url: &str, size: u64) -> Result<bool, SourceError> {
+fn has_user_block(window: &Window) -> Result<bool, SourceError> {
     let mut offset = 512;
-    while offset <= LARGEST_USER_BLOCK && offset + 8 <= size {
-        if read(store, url, offset..offset + 8)? == HDF5_SIGNATURE {
+    while offset <= LARGEST_USER_BLOCK && offset + 8 <= window.size() {
+        if window.read(offset..offset + 8)? == HDF5_SIGNATURE {
             return Ok(true);
         }
         offset *= 2;

@@ -1,6 +1,7 @@
 //! A file as the format libraries want it: any bytes, at once, through few requests.
 //!
-//! Small reads come from cached blocks, large reads pass through. Not for bulk data of tasks: those ask the store for their
+//! Small reads come from cached blocks, large reads pass through. The start of the file is there from the beginning; what lies
+//! behind it is fetched in steps that grow, so that a header of any length takes few requests and a few numbers somewhere cost few bytes. Not for bulk data of tasks: those ask the store for their
 //! ranges themselves. Invariant: at most [`BLOCKS`] blocks are held, and a read past the announced size is an error.
 
 use std::collections::HashMap;
@@ -17,6 +18,9 @@ use crate::store::{SourceStore, StoreError};
 const BLOCK: u64 = 64 << 10;
 /// Blocks held: 4 MiB per open file.
 const BLOCKS: usize = 64;
+/// Most blocks of one step, and the share of the file that a step may be.
+const LONGEST_STEP: u64 = 16;
+const SHARE: u64 = 32;
 /// Reads longer than this are not cached.
 const LARGEST_CACHED: u64 = 4 * BLOCK;
 
@@ -25,11 +29,15 @@ pub(super) struct Window {
     store: Arc<dyn SourceStore>,
     url: String,
     size: u64,
+    start: Bytes,
     cache: Mutex<Cache>,
 }
 
 #[derive(Default)]
 struct Cache {
+    /// Block behind the last step, and how many blocks that step had.
+    next: u64,
+    length: u64,
     blocks: HashMap<u64, (Bytes, u64)>,
     clock: u64,
 }
@@ -54,9 +62,9 @@ impl Cache {
 }
 
 impl Window {
-    /// A window on the file at `url`, `size` bytes long.
-    pub(super) fn new(store: Arc<dyn SourceStore>, url: &str, size: u64) -> Self {
-        Self { store, url: url.to_owned(), size, cache: Mutex::default() }
+    /// A window on the file at `url`, `size` bytes long, of which the first ones are known.
+    pub(super) fn new(store: Arc<dyn SourceStore>, url: &str, size: u64, start: Bytes) -> Self {
+        Self { store, url: url.to_owned(), size, start, cache: Mutex::default() }
     }
 
     /// Bytes of the file.
@@ -78,6 +86,9 @@ impl Window {
     pub(super) fn read(&self, range: Range<u64>) -> Result<Bytes, StoreError> {
         if range.is_empty() {
             return Ok(Bytes::new());
+        }
+        if range.end <= self.start.len() as u64 {
+            return Ok(self.start.slice(range.start as usize..range.end as usize));
         }
         if range.end - range.start > LARGEST_CACHED {
             return self.fetch(range);
@@ -109,12 +120,17 @@ impl Window {
 
     /// Blocks `first..=last`; those that are missing are fetched in one request.
     fn blocks(&self, first: u64, last: u64) -> Result<Vec<Bytes>, StoreError> {
+        let known = |number: u64| {
+            let (from, to) = (number * BLOCK, ((number + 1) * BLOCK).min(self.size));
+            (to <= self.start.len() as u64).then(|| self.start.slice(from as usize..to as usize))
+        };
         let mut held: Vec<Option<Bytes>> = {
             let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-            (first..=last).map(|number| cache.get(number)).collect()
+            (first..=last).map(|number| known(number).or_else(|| cache.get(number))).collect()
         };
         let missing: Vec<u64> = (first..=last).zip(&held).filter(|(_, block)| block.is_none()).map(|(number, _)| number).collect();
         if !missing.is_empty() {
+            let missing = self.step(missing, last);
             let ranges: Vec<Range<u64>> = missing.iter().map(|number| number * BLOCK..((number + 1) * BLOCK).min(self.size)).collect();
             let fetched = self.store.ranges(&self.url, &ranges)?;
             let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,6 +145,24 @@ impl Window {
             }
         }
         Ok(held.into_iter().flatten().collect())
+    }
+}
+
+impl Window {
+    /// The blocks to fetch now: those that are missing, and some that follow; far files only, where a request costs more than bytes.
+    fn step(&self, mut missing: Vec<u64>, last: u64) -> Vec<u64> {
+        if self.store.is_local(&self.url) {
+            return missing;
+        }
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = (self.size / SHARE / BLOCK).clamp(1, LONGEST_STEP);
+        let behind = cache.next.max(self.start.len() as u64 / BLOCK);
+        // Whoever reads on where the last step ended will go on reading; whoever jumps looks for a few bytes.
+        let length = if missing.first() == Some(&behind) { (cache.length.max(1) * 2).min(most) } else { 1 };
+        let end = (last + length).min(self.size.div_ceil(BLOCK));
+        missing.extend((last + 1..end).filter(|number| !cache.blocks.contains_key(number)));
+        (cache.next, cache.length) = (end.max(last + 1), length);
+        missing
     }
 }
 

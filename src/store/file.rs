@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::address::Address;
-use super::{ErrorKind, Head, SourceStore, StoreError, merge};
+use super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
 
 /// Bytes copied at once when a file is streamed.
 const BLOCK: usize = 1 << 20;
@@ -68,6 +68,11 @@ impl FileSource {
     }
 }
 
+fn head_of(metadata: &Metadata) -> Head {
+    let nanoseconds = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+    Head { size: Some(metadata.len()), etag: None, modified: Some(nanoseconds.to_string()) }
+}
+
 fn path_of(url: &str) -> Result<PathBuf, StoreError> {
     match Address::parse(url)? {
         Address::File(path) => Ok(path),
@@ -83,8 +88,14 @@ impl SourceStore for FileSource {
     fn head(&self, url: &str) -> Result<Head, StoreError> {
         let (path, _, metadata) = Self::open(url)?;
         self.remember(&path, &metadata);
-        let nanoseconds = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-        Ok(Head { size: Some(metadata.len()), etag: None, modified: Some(nanoseconds.to_string()) })
+        Ok(head_of(&metadata))
+    }
+
+    fn begin(&self, url: &str) -> Result<(Head, Bytes), StoreError> {
+        let (path, file, metadata) = Self::open(url)?;
+        self.remember(&path, &metadata);
+        let start = read_at(url, &file, &(0..metadata.len().min(START)))?;
+        Ok((head_of(&metadata), start))
     }
 
     fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod address;
+mod begun;
 mod error;
 pub mod fault;
 mod file;
@@ -23,6 +24,7 @@ mod s3;
 
 pub use access::{Access, AccessError};
 pub use address::{shown, sibling};
+pub use begun::Begun;
 pub use open::{is_far, source, target};
 pub use probe::{CreateSupport, creates_exclusively};
 
@@ -77,6 +79,9 @@ pub struct StoreError {
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// Bytes that [`SourceStore::begin`] reads: most headers are shorter, and a round trip costs more than they do.
+pub const START: u64 = 64 << 10;
+
 /// Reads source files. URLs are absolute; plain paths are local files.
 pub trait SourceStore: Send + Sync {
     /// Size and validators.
@@ -84,6 +89,17 @@ pub trait SourceStore: Send + Sync {
     /// # Errors
     /// Any [`ErrorKind`] but `Exists`.
     fn head(&self, url: &str) -> Result<Head, StoreError>;
+
+    /// Size, validators and the first [`START`] bytes (all of a shorter file), in one request where the scheme allows it.
+    ///
+    /// # Errors
+    /// As [`SourceStore::head`] and [`SourceStore::ranges`].
+    fn begin(&self, url: &str) -> Result<(Head, Bytes), StoreError> {
+        let head = self.head(url)?;
+        let length = head.size.unwrap_or(0).min(START);
+        let start = if length == 0 { None } else { self.ranges(url, std::slice::from_ref(&(0..length)))?.pop() };
+        Ok((head, start.unwrap_or_default()))
+    }
 
     /// The bytes of each range, in order, each exactly as long as asked. May merge neighbours and fetch in parallel.
     ///

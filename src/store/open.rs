@@ -84,6 +84,11 @@ impl SourceStore for AnySource {
         self.of(url)?.head(url)
     }
 
+    fn begin(&self, url: &str) -> Result<(Head, Bytes), StoreError> {
+        tracing::debug!(url = %shown(url), "begin");
+        self.of(url)?.begin(url)
+    }
+
     fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
         tracing::debug!(url = %shown(url), ranges = ranges.len(), bytes = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum::<u64>(), "read");
         self.of(url)?.ranges(url, ranges)

@@ -12,6 +12,7 @@ use super::{inputs, reads};
 use crate::array::{Array, Values};
 use crate::cf::Conversion;
 use crate::grid::{Region, strides};
+use crate::layout::Layout;
 use crate::source::Source;
 use crate::store::shown;
 use crate::transform;
@@ -41,8 +42,8 @@ pub struct Witness {
     referee: Option<(Box<dyn Source>, &'static str)>,
 }
 
-/// Boxes that lie this close together (elements of the box around them) are read at once: most often they share a chunk.
-const TOGETHER: u64 = 1 << 21;
+/// Rows that are read at once although nobody asks for some: at most so many times what is asked for.
+const TOGETHER: u64 = 2;
 
 impl Workshop {
     /// Names of the readers that [`Workshop::expected`] has read through so far: `netcdf-reader`, `netcdf-c 4.9.0`, or both.
@@ -77,7 +78,7 @@ impl Workshop {
         let found = witness.described.variable(variable)?;
         let needed: Vec<Region> = regions.iter().map(|region| found.view.source_region(region)).collect();
         let around = needed.iter().cloned().reduce(|one, other| one.around(&other));
-        let Some(around) = around.filter(|around| regions.len() > 1 && around.elements() <= TOGETHER) else {
+        let Some(around) = around.filter(|around| needed.len() > 1 && is_worthwhile(&found, &needed, around)) else {
             let each = regions.iter().zip(needed).map(|(region, needed)| {
                 let raw = self.raw(witness, &found, &needed)?;
                 self.converted(witness, &found, (&raw, &needed), (region, conversion))
@@ -132,14 +133,26 @@ impl Workshop {
 
 /// The values through the referee; `None` where it sees another variable or fails.
 fn refereed(referee: &dyn Source, witness: &Witness, found: &DescribedVariable, needed: &Region) -> Option<Array> {
-    let told =
-        |source: &dyn Source| source.schema().variable(&found.source_name).map(|variable| (variable.dtype, source.schema().shape(variable)));
+    let told = |source: &dyn Source| {
+        source.schema().variable(&found.source_name).map(|variable| (variable.dtype, source.schema().shape(variable)))
+    };
     if told(referee) != told(&*witness.source) {
         tracing::info!("not refereed: {}: netCDF-C sees another `{}`", shown(&witness.described.url), found.source_name);
         return None;
     }
     let raw = raw_values(referee, &witness.described, found, needed);
     raw.inspect_err(|error| tracing::info!("not refereed: {error}")).ok()
+}
+
+/// True if reading the box around some boxes costs no more than reading each: they share their chunks, or lie close together.
+fn is_worthwhile(found: &DescribedVariable, needed: &[Region], around: &Region) -> bool {
+    let cost = |region: &Region| match &found.stored.layout {
+        Layout::Chunked(table) => table.grid.touching(region).elements(),
+        _ => region.elements(),
+    };
+    let each: u64 = needed.iter().map(cost).sum();
+    let most = if matches!(found.stored.layout, Layout::Chunked(_)) { each } else { each.saturating_mul(TOGETHER) };
+    !found.stored.dtype.is_text() && cost(around) <= most
 }
 
 fn raw_values(source: &dyn Source, described: &Described, found: &DescribedVariable, needed: &Region) -> Result<Array, WorkError> {
@@ -174,7 +187,9 @@ fn offsets(view: &transform::view::View, needed: &Region, region: &Region) -> Op
     let mut all = vec![0];
     for &(axis, kept) in &view.fixed {
         let offset = kept.checked_sub(*needed.start.get(axis)?)? * strides.get(axis)?;
-        all.iter_mut().for_each(|sum| *sum += offset as usize);
+        for sum in &mut all {
+            *sum += offset as usize;
+        }
     }
     for (axis, (&start, &length)) in view.axes.iter().zip(region.start.iter().zip(&region.shape)) {
         let along = |index: u64| match axis.source() {

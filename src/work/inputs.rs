@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{WorkError, Workshop};
 use crate::dataset::Identity;
 use crate::layout::{Layout, Stored};
-use crate::plan::PlannedContent;
+use crate::plan::{PlannedContent, PlannedInput};
 use crate::source::{self, Source, SourceError};
 use crate::store::Head;
 use crate::transform::{self, TextRule, Transformed, view::View};
@@ -106,7 +106,8 @@ impl Inputs {
         let Some(described) = found.filter(|described| !described.left_out.iter().any(|name| is_read(workshop, name))) else {
             return Ok(None);
         };
-        check(workshop, input)?;
+        let planned = &workshop.plan.inputs[input];
+        compare(planned, &workshop.sources.head(&planned.url)?)?;
         Ok(Some(described))
     }
 
@@ -170,16 +171,16 @@ impl Described {
 
 /// Opens one input of the plan as a source, after checking that it is still the file that was scanned.
 pub(super) fn open(workshop: &Workshop, input: usize) -> Result<Box<dyn Source>, WorkError> {
-    let head = check(workshop, input)?;
-    Ok(source::open_headed(&workshop.sources, &workshop.plan.inputs[input].url, &head)?)
+    let planned = &workshop.plan.inputs[input];
+    let (head, start) = workshop.sources.begin(&planned.url)?;
+    compare(planned, &head)?;
+    Ok(source::open_begun(&workshop.sources, &planned.url, &head, start)?)
 }
 
-/// Checks that an input is still the file that was scanned.
-fn check(workshop: &Workshop, input: usize) -> Result<Head, WorkError> {
-    let planned = &workshop.plan.inputs[input];
-    let head = workshop.sources.head(&planned.url)?;
+/// Checks that a file is still the one that was scanned.
+fn compare(planned: &PlannedInput, head: &Head) -> Result<(), WorkError> {
     let now = Identity { size: head.size, etag: head.etag.clone(), modified: head.modified.clone() };
-    if now == planned.identity { Ok(head) } else { Err(changed(&planned.url, "it changed since it was scanned")) }
+    if now == planned.identity { Ok(()) } else { Err(changed(&planned.url, "it changed since it was scanned")) }
 }
 
 fn changed(url: &str, what: &str) -> WorkError {

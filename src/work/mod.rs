@@ -105,6 +105,8 @@ pub struct Prepared {
     inputs: Vec<OpenInput>,
     /// Objects not yet stored.
     unfinished: AtomicUsize,
+    /// Chunks that were moved as they are.
+    moved: AtomicU64,
 }
 
 /// An input of a task, and what was read of it.
@@ -186,7 +188,7 @@ impl Workshop {
         let objects = self.objects(&task);
         objects.iter().filter(|object| self.is_published(object)).for_each(Object::leave);
         let unfinished = AtomicUsize::new(objects.iter().filter(|object| !object.is_left()).count());
-        let mut prepared = Prepared { objects, task, reads: Vec::new(), inputs: Vec::new(), unfinished };
+        let mut prepared = Prepared { objects, task, reads: Vec::new(), inputs: Vec::new(), unfinished, moved: AtomicU64::new(0) };
         let Work::Slab { variables, objects, passage } = prepared.task.work.clone() else { return Ok(prepared) };
         let mut first = 0;
         for variable in variables {
@@ -303,6 +305,7 @@ impl Workshop {
                 // A copy, because fetched parts may be slices of something larger that would be kept with them.
                 let bytes = parts.first().map(|part| Bytes::copy_from_slice(part)).unwrap_or_default();
                 prepared.objects[to.object as usize].take_over(to.chunk, bytes, statistics)?;
+                prepared.moved.fetch_add(1, Ordering::Relaxed);
             }
             Given::Values(values) => {
                 for piece in &read.pieces {
@@ -372,6 +375,7 @@ impl Workshop {
             inputs: inputs.into_values().collect(),
             raw_bytes: prepared.task.bytes,
             statistics: self.statistics(prepared),
+            moved: prepared.moved.load(Ordering::Relaxed),
         }
     }
 

@@ -10,6 +10,7 @@ use super::chunks::Chunks;
 use super::reads::PlacedPiece;
 use crate::array::{Array, DataType, FillValue, Placed, Values, copy_box};
 use crate::cf::statistics::{Counting, Statistics};
+use crate::codec::pages;
 use crate::dataset::Variable;
 use crate::grid::{ChunkGrid, Region, Shape, elements, positions, strides};
 use crate::receipt::ChunkRef;
@@ -223,8 +224,7 @@ impl Object {
             FillValue::Number(number) => {
                 let item = number.to_bytes();
                 let size = count.checked_mul(item.len()).ok_or_else(too_large)?;
-                // All-zero pages come free from the kernel.
-                Values::Bytes(if item.iter().all(|byte| *byte == 0) { vec![0; size] } else { item.repeat(count) })
+                Values::Bytes(pages::repeated(&item, size))
             }
         })
     }

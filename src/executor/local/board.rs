@@ -106,16 +106,16 @@ impl Board {
         if terms.far_sources { None } else { self.open_next(terms.threads) }
     }
 
-    /// What an I/O thread does next: receipts and uploads give memory back; then fetch, then open what comes next.
-    pub(super) fn far_step(&mut self, terms: &Terms) -> Option<Step> {
-        if let Some(step) = self.unkept() {
-            return Some(step);
-        }
-        if let Some((prepared, object, bytes)) = self.writes.pop_front() {
-            return Some(Step::Write(prepared, object, bytes));
-        }
+    /// What a thread that writes does next: keep receipts, upload.
+    pub(super) fn upload_step(&mut self) -> Option<Step> {
+        let upload = |(prepared, object, bytes)| Step::Write(prepared, object, bytes);
+        self.unkept().or_else(|| self.writes.pop_front().map(upload))
+    }
+
+    /// What a thread that reads far files does next: open what comes next, then fetch.
+    pub(super) fn fetch_step(&mut self, terms: &Terms) -> Option<Step> {
         // Opened first: the next task's headers shall not wait behind all of this one's bytes.
-        if let Some(step) = terms.far_sources.then(|| self.open_next(1)).flatten() {
+        if let Some(step) = self.open_next(1) {
             return Some(step);
         }
         if self.fetched >= terms.waiting {
@@ -228,15 +228,18 @@ impl Board {
         }
     }
 
-    /// True if a compute thread, or an I/O thread, would find a step.
+    /// True if a compute thread would find a step; the others likewise.
     pub(super) fn has_near_step(&self, terms: &Terms) -> bool {
         let encodes = !self.encodes.is_empty() && (!terms.far_target || self.encoded < terms.waiting);
         encodes || !self.places.is_empty() || (!terms.far_sources && self.may_open(terms.threads))
     }
 
-    pub(super) fn has_far_step(&self, terms: &Terms) -> bool {
-        let fetches = !self.fetches.is_empty() && self.fetched < terms.waiting;
-        fetches || !self.keeps.is_empty() || !self.writes.is_empty() || (terms.far_sources && self.may_open(1))
+    pub(super) fn has_fetch_step(&self, terms: &Terms) -> bool {
+        terms.far_sources && ((!self.fetches.is_empty() && self.fetched < terms.waiting) || self.may_open(1))
+    }
+
+    pub(super) fn has_upload_step(&self) -> bool {
+        !self.keeps.is_empty() || !self.writes.is_empty()
     }
 
     fn may_open(&self, at_once: usize) -> bool {
@@ -268,7 +271,7 @@ mod tests {
         let terms = Terms { far_sources: true, ..terms() };
         let mut board = Board::new(0..5);
         assert!(board.near_step(&terms).is_none() && !board.has_near_step(&terms));
-        assert!(matches!(board.far_step(&terms), Some(Step::Open(0))));
-        assert!(board.far_step(&terms).is_none() && !board.has_far_step(&terms));
+        assert!(matches!(board.fetch_step(&terms), Some(Step::Open(0))));
+        assert!(board.fetch_step(&terms).is_none() && !board.has_fetch_step(&terms));
     }
 }

@@ -1,6 +1,6 @@
 //! Runs tasks on this machine: threads that compute, threads that wait for network and disk, one board of steps between them.
 //!
-//! Compute threads open local files, decode, place and encode; I/O threads open and fetch far files, upload, and keep receipts
+//! Compute threads open local files, decode, place and encode; others open and fetch far files; others upload, and keep receipts
 //! (which are flushed to the disk). The next tasks are opened and fetched while this one is decoded and encoded, and uploads go
 //! on beside. What may be done next is [`board`]'s; here it is done. Invariant: a step is taken by one thread, and an error
 //! stops the others after the step they are in.
@@ -25,7 +25,7 @@ use board::{Board, Place, Step, Terms};
 pub struct Resources {
     /// Threads that compute.
     pub threads: usize,
-    /// Threads that wait for far servers (one is started when everything is local: for receipts).
+    /// Threads that read from far servers, and as many that write to them (one is started when everything is local: for receipts).
     pub far_threads: usize,
     /// Bytes that admitted tasks may hold.
     pub budget: u64,
@@ -52,9 +52,44 @@ struct Floor<'a> {
     /// Bytes fetched in one go.
     batch: u64,
     board: Mutex<Board>,
-    /// Somebody can compute; somebody can wait for the network or the disk.
-    near: Condvar,
-    far: Condvar,
+    /// One per [`Kind`]: there may be something to do.
+    changed: [Condvar; 3],
+}
+
+/// What a thread is for. Uploads and fetches have threads of their own, or the slower of the two would take them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Compute,
+    Fetch,
+    Upload,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Compute, Self::Fetch, Self::Upload];
+
+    fn step(self, board: &mut Board, terms: &Terms) -> Option<Step> {
+        match self {
+            Self::Compute => board.near_step(terms),
+            Self::Fetch => board.fetch_step(terms),
+            Self::Upload => board.upload_step(),
+        }
+    }
+
+    fn has_step(self, board: &Board, terms: &Terms) -> bool {
+        match self {
+            Self::Compute => board.has_near_step(terms),
+            Self::Fetch => board.has_fetch_step(terms),
+            Self::Upload => board.has_upload_step(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Compute => "compute",
+            Self::Fetch => "fetch",
+            Self::Upload => "upload",
+        }
+    }
 }
 
 /// Runs all tasks of a job.
@@ -63,17 +98,18 @@ pub fn execute(job: &Job<'_>, resources: Resources) -> Outcome {
     let far_sources = far_sources(job);
     let Resources { threads, budget, waiting, far_target, .. } = resources;
     let terms = Terms { threads, budget, waiting, far_sources, far_target };
-    let far_threads = if far_sources || far_target { resources.far_threads.max(1) } else { 1 };
-    let batch = (waiting / (2 * far_threads as u64)).clamp(SMALLEST_BATCH, LARGEST_BATCH);
+    let far = resources.far_threads.max(1);
+    // Receipts are flushed, which is waiting too.
+    let counts = [threads, if far_sources { far } else { 0 }, if far_target { far } else { 1 }];
+    let batch = (waiting / (2 * far as u64)).clamp(SMALLEST_BATCH, LARGEST_BATCH);
     let board = Mutex::new(Board::new(ordered(job).into_iter()));
-    let floor = Floor { job, terms, batch, board, near: Condvar::new(), far: Condvar::new() };
+    let floor = Floor { job, terms, batch, board, changed: [const { Condvar::new() }; 3] };
     std::thread::scope(|scope| {
-        let far = (1..=far_threads).map(|number| (format!("far {number}"), false));
-        let near = (1..=threads).map(|number| (format!("compute {number}"), true));
-        for (name, near) in far.chain(near) {
+        let kinds = Kind::ALL.into_iter().zip(counts).flat_map(|(kind, count)| (1..=count).map(move |number| (kind, number)));
+        for (kind, number) in kinds {
             let floor = &floor;
-            let life = move || if near { floor.run(Board::near_step, &floor.near) } else { floor.run(Board::far_step, &floor.far) };
-            if std::thread::Builder::new().name(name).spawn_scoped(scope, life).is_err() {
+            let name = format!("{} {number}", kind.name());
+            if std::thread::Builder::new().name(name).spawn_scoped(scope, move || floor.run(kind)).is_err() {
                 floor.lock().errors.push(WorkError::Internal("the system starts no more threads; give fewer `--threads`".to_owned()));
             }
         }
@@ -110,19 +146,18 @@ impl Floor<'_> {
     }
 
     /// One thread's life: take a step, do it, until nothing is left.
-    fn run(&self, choose: fn(&mut Board, &Terms) -> Option<Step>, mine: &Condvar) {
+    fn run(&self, kind: Kind) {
         let mut scratch = Scratch::default();
-        while let Some(step) = self.next(choose, mine) {
+        while let Some(step) = self.next(kind) {
             if let Err(error) = self.take(step, &mut scratch) {
                 self.lock().errors.push(error);
             }
         }
-        self.near.notify_all();
-        self.far.notify_all();
+        self.changed.iter().for_each(Condvar::notify_all);
     }
 
     /// The next step, waited for; `None` if there will be none.
-    fn next(&self, choose: fn(&mut Board, &Terms) -> Option<Step>, mine: &Condvar) -> Option<Step> {
+    fn next(&self, kind: Kind) -> Option<Step> {
         let mut board = self.lock();
         let mut waiting: Option<Instant> = None;
         let step = loop {
@@ -131,25 +166,28 @@ impl Floor<'_> {
                 break board.unkept();
             }
             board.admit(self.terms.budget);
-            if let Some(step) = choose(&mut board, &self.terms) {
-                break Some(step);
+            let step = kind.step(&mut board, &self.terms);
+            self.wake(&board, kind, step.is_some());
+            if step.is_some() {
+                break step;
             }
             waiting.get_or_insert_with(Instant::now);
-            board = mine.wait_timeout(board, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+            board = self.changed[kind as usize].wait_timeout(board, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         };
-        // Passed on from one to the next, so that nobody is woken for nothing.
-        if board.has_near_step(&self.terms) {
-            self.near.notify_one();
-        }
-        if board.has_far_step(&self.terms) {
-            self.far.notify_one();
-        }
         drop(board);
         if let Some(begun) = waiting.filter(|_| self.job.reporter.wants_spans()) {
             let span = Span { activity: Activity::Wait, begun, ended: Instant::now(), detail: Detail::default() };
             self.job.reporter.report(Event::Spent(span));
         }
         step
+    }
+
+    /// Wakes one thread of each kind that would find a step; it wakes the next, so that nobody is woken for nothing.
+    fn wake(&self, board: &Board, mine: Kind, busy: bool) {
+        // A thread that found nothing itself need not wake another of its kind.
+        for kind in Kind::ALL.into_iter().filter(|&kind| (busy || kind != mine) && kind.has_step(board, &self.terms)) {
+            self.changed[kind as usize].notify_one();
+        }
     }
 
     fn take(&self, step: Step, scratch: &mut Scratch) -> Result<(), WorkError> {
@@ -191,8 +229,7 @@ impl Floor<'_> {
 
     /// Reads that need no fetching, and batches of those that do: each of one input, neighbours together.
     fn batches(&self, prepared: &Prepared) -> (Vec<usize>, Vec<Vec<usize>>) {
-        let (near, far): (Vec<usize>, Vec<usize>) =
-            (0..prepared.reads.len()).partition(|&read| self.job.workshop.is_near(prepared, read));
+        let (near, far): (Vec<usize>, Vec<usize>) = (0..prepared.reads.len()).partition(|&read| self.job.workshop.is_near(prepared, read));
         let mut batches: Vec<Vec<usize>> = Vec::new();
         let mut bytes = 0;
         for read in far {

@@ -19,7 +19,7 @@ use crate::event::{Activity, Detail, Event, Phase, Reporter, spent};
 use crate::pattern::{self, Input};
 use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::recipe::{MissingFile, Recipe};
-use crate::store::{ErrorKind, SourceStore, shown};
+use crate::store::{ErrorKind, Head, SourceStore, shown};
 use crate::transform::{Absent, Step};
 use crate::work::Described;
 use opened::Opened;
@@ -197,20 +197,30 @@ impl Scanning<'_> {
             let known = known.filter(|known| known.is_some() || may_miss);
             return known.cloned().ok_or_else(|| RunError::NotRemembered { url: input.url.clone() });
         }
-        let head = match self.scanner.sources.head(&input.url) {
-            Ok(head) => head,
+        let sources = &self.scanner.sources;
+        // Where nothing is remembered the file will be read: its first bytes tell what a HEAD would.
+        let asked = match known {
+            None => sources.begin(&input.url).map(|(head, start)| (head, Some(start))),
+            Some(_) => sources.head(&input.url).map(|head| (head, None)),
+        };
+        let (head, start) = match asked {
+            Ok(told) => told,
             Err(error) if error.kind == ErrorKind::NotFound && may_miss => {
                 fresh.fetch_or(!matches!(known, Some(None)), Ordering::Relaxed);
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
         };
-        let identity = Identity { size: head.size, etag: head.etag.clone(), modified: head.modified.clone() };
-        if let Some(record) = known.and_then(Option::as_ref).filter(|record| record.identity == identity) {
+        if let Some(record) = known.and_then(Option::as_ref).filter(|record| record.identity == identity(&head)) {
             return Ok(Some(record.clone()));
         }
         fresh.store(true, Ordering::Relaxed);
-        let opened = Opened::open(self, input, &head)?;
+        let (head, start) = match start {
+            Some(start) => (head, start),
+            None => sources.begin(&input.url)?,
+        };
+        let identity = identity(&head);
+        let opened = Opened::open(self, input, (&head, start))?;
         let mut record = opened.record(self, identity);
         opened.read(self, self.guess.get_or_init(|| guess(self.scanner.recipe, &record.schema)), &mut record)?;
         self.hand_over(number, &opened, &record);
@@ -277,8 +287,8 @@ impl Scanning<'_> {
             || RunError::NotRemembered { url: self.scanner.recipe.inputs.get(number).map(|input| input.url.clone()).unwrap_or_default() };
         let input = self.scanner.recipe.inputs.get(number).filter(|_| !self.scanner.frozen).ok_or_else(missing)?;
         let mut record = found.get(number).cloned().flatten().ok_or_else(missing)?;
-        let Identity { size, etag, modified } = record.identity.clone();
-        Opened::open(self, input, &crate::store::Head { size, etag, modified })?.read(self, lacking, &mut record)?;
+        let (head, start) = self.scanner.sources.begin(&input.url)?;
+        Opened::open(self, input, (&head, start))?.read(self, lacking, &mut record)?;
         Ok(record)
     }
 
@@ -304,4 +314,8 @@ impl Scanning<'_> {
             None => problem,
         }
     }
+}
+
+fn identity(head: &Head) -> Identity {
+    Identity { size: head.size, etag: head.etag.clone(), modified: head.modified.clone() }
 }

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Scanning;
 use super::record::{Absence, Record};
 use crate::array::Array;
@@ -16,26 +18,26 @@ use crate::pattern::Input;
 use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::run::RunError;
 use crate::source::{self, Source, SourceError, fetch::read_stored};
-use crate::store::{Head, SourceStore, shown};
+use crate::store::{Begun, Head, shown};
 use crate::transform::{self, TransformError, Transformed};
 use crate::work::Described;
 
 /// An opened input after the steps.
 pub(super) struct Opened<'a> {
-    sources: &'a dyn SourceStore,
+    sources: Begun<'a>,
     input: &'a Input,
     source: Box<dyn Source>,
     transformed: Transformed,
 }
 
 impl<'a> Opened<'a> {
-    pub(super) fn open(scanning: &'a Scanning<'_>, input: &'a Input, head: &Head) -> Result<Self, RunError> {
+    pub(super) fn open(scanning: &'a Scanning<'_>, input: &'a Input, (head, start): (&Head, Bytes)) -> Result<Self, RunError> {
         let sources = &scanning.scanner.sources;
-        let source = source::open_headed(sources, &input.url, head)?;
+        let source = source::open_begun(sources, &input.url, head, start.clone())?;
         let mut whole = |name: &str| whole_variable(&*source, name).ok();
         let transformed = transform::apply(&scanning.steps, source.schema(), &input.values, &mut whole)
             .map_err(|error| impossible(scanning, input, &error))?;
-        Ok(Self { sources: &**sources, input, source, transformed })
+        Ok(Self { sources: Begun::new(&**sources, start), input, source, transformed })
     }
 
     /// A record without values.
@@ -90,7 +92,7 @@ impl<'a> Opened<'a> {
                 rule.apply(&chars).unwrap_or(chars)
             }
             None if stored.dtype.is_text() || matches!(stored.layout, Layout::Free { .. }) => whole_variable(&*self.source, source_name)?,
-            None => read_stored(self.sources, &self.input.url, source_name, &stored, &Region::whole(&stored.shape))?,
+            None => read_stored(&self.sources, &self.input.url, source_name, &stored, &Region::whole(&stored.shape))?,
         };
         Ok(view.apply(&array))
     }

@@ -41,8 +41,9 @@ pub enum Level {
 const BOUNDARIES: usize = 2;
 /// Elements compared of one corner of an input in a sample.
 const ELEMENTS: u64 = 1 << 16;
-/// Objects that such a corner may reach into.
+/// Objects that such a corner may reach into, and how many where each has to be downloaded.
 const OBJECTS: u64 = 4;
+const FAR_OBJECTS: u64 = 1;
 /// Elements compared at a time where everything is.
 const PART: u64 = 1 << 22;
 
@@ -67,6 +68,8 @@ pub struct Verifier<'a> {
     workshop: &'a Workshop,
     target: ZarrReader,
     level: Level,
+    /// Objects that a corner may reach into.
+    reach: u64,
     reporter: &'a dyn Reporter,
     stop: &'a AtomicBool,
     checks: Vec<Check>,
@@ -83,22 +86,23 @@ struct Found {
 }
 
 impl<'a> Verifier<'a> {
-    /// What is to be compared of a plan's result; `kept` bytes of objects may be remembered.
+    /// What is to be compared of a plan's result; `kept` bytes of objects may be remembered, and `far` ones are dear.
     ///
     /// # Errors
     /// [`RunError`] if the plan's schema cannot be read back.
     pub fn new(
         workshop: &'a Workshop,
         store: Arc<dyn TargetStore>,
-        (level, kept): (Level, usize),
+        (level, kept, far): (Level, usize, bool),
         (reporter, stop): (&'a dyn Reporter, &'a AtomicBool),
     ) -> Result<Self, RunError> {
         let store = Arc::new(Remembering::new(store, kept));
         let target = ZarrReader::with_schema(store, workshop.plan.format, &workshop.plan.schema)?;
         let checks = checks(&workshop.plan, level);
-        let needs = |check: &Check| if level == Level::Sample { objects(&workshop.plan, *check) } else { Vec::new() };
+        let reach = if far { FAR_OBJECTS } else { OBJECTS };
+        let needs = |check: &Check| if level == Level::Sample { objects(&workshop.plan, *check, reach) } else { Vec::new() };
         let queue = Queue::new(checks.iter().map(|check| (check.input(), needs(check))));
-        Ok(Self { workshop, target, level, reporter, stop, checks, queue, found: Mutex::default() })
+        Ok(Self { workshop, target, level, reach, reporter, stop, checks, queue, found: Mutex::default() })
     }
 
     /// A task is done: some comparisons may have all their objects now.
@@ -233,7 +237,10 @@ impl<'a> Verifier<'a> {
         let conversion = pieces.conversions.get(conversion);
         let mut values = 0;
         // A sample's two corners are read together; parts of everything one by one.
-        let parts = parts(plan, variable, &whole, self.level);
+        let parts = match self.level {
+            Level::Sample => ends(&whole, &plan.objects(variable), self.reach),
+            Level::Full => pieces_of(&whole, PART),
+        };
         let together = if self.level == Level::Sample { parts.len().max(1) } else { 1 };
         for some in parts.chunks(together) {
             let regions: Vec<Region> = some.iter().map(|part| part.relative_to(&whole.start)).collect();
@@ -288,17 +295,12 @@ fn place(plan: &Plan, variable: usize, pieces: &Pieces, cell: usize) -> Region {
     placement(&plan.axes, pieces, &plan.schema.shape(&plan.schema.variables[variable]), &cell)
 }
 
-/// The boxes to compare of a box that one input fills.
-fn parts(plan: &Plan, variable: usize, whole: &Region, level: Level) -> Vec<Region> {
-    if level == Level::Full { pieces(whole, PART) } else { ends(whole, &plan.objects(variable)) }
-}
-
 /// The objects that a comparison reads.
-fn objects(plan: &Plan, check: Check) -> Vec<(usize, Vec<u64>)> {
+fn objects(plan: &Plan, check: Check, reach: u64) -> Vec<(usize, Vec<u64>)> {
     let (Check::Known { variable } | Check::Part { variable, .. }) = check;
     let grid = plan.objects(variable);
     let parts = match (check, &plan.contents[variable]) {
-        (Check::Part { cell, .. }, PlannedContent::Pieces(pieces)) => ends(&place(plan, variable, pieces, cell), &grid),
+        (Check::Part { cell, .. }, PlannedContent::Pieces(pieces)) => ends(&place(plan, variable, pieces, cell), &grid, reach),
         _ => vec![Region::whole(&grid.shape)],
     };
     let touched: BTreeSet<Vec<u64>> = parts.iter().flat_map(|part| crate::grid::positions(&grid.touching(part))).collect();
@@ -306,7 +308,7 @@ fn objects(plan: &Plan, check: Check) -> Vec<(usize, Vec<u64>)> {
 }
 
 /// Boxes of at most `limit` elements that cover a box, cut along its first dimension.
-fn pieces(whole: &Region, limit: u64) -> Vec<Region> {
+fn pieces_of(whole: &Region, limit: u64) -> Vec<Region> {
     let Some(&length) = whole.shape.first() else { return vec![whole.clone()] };
     let row = crate::grid::elements(&whole.shape[1..]).max(1);
     let step = (limit / row).clamp(1, length.max(1));
@@ -321,7 +323,7 @@ fn pieces(whole: &Region, limit: u64) -> Vec<Region> {
 }
 
 /// The first and the last corner of a box, a few rows each, of few objects.
-fn ends(whole: &Region, grid: &ChunkGrid) -> Vec<Region> {
+fn ends(whole: &Region, grid: &ChunkGrid, reach: u64) -> Vec<Region> {
     if whole.is_empty() {
         return Vec::new();
     }
@@ -331,17 +333,17 @@ fn ends(whole: &Region, grid: &ChunkGrid) -> Vec<Region> {
         shape[axis] = (ELEMENTS / others.max(1)).clamp(1, shape[axis]);
     }
     let last: Vec<u64> = (0..whole.rank()).map(|axis| whole.end(axis) - shape[axis]).collect();
-    let first = within(Region::new(whole.start.clone(), shape.clone()), grid, false);
-    let last = within(Region::new(last, shape), grid, true);
+    let first = within(Region::new(whole.start.clone(), shape.clone()), (grid, reach), false);
+    let last = within(Region::new(last, shape), (grid, reach), true);
     if first == last { vec![first] } else { vec![first, last] }
 }
 
-/// The part of a box that lies in at most [`OBJECTS`] objects: cut at its end, or at its start.
-fn within(mut part: Region, grid: &ChunkGrid, keep_end: bool) -> Region {
+/// The part of a box that lies in at most `reach` objects: cut at its end, or at its start.
+fn within(mut part: Region, (grid, reach): (&ChunkGrid, u64), keep_end: bool) -> Region {
     for axis in 0..part.rank() {
         let touched = grid.touching(&part);
         let others = touched.elements() / touched.shape[axis].max(1);
-        let most = (OBJECTS / others.max(1)).max(1);
+        let most = (reach / others.max(1)).max(1);
         if touched.shape[axis] > most {
             let (start, end, chunk) = (part.start[axis], part.end(axis), grid.chunk[axis]);
             let (start, end) = if keep_end {

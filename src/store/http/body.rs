@@ -75,7 +75,7 @@ impl Reading<'_> {
         StoreError::new(ErrorKind::Other, self.url, "the server ignores ranges").into()
     }
 
-    fn longer(&self) -> Fault {
+    pub(super) fn longer(&self) -> Fault {
         StoreError::new(ErrorKind::Integrity, self.url, "more bytes came than the server announced; run again, and tell its maintainers")
             .into()
     }

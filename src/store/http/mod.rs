@@ -28,7 +28,7 @@ use super::limit::{Gate, Gates};
 use super::policy::{self, PublicOnly};
 use super::retry::Patience;
 use super::runtime::{install_cryptography, wait};
-use super::{ErrorKind, Head, SourceStore, StoreError, merge};
+use super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
 use spool::Spool;
 
 /// Files whose validators are remembered; beyond it memory would grow with the archive, and asking again is cheap.
@@ -170,6 +170,24 @@ impl<'a> Reading<'a> {
         Ok(self.source.remember(self.url, seen))
     }
 
+    /// Asks the server for the start of the file, which tells all that a HEAD would, and remembers what it tells.
+    async fn begin(&self) -> Result<(Head, Bytes), StoreError> {
+        let mut patience = self.patience();
+        let (mut seen, mut start) = loop {
+            match self.ask_start(START).await {
+                Ok(begun) => break begun,
+                Err(fault) => patience.after(fault).await?,
+            }
+        };
+        if seen.lacks_ranges() {
+            let file = self.source.spool.file(self, &seen).await?;
+            seen.head.size = Some(file.length());
+            start = file.read(self.url, &(0..file.length().min(START)))?;
+        }
+        let seen = self.source.remember(self.url, seen);
+        Ok((seen.head.clone(), start))
+    }
+
     async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
         let seen = self.seen().await?;
         merge::check(self.url, ranges, seen.head.size.unwrap_or(u64::MAX))?;
@@ -198,6 +216,11 @@ impl SourceStore for HttpSource {
     fn head(&self, url: &str) -> Result<Head, StoreError> {
         let reading = self.reading(url)?;
         wait(async { reading.look().await.map(|seen| seen.head.clone()) })
+    }
+
+    fn begin(&self, url: &str) -> Result<(Head, Bytes), StoreError> {
+        let reading = self.reading(url)?;
+        wait(reading.begin())
     }
 
     fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_RANGE, IF_MATCH, RANGE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
@@ -49,10 +49,21 @@ impl Reading<'_> {
     }
 
     async fn ask_first_byte(&self) -> Result<Seen, Fault> {
-        let response = self.send(self.request(Method::GET).header(RANGE, "bytes=0-0")).await?;
+        Ok(self.ask_for_start(1).await?.0)
+    }
+
+    /// Size, validators and the first bytes of the file, by asking for them.
+    pub(super) async fn ask_start(&self, length: u64) -> Result<(Seen, Bytes), Fault> {
+        let _pass = self.gate.enter().await;
+        self.ask_for_start(length).await
+    }
+
+    async fn ask_for_start(&self, length: u64) -> Result<(Seen, Bytes), Fault> {
+        let mut response = self.send(self.request(Method::GET).header(RANGE, format!("bytes=0-{}", length - 1))).await?;
         let headers = response.headers();
+        let head = answer::head(headers);
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE && header(headers, CONTENT_RANGE) == Some("bytes */0") {
-            return Ok(Seen { head: Head { size: Some(0), ..answer::head(headers) }, no_ranges: false.into() });
+            return Ok((Seen { head: Head { size: Some(0), ..head }, no_ranges: false.into() }, Bytes::new()));
         }
         answer::judge_status(self.url, response.status(), headers)?;
         answer::judge_encoding(self.url, headers)?;
@@ -60,13 +71,25 @@ impl Reading<'_> {
             return Err(page_of(self, response).await);
         }
         self.gate.praise();
-        let head = answer::head(headers);
         if response.status() != StatusCode::PARTIAL_CONTENT {
-            return Ok(Seen { head, no_ranges: true.into() });
+            return Ok((Seen { head, no_ranges: true.into() }, Bytes::new()));
         }
-        answer::judge_range(self.url, headers, &(0..1), None)?;
+        let sent = answer::judge_range(self.url, headers, &(0..length), None)?;
         let size = answer::content_range(headers).and_then(|(_, total)| total);
-        Ok(Seen { head: Head { size, ..head }, no_ranges: false.into() })
+        let mut start = BytesMut::with_capacity((sent.end - sent.start) as usize);
+        while let Some(piece) = self.piece(&mut response).await? {
+            start.extend_from_slice(&piece);
+            if start.len() as u64 > sent.end {
+                return Err(self.longer());
+            }
+        }
+        if (start.len() as u64) < sent.end.min(size.unwrap_or(u64::MAX)) {
+            return Err(Fault::passing("the answer ended before its announced length"));
+        }
+        if answer::looks_like_page(&start) {
+            return Err(answer::page(self.url, &start));
+        }
+        Ok((Seen { head: Head { size, ..head }, no_ranges: false.into() }, start.freeze()))
     }
 
     async fn refuse_page(&self) -> Fault {

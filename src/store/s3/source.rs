@@ -20,7 +20,7 @@ use super::super::address::Address;
 use super::super::limit::{Gate, Gates};
 use super::super::retry::{Fault, Patience};
 use super::super::runtime::wait;
-use super::super::{ErrorKind, Head, SourceStore, StoreError, merge};
+use super::super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
 use super::answer::judge;
 use super::bucket::{self, object_path};
 use super::persist;
@@ -74,14 +74,39 @@ impl Object<'_> {
 
     async fn look(&self) -> Result<Head, StoreError> {
         let ask = || async { self.store.head(&self.path).await.map_err(|error| judge(self.url, error)) };
-        let meta = persist(self.patience(), &self.gate, ask).await?;
+        Ok(self.remember(persist(self.patience(), &self.gate, ask).await?))
+    }
+
+    /// The first bytes, whose answer tells all that a HEAD would; an empty object has none to give.
+    async fn begin(&self) -> Result<(Head, Bytes), StoreError> {
+        let ask = || async {
+            let options = GetOptions { range: Some(GetRange::Bounded(0..START)), ..GetOptions::default() };
+            // An empty object has no part to send; every other fault is told by the HEAD that follows.
+            let Ok(answer) = self.store.get_opts(&self.path, options).await else { return Ok(None) };
+            let meta = answer.meta.clone();
+            let start = answer.bytes().await.map_err(|error| judge(self.url, error))?;
+            Ok(Some((meta, start)))
+        };
+        if let Some((meta, start)) = persist(self.patience(), &self.gate, ask).await? {
+            return Ok((self.remember(meta), start));
+        }
+        let head = self.look().await?;
+        let length = head.size.unwrap_or(0).min(START);
+        if length == 0 {
+            return Ok((head, Bytes::new()));
+        }
+        let start = self.fetch(&head, 0..length, BytesMut::with_capacity(length as usize)).await?;
+        Ok((head, start.freeze()))
+    }
+
+    fn remember(&self, meta: object_store::ObjectMeta) -> Head {
         let head = Head { size: Some(meta.size), etag: meta.e_tag, modified: Some(meta.last_modified.to_rfc2822()) };
         let mut seen = self.source.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= REMEMBERED {
             seen.clear();
         }
         seen.insert(self.url.to_owned(), head.clone());
-        Ok(head)
+        head
     }
 
     async fn seen(&self) -> Result<Head, StoreError> {
@@ -150,6 +175,11 @@ impl SourceStore for S3Source {
     fn head(&self, url: &str) -> Result<Head, StoreError> {
         let object = self.object(url)?;
         wait(object.look())
+    }
+
+    fn begin(&self, url: &str) -> Result<(Head, Bytes), StoreError> {
+        let object = self.object(url)?;
+        wait(object.begin())
     }
 
     fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {

@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use serde_json::Value;
 use zstd::zstd_safe::{self, CCtx};
 
-use crate::codec::simd;
+use crate::codec::{pages, simd};
 
 /// Bytes before the table of blocks.
 const HEADER: usize = 16;
@@ -76,7 +76,7 @@ impl Blosc {
 
     /// The container; never more than 16 bytes longer than `raw`.
     pub(super) fn encode(&self, raw: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(raw.len() + HEADER);
+        let mut out = pages::with_capacity(raw.len() + HEADER);
         let packed = ROOM.with_borrow_mut(|room| self.blocks(raw, room, &mut out));
         if packed.is_none() {
             out.clear();
@@ -180,7 +180,7 @@ mod tests {
                 0 => ((at / 7 + at * at / 9001) >> (at % 2 * 8)) as u8,
                 1 => random,
                 2 => random & 7,
-                _ if at / 40_000 % 2 == 0 => random,
+                _ if (at / 40_000).is_multiple_of(2) => random,
                 _ => (at / 700) as u8,
             }
         };

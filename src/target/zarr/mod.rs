@@ -7,6 +7,7 @@
 mod attributes;
 mod blosc;
 mod codecs;
+mod corner;
 mod decode;
 mod encode;
 mod fill;

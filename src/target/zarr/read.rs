@@ -11,7 +11,7 @@ use zarrs::storage::byte_range::ByteRangeIterator;
 use zarrs::storage::{MaybeBytes, MaybeBytesIterator, ReadableStorageTraits, StorageError, StoreKey};
 
 use super::parse::Nodes;
-use super::{decode, fill, metadata, metadata2, metadata3};
+use super::{corner, decode, fill, metadata, metadata2, metadata3};
 use crate::array::{Array, DataType, Scalar, Values};
 use crate::dataset::Schema;
 use crate::grid::Region;
@@ -119,7 +119,7 @@ impl ZarrReader {
         if region.rank() != stored.shape.len() || !Region::whole(&stored.shape).contains(region) {
             return Err(unsupported(variable, format!("box {region:?} lies outside of its shape {:?}", stored.shape)));
         }
-        let values = if region.is_empty() { no_values(stored.dtype) } else { self.decode(variable, &stored.document, region)? };
+        let values = if region.is_empty() { no_values(stored.dtype) } else { self.decode((variable, stored.dtype), &stored.document, region)? };
         let array = match values {
             Values::Bytes(bytes) => Array::from_bytes(stored.dtype, region.shape.clone(), bytes),
             Values::Texts(texts) => Array::from_texts(region.shape.clone(), texts),
@@ -127,11 +127,16 @@ impl ZarrReader {
         array.ok_or_else(|| codec_failure(variable, "decoded values do not fill the box", "wrong length"))
     }
 
-    fn decode(&self, variable: &str, document: &Value, region: &Region) -> Result<Values, TargetError> {
+    fn decode(&self, (variable, dtype): (&str, DataType), document: &Value, region: &Region) -> Result<Values, TargetError> {
         let objects = Arc::new(Objects { store: Arc::clone(&self.store), absent: self.absent, missing: std::sync::Mutex::default() });
         let read = || -> Result<ArrayBytes<'static>, Cause> {
             let metadata: ArrayMetadata = serde_json::from_value(document.clone())?;
             let array = ZarrArray::new_with_metadata(Arc::clone(&objects), &format!("/{variable}"), metadata)?;
+            // Only of our own objects do we know how they were encoded.
+            let corner = if self.absent == Absent::Hole { corner::read(&array, dtype, region)? } else { None };
+            if let Some(values) = corner {
+                return Ok(ArrayBytes::new_flen(values));
+            }
             let subset = ArraySubset::new_with_start_shape(region.start.clone(), region.shape.clone())?;
             Ok(array.retrieve_array_subset_opt(&subset, &CodecOptions::default().with_concurrent_target(1))?)
         };
