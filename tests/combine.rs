@@ -3,10 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic, in its own functions too")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gristmill::array::{Array, DataType, FillValue, Scalar};
 use gristmill::cf::Conversion;
-use gristmill::combine::{Combined, Content, Scanned, combine, digest, wanted};
+use gristmill::combine::{Combined, Content, Scanned, SharedSchema, combine, digest, wanted};
 use gristmill::dataset::{Attribute, Attributes, Dimension, Encoding, Schema, Variable};
 use gristmill::pattern::{Axis, Input, KeyValue, Role};
 use gristmill::recipe::diagnostic::{Code, Diagnostic, Span};
@@ -133,15 +134,15 @@ fn join(recipe: &Recipe, files: &[File]) -> Result<Combined, Vec<Diagnostic>> {
 }
 
 fn join_numbered(recipe: &Recipe, files: &[(usize, File)]) -> Result<Combined, Vec<Diagnostic>> {
-    let schemas: Vec<(usize, Schema)> = files.iter().map(|(number, file)| (*number, file.schema.clone())).collect();
+    let schemas: Vec<(usize, SharedSchema)> = files.iter().map(|(number, file)| (*number, file.schema.clone().into())).collect();
     let scanned: Vec<Scanned> = wanted(recipe, &schemas)
         .iter()
         .zip(files)
         .map(|(wanted, (input, file))| Scanned {
             input: *input,
-            schema: file.schema.clone(),
-            values: wanted.values.iter().map(|name| (name.clone(), file.values[name].clone())).collect(),
-            digests: wanted.digests.iter().map(|name| (name.clone(), digest(&file.values[name]))).collect(),
+            schema: file.schema.clone().into(),
+            values: wanted.values.iter().map(|name| (name.as_str().into(), Arc::new(file.values[name].clone()))).collect(),
+            digests: Arc::new(wanted.digests.iter().map(|name| (name.clone(), digest(&file.values[name]))).collect()),
         })
         .collect();
     combine(recipe, &scanned)
@@ -589,11 +590,14 @@ fn ten_thousand_files_take_about_a_second() {
         })
         .collect();
     let recipe = recipe(1, &[("time", 10_000)]);
-    let schemas: Vec<(usize, Schema)> = files.iter().map(|file| file.schema.clone()).enumerate().collect();
+    let schemas: Vec<(usize, SharedSchema)> = files.iter().map(|file| file.schema.clone().into()).enumerate().collect();
     let scanned: Vec<Scanned> = files
         .into_iter()
         .enumerate()
-        .map(|(input, file)| Scanned { input, schema: file.schema, values: file.values, digests: BTreeMap::new() })
+        .map(|(input, file)| {
+            let values = file.values.into_iter().map(|(name, array)| (name.into(), Arc::new(array))).collect();
+            Scanned { input, schema: file.schema.into(), values, digests: Arc::default() }
+        })
         .collect();
     let start = std::time::Instant::now();
     assert_eq!(wanted(&recipe, &schemas).len(), 10_000);

@@ -250,8 +250,14 @@ impl Reporter for Mortal {
 fn bake_and_die(recipe: &str, target: &Path) {
     let (recipe, _) = parse(&RecipeText { name: "recipe.yaml".into(), text: recipe.into() }, target.parent().unwrap()).expect("a recipe");
     let reporter: Arc<dyn Reporter> = Arc::new(Mortal { tasks: AtomicU64::new(2) });
-    let options =
-        Options { target: target.display().to_string(), memory: 512 << 20, threads: 1, replace: None, verify: verify::Level::Sample };
+    let options = Options {
+        target: target.display().to_string(),
+        memory: 512 << 20,
+        threads: 1,
+        replace: None,
+        verify: verify::Level::Sample,
+        frozen: false,
+    };
     let (access, stop) = (access(), AtomicBool::new(false));
     let setting = Setting { access: &access, reporter: &reporter, stop: &stop };
     let outcome = run(&recipe, &options, setting, &mut Report::begin("", &options.target));

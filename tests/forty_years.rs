@@ -61,9 +61,10 @@ fn scanned(day: usize, axes: &BTreeMap<String, Array>) -> Scanned {
             dimensions: lengths.map(|(name, length)| Dimension { name: name.to_owned(), length, unlimited: name == "time" }).to_vec(),
             variables,
             ..Schema::default()
-        },
-        values,
-        digests: BTreeMap::new(),
+        }
+        .into(),
+        values: values.into_iter().map(|(name, array)| (name.into(), array.into())).collect(),
+        digests: BTreeMap::new().into(),
     }
 }
 

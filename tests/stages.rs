@@ -13,7 +13,7 @@ use gristmill::rechunk::Costs;
 use gristmill::recipe::parse::parse;
 use gristmill::recipe::{Recipe, RecipeText};
 use gristmill::run::report::Report;
-use gristmill::run::scan::Scanner;
+use gristmill::run::scan::{Memory, Scanner};
 use gristmill::run::state::State;
 use gristmill::run::verify::Level;
 use gristmill::run::{Options, RunError, Setting, run};
@@ -114,7 +114,17 @@ impl Bench {
         let reporter: Arc<dyn Reporter> = Arc::new(Stopper { stop: Arc::default(), left: AtomicU64::new(0) });
         let sources = store::source(&Access::default(), Arc::clone(&reporter));
         let stop = AtomicBool::new(false);
-        let scan = Scanner { recipe, sources, state: None, reporter: &*reporter, stop: &stop, width: 1 }.scan().unwrap();
+        let scan = Scanner {
+            recipe,
+            sources,
+            memory: Memory::default(),
+            reporter: &*reporter,
+            stop: &stop,
+            width: 1,
+            frozen: false,
+            described_bytes: 0,
+        };
+        let scan = scan.scan().unwrap();
         let combined = combine(recipe, &scan.scanned).unwrap();
         let costs = Costs { scratch, object: 0.0, ..Costs::MEASURED };
         let settings = |memory: u64| Settings {
@@ -139,7 +149,7 @@ impl Bench {
         }
         let stop = Arc::new(AtomicBool::new(false));
         let reporter: Arc<dyn Reporter> = Arc::new(Stopper { stop: Arc::clone(&stop), left: AtomicU64::new(tasks) });
-        let options = Options { target: target.clone(), memory: 1 << 30, threads: 2, replace: None, verify: Level::Sample };
+        let options = Options { target: target.clone(), memory: 1 << 30, threads: 2, replace: None, verify: Level::Sample, frozen: false };
         let mut report = Report::begin("turned", &target);
         let access = Access::default();
         let result = run(recipe, &options, Setting { access: &access, reporter: &reporter, stop: &stop }, &mut report);

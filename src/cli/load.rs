@@ -39,6 +39,7 @@ pub(super) fn load(reference: &str, config: Option<&Path>, terminal: &mut Termin
     match Access::load(config, &|name| std::env::var(name).ok()) {
         Ok(mut access) => {
             access.untrusted |= located.untrusted;
+            access.cache_directory = crate::run::scan::cache_folder(&|name| std::env::var(name).ok());
             Ok(Ok(Loaded { recipe, access, _located: located }))
         }
         Err(error) => refuse(terminal, &error).map(Err),

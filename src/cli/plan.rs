@@ -21,6 +21,9 @@ pub struct Plan {
     /// What the machine may give.
     #[command(flatten)]
     pub resources: Resources,
+    /// Trust what an earlier scan found: ask no server.
+    #[arg(long)]
+    pub frozen: bool,
     /// Write the plan itself, as JSON, to this file.
     #[arg(long)]
     pub save: Option<std::path::PathBuf>,
@@ -44,7 +47,7 @@ impl Plan {
         // Events would mix with the explanation on stdout.
         let reporter: Arc<dyn Reporter> = Arc::new(Progress::new(Style::choose(terminal.global.quiet || json, false)));
         let (stop, memory, threads) = (stop_flag(), self.resources.memory_bytes(), self.resources.thread_count());
-        let options = Options { target: String::new(), memory, threads, replace: None, verify: verify::Level::Sample };
+        let options = Options { target: String::new(), memory, threads, replace: None, verify: verify::Level::Sample, frozen: self.frozen };
         let setting = Setting { access: &loaded.access, reporter: &reporter, stop: &stop };
         let plan = run::plan_with(&loaded.recipe, &options, setting, None)?;
         if let Some(path) = &self.save {

@@ -34,6 +34,9 @@ pub struct Run {
     /// How much of the result to compare with the sources before it becomes visible.
     #[arg(long, value_enum, default_value_t = VerifyArgument::Sample)]
     pub verify: VerifyArgument,
+    /// Scan without asking any server: trust what an earlier scan found. Each file is still checked before it is read.
+    #[arg(long)]
+    pub frozen: bool,
     /// Write a trace of where the time goes to this file, for Perfetto or Chrome.
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
@@ -161,6 +164,7 @@ impl Run {
             target: self.target.clone(),
             memory: self.resources.memory_bytes(),
             threads: self.resources.thread_count(),
+            frozen: self.frozen,
             replace: self.replace.map(|replace| match replace {
                 ReplaceArgument::Atomic => Replace::Atomic,
                 ReplaceArgument::NonAtomic => Replace::NonAtomic,

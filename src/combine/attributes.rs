@@ -50,17 +50,17 @@ struct Merged<'a> {
 }
 
 /// Attributes of the sets, in the order of the first that has each.
-fn merged<'a>(sets: impl Iterator<Item = (usize, &'a Attributes)>) -> (Vec<Merged<'a>>, usize) {
+fn merged<'a>(sets: impl Iterator<Item = (usize, impl Iterator<Item = (&'a str, &'a Attribute)>)>) -> (Vec<Merged<'a>>, usize) {
     let (mut all, mut places, mut count) = (Vec::<Merged<'a>>::new(), HashMap::<&str, usize>::new(), 0);
     for (member, attributes) in sets {
         count += 1;
-        for (name, value) in attributes.iter() {
+        for (name, value) in attributes {
             let place = *places.entry(name).or_insert(all.len());
             match all.get_mut(place) {
                 None => all.push(Merged { name, value, first: member, seen: 1, other: None }),
                 Some(known) => {
                     known.seen += 1;
-                    if known.other.is_none() && !alike(known.value, value) {
+                    if known.other.is_none() && !std::ptr::eq(known.value, value) && !alike(known.value, value) {
                         known.other = Some((value, member));
                     }
                 }
@@ -88,7 +88,7 @@ fn same_number(left: Scalar, right: Scalar) -> bool {
 /// Attributes of the whole, or of a group of it.
 pub(super) fn of_whole<'a>(
     survey: &Survey<'_>,
-    sets: impl Iterator<Item = (usize, &'a Attributes)>,
+    sets: impl Iterator<Item = (usize, impl Iterator<Item = (&'a str, &'a Attribute)>)>,
     conflicts: &mut Conflicts,
     warnings: &mut Vec<String>,
 ) -> Attributes {
@@ -110,7 +110,7 @@ pub(super) fn of_variable(
             || (timed && ["units", "calendar"].contains(&name))
             || (storage.revalued && VALID.contains(&name))
     };
-    let (all, count) = merged(group.variants.iter().map(|variant| (variant.member, &variant.variable.attributes)));
+    let (all, count) = merged(group.variants.iter().map(|variant| (variant.member, variant.variable.attributes.iter())));
     let (contract, others): (Vec<_>, Vec<_>) = all.into_iter().filter(|one| !special(one.name)).partition(|one| is_contract(one.name));
     for one in &contract {
         check_contract(survey, group, one, count, conflicts);

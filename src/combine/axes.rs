@@ -2,7 +2,8 @@
 //!
 //! Invariant: a length is taken over only if every input that has the dimension agrees.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::ConcatAxis;
 use super::conflicts::{Conflicts, listed};
@@ -22,8 +23,13 @@ pub(super) fn measure(survey: &Survey<'_>, conflicts: &mut Conflicts) -> (Vec<Co
     }
     let mut dimensions: Vec<Dimension> = Vec::new();
     let mut seen: HashMap<&str, (usize, usize)> = HashMap::new();
+    // Lists that are one in memory, and were found to fit, say nothing new.
+    let mut fitting = HashSet::new();
     for (number, member) in survey.members.iter().enumerate() {
-        for dimension in &member.schema.dimensions {
+        if !fitting.insert(Arc::as_ptr(&member.schema.dimensions)) {
+            continue;
+        }
+        for dimension in &*member.schema.dimensions {
             let Some(&(place, first)) = seen.get(dimension.name.as_str()) else {
                 seen.insert(&dimension.name, (dimensions.len(), number));
                 dimensions.push(dimension.clone());
@@ -40,6 +46,7 @@ pub(super) fn measure(survey: &Survey<'_>, conflicts: &mut Conflicts) -> (Vec<Co
                     member.url
                 );
                 conflicts.add(Code::DimensionLengthMismatch, message, "only concat dimensions may change their length from file to file");
+                fitting.remove(&Arc::as_ptr(&member.schema.dimensions));
             }
         }
     }
@@ -149,11 +156,12 @@ pub(super) fn check_presence(survey: &Survey<'_>, group: &Group<'_>, conflicts: 
 /// A joined concat coordinate, for [`check_order`].
 pub(super) struct Joined<'a> {
     pub(super) name: &'a str,
-    pub(super) axis: &'a ConcatAxis,
     /// File at each position of the axis; empty where there is none.
     pub(super) files: &'a [&'a str],
     pub(super) values: &'a Array,
     pub(super) units: Option<TimeUnits>,
+    /// End of each position of the axis.
+    pub(super) ends: Vec<u64>,
 }
 
 /// Values must strictly grow or strictly fall; texts must only differ.
@@ -224,12 +232,8 @@ impl Joined<'_> {
     }
 
     fn file(&self, place: usize) -> &str {
-        let mut end = 0;
-        let position = self.axis.lengths.iter().position(|length| {
-            end += *length;
-            (place as u64) < end
-        });
-        position.and_then(|position| self.files.get(position)).copied().unwrap_or_default()
+        let position = self.ends.partition_point(|end| *end <= place as u64);
+        self.files.get(position).copied().unwrap_or_default()
     }
 
     fn value(&self, place: usize) -> String {

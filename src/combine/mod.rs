@@ -9,6 +9,8 @@ mod conflicts;
 mod contents;
 mod forms;
 mod gaps;
+mod runs;
+mod shared;
 mod storage;
 mod survey;
 mod times;
@@ -16,6 +18,7 @@ mod wanted;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +28,8 @@ use crate::dataset::Schema;
 use crate::grid::{Region, Shape};
 
 pub use forms::{SourceForm, SourceForms};
-pub use wanted::wanted;
+pub use shared::{Interner, SharedSchema};
+pub use wanted::{guess, wanted};
 pub use whole::combine;
 
 /// What scanning found in one input, after the steps.
@@ -34,11 +38,11 @@ pub struct Scanned {
     /// Number of the input.
     pub input: usize,
     /// Schema after the steps (texts joined).
-    pub schema: Schema,
+    pub schema: SharedSchema,
     /// Raw values, after the steps, of the variables that [`wanted`] asked for (those that the steps made included).
-    pub values: BTreeMap<String, Array>,
+    pub values: BTreeMap<Arc<str>, Arc<Array>>,
     /// [`digest`] of the variables too large for `values`.
-    pub digests: BTreeMap<String, String>,
+    pub digests: Arc<BTreeMap<String, String>>,
 }
 
 /// Which variables of an input must be read before inputs can be combined.
@@ -74,11 +78,13 @@ pub struct Pieces {
     /// For each concat axis the variable has: (axis, dimension of the variable), in the order of the axes.
     pub axes: Vec<(usize, usize)>,
     /// Input number at each cell of those axes, row-major; `None` is a hole that the recipe allows, to be filled.
+    #[serde(with = "runs::inputs")]
     pub inputs: Vec<Option<u32>>,
     /// Distinct conversions.
     pub conversions: Vec<Conversion>,
     /// Which conversion each cell needs; empty: all need the first.
-    pub converted: Vec<u16>,
+    #[serde(with = "runs::repeated")]
+    pub converted: Vec<u32>,
 }
 
 /// The whole.
@@ -101,6 +107,10 @@ pub struct Combined {
 /// What [`Scanned::digests`] holds: XXH3-128, hexadecimal, of type, shape and raw bytes (texts: each with its length in front).
 #[must_use]
 pub fn digest(array: &Array) -> String {
+    format!("{:032x}", hash(array))
+}
+
+fn hash(array: &Array) -> u128 {
     let mut hasher = xxhash_rust::xxh3::Xxh3::new();
     hasher.update(array.dtype.name().as_bytes());
     hasher.update(&(array.shape.len() as u64).to_le_bytes());
@@ -112,7 +122,7 @@ pub fn digest(array: &Array) -> String {
             hasher.update(text.as_bytes());
         }),
     }
-    format!("{:032x}", hasher.digest128())
+    hasher.digest128()
 }
 
 /// Where one cell's box lands in a variable of the given shape.

@@ -4,9 +4,11 @@
 //! Invariant: holders are in the order of the inputs, and a variant's first holder is the first input described so.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use super::SharedSchema;
 use crate::cf::time::is_reference;
-use crate::dataset::{Attribute, Schema, Variable};
+use crate::dataset::{Attribute, Variable};
 use crate::grid::{Shape, elements, unravel};
 use crate::pattern::Role;
 use crate::recipe::Recipe;
@@ -18,7 +20,7 @@ pub(super) struct Member<'a> {
     pub(super) input: usize,
     /// Where it is, without query string.
     pub(super) url: &'a str,
-    pub(super) schema: &'a Schema,
+    pub(super) schema: &'a SharedSchema,
     /// Position on each concat axis.
     pub(super) cell: Vec<usize>,
     /// Row-major position over all merge axes.
@@ -65,7 +67,7 @@ pub(super) struct Survey<'a> {
 }
 
 impl<'a> Survey<'a> {
-    pub(super) fn new(recipe: &'a Recipe, schemas: impl Iterator<Item = (usize, &'a Schema)>) -> Self {
+    pub(super) fn new(recipe: &'a Recipe, schemas: impl Iterator<Item = (usize, &'a SharedSchema)>) -> Self {
         let members = schemas.map(|(input, schema)| member(recipe, input, schema)).collect();
         let counts = concat_axes(recipe).map(|(_, axis)| axis.positions.len()).collect();
         let mut survey = Self { recipe, members, groups: Vec::new(), by_name: HashMap::new(), counts };
@@ -81,33 +83,33 @@ impl<'a> Survey<'a> {
 
     fn group(&mut self) {
         let mut known: Vec<HashMap<Vec<u8>, usize>> = Vec::new();
-        for (number, member) in self.members.iter().enumerate() {
-            for variable in &member.schema.variables {
-                let at = *self.by_name.entry(&variable.name).or_insert_with(|| {
-                    self.groups.push(Group {
-                        name: &variable.name,
-                        variants: Vec::new(),
-                        holders: Vec::new(),
-                        axes: axes_of(self.recipe, variable),
-                        parent: None,
-                        descriptive: false,
-                    });
-                    known.push(HashMap::new());
-                    known.len() - 1
-                });
-                let (Some(group), Some(known)) = (self.groups.get_mut(at), known.get_mut(at)) else { continue };
-                let last = group.holders.last().map(|&(_, variant)| variant);
-                let same =
-                    last.filter(|&variant| group.variants.get(variant).is_some_and(|variant| described_alike(variant.variable, variable)));
-                let variant = same.unwrap_or_else(|| {
-                    *known.entry(description(variable)).or_insert_with(|| {
-                        group.variants.push(Variant { variable, clock: clock(variable), member: number });
-                        group.variants.len() - 1
-                    })
-                });
-                group.holders.push((number, variant));
+        // What is equal is mostly one in memory: then it was placed before.
+        let mut placed: HashMap<*const Variable, (usize, usize)> = HashMap::new();
+        for number in 0..self.members.len() {
+            let Some(variables) = self.members.get(number).map(|member| &*member.schema.variables) else { continue };
+            for variable in variables {
+                let place = *placed.entry(Arc::as_ptr(variable)).or_insert_with(|| self.place(variable, number, &mut known));
+                if let Some(group) = self.groups.get_mut(place.0) {
+                    group.holders.push((number, place.1));
+                }
             }
         }
+    }
+
+    /// The group and variant of a variable, made if they are new; `known` are the descriptions of each group's variants.
+    fn place(&mut self, variable: &'a Variable, member: usize, known: &mut Vec<HashMap<Vec<u8>, usize>>) -> (usize, usize) {
+        let at = *self.by_name.entry(&variable.name).or_insert_with(|| {
+            let axes = axes_of(self.recipe, variable);
+            self.groups.push(Group { name: &variable.name, variants: vec![], holders: vec![], axes, parent: None, descriptive: false });
+            known.push(HashMap::new());
+            known.len() - 1
+        });
+        let (Some(group), Some(known)) = (self.groups.get_mut(at), known.get_mut(at)) else { return (at, 0) };
+        let variant = *known.entry(description(variable)).or_insert_with(|| {
+            group.variants.push(Variant { variable, clock: clock(variable), member });
+            group.variants.len() - 1
+        });
+        (at, variant)
     }
 
     /// Finds boundary and grid mapping variables.
@@ -186,7 +188,7 @@ fn axes_of(recipe: &Recipe, variable: &Variable) -> Vec<(usize, usize)> {
     concat_axes(recipe).enumerate().filter_map(place).collect()
 }
 
-fn member<'a>(recipe: &'a Recipe, input: usize, schema: &'a Schema) -> Member<'a> {
+fn member<'a>(recipe: &'a Recipe, input: usize, schema: &'a SharedSchema) -> Member<'a> {
     // Inputs are numbered in their order, so the number is nearly always the place in the list.
     let found =
         recipe.inputs.get(input).filter(|found| found.number == input).or_else(|| recipe.inputs.iter().find(|found| found.number == input));
@@ -205,13 +207,6 @@ fn member<'a>(recipe: &'a Recipe, input: usize, schema: &'a Schema) -> Member<'a
 fn clock(variable: &Variable) -> Option<Clock<'_>> {
     let units = variable.attributes.text("units").filter(|units| is_reference(units) && !variable.dtype.is_text())?;
     Some((units, variable.attributes.text("calendar")))
-}
-
-fn described_alike(left: &Variable, right: &Variable) -> bool {
-    left.dtype == right.dtype
-        && left.coordinate == right.coordinate
-        && left.dimensions == right.dimensions
-        && left.attributes == right.attributes
 }
 
 /// Bytes that are equal exactly for equal descriptions.

@@ -155,8 +155,11 @@ fn prepare<'a>(survey: &Survey<'_>, scanned: &'a [Scanned], group: &Group<'_>) -
         part.marks.push(marks(variant.variable).all);
         part.whole.push(variant.variable.dtype.is_integer());
     }
-    part.values =
-        group.holders.iter().map(|&(member, variant)| (variant, scanned.get(member).and_then(|one| one.values.get(group.name)))).collect();
+    part.values = group
+        .holders
+        .iter()
+        .map(|&(member, variant)| (variant, scanned.get(member).and_then(|one| one.values.get(group.name)).map(AsRef::as_ref)))
+        .collect();
     Ok(part)
 }
 

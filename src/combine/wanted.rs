@@ -3,9 +3,12 @@
 //! Values where they are needed or tiny, digests where equality is all that matters. Invariant: whatever [`super::combine`] compares was asked
 //! for here, by the same rules.
 
-use super::Wanted;
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::survey::{Group, Survey};
-use crate::dataset::Schema;
+use super::{SharedSchema, Wanted};
+use crate::dataset::Dimension;
 use crate::recipe::{Join, Recipe};
 
 /// Largest variable whose values are held at all.
@@ -18,24 +21,51 @@ const TINY: u64 = 4 << 10;
 /// Which variables of each input must be read before inputs can be combined; in the order of `schemas` (number of the input, schema
 /// after the steps).
 #[must_use]
-pub fn wanted(recipe: &Recipe, schemas: &[(usize, Schema)]) -> Vec<Wanted> {
+pub fn wanted(recipe: &Recipe, schemas: &[(usize, SharedSchema)]) -> Vec<Arc<Wanted>> {
     let survey = Survey::new(recipe, schemas.iter().map(|(number, schema)| (*number, schema)));
-    let mut all = vec![Wanted::default(); schemas.len()];
-    for group in &survey.groups {
-        for (member, values) in reads(&survey, group) {
-            let Some(wanted) = all.get_mut(member) else { continue };
-            let names = if values { &mut wanted.values } else { &mut wanted.digests };
-            names.insert(group.name.to_owned());
+    // (group, values) of each member: nearly all of them want the same.
+    let mut all: Vec<Vec<(usize, bool)>> = vec![Vec::new(); schemas.len()];
+    for (number, group) in survey.groups.iter().enumerate() {
+        for (member, values) in reads(&survey, group, 1) {
+            if let Some(wanted) = all.get_mut(member) {
+                wanted.push((number, values));
+            }
         }
     }
-    all
+    let mut known: HashMap<Vec<(usize, bool)>, Arc<Wanted>> = HashMap::new();
+    all.into_iter().map(|reads| Arc::clone(known.entry(reads).or_insert_with_key(|reads| Arc::new(named(&survey, reads))))).collect()
 }
 
-/// Members to read the variable of, and whether their values are needed.
-fn reads(survey: &Survey<'_>, group: &Group<'_>) -> Vec<(usize, bool)> {
-    let sizes: Vec<u64> = group.holders.iter().map(|&(member, variant)| size(survey, group, member, variant)).collect();
+/// What [`wanted`] will want of an input, guessed from one of them as if all were like it.
+#[must_use]
+pub fn guess(recipe: &Recipe, schema: &SharedSchema) -> Wanted {
+    let survey = Survey::new(recipe, std::iter::once((0, schema)));
+    let alike = recipe.inputs.len() as u64;
+    let groups = survey.groups.iter().enumerate();
+    let all: Vec<(usize, bool)> =
+        groups.flat_map(|(number, group)| reads(&survey, group, alike).into_iter().map(move |(_, values)| (number, values))).collect();
+    named(&survey, &all)
+}
+
+fn named(survey: &Survey<'_>, reads: &[(usize, bool)]) -> Wanted {
+    let mut wanted = Wanted::default();
+    for &(group, values) in reads {
+        let names = if values { &mut wanted.values } else { &mut wanted.digests };
+        names.extend(survey.groups.get(group).map(|group| group.name.to_owned()));
+    }
+    wanted
+}
+
+/// Members to read the variable of, and whether their values are needed; each stands for `alike` inputs.
+fn reads(survey: &Survey<'_>, group: &Group<'_>, alike: u64) -> Vec<(usize, bool)> {
+    let mut known: HashMap<(*const Vec<Dimension>, usize), u64> = HashMap::new();
+    let mut bytes = |&(member, variant): &(usize, usize)| {
+        let dimensions = survey.members.get(member).map_or(std::ptr::null(), |member| Arc::as_ptr(&member.schema.dimensions));
+        *known.entry((dimensions, variant)).or_insert_with(|| size(survey, group, member, variant))
+    };
+    let sizes: Vec<u64> = group.holders.iter().map(&mut bytes).collect();
     let largest = sizes.iter().copied().max().unwrap_or(0);
-    let total = sizes.iter().fold(0, |sum: u64, size| sum.saturating_add(*size));
+    let total = sizes.iter().fold(0, |sum: u64, size| sum.saturating_add(*size)).saturating_mul(alike);
     let joined = group.is_index() || is_joined(survey, group, total);
     let values_needed =
         largest <= LARGE && (differently_stored(survey, group) || (group.is_coordinate() && survey.recipe.combine.join != Join::Exact));

@@ -2,7 +2,8 @@
 //!
 //! Invariant: a result is only given out if no conflict was found anywhere.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use super::attributes;
 use super::axes::{Joined, check_dimensions, check_order, check_presence, measure};
@@ -120,16 +121,29 @@ impl<'a> Work<'a> {
         let file = |holders: &Vec<(usize, usize)>| holders.first().map_or("", |&(member, _)| self.survey.url(member));
         let units = attributes.text("units").and_then(|units| read((units, attributes.text("calendar"))).ok());
         let files: Vec<&str> = cells.holders.iter().map(file).collect();
-        check_order(self.survey, &Joined { name: group.name, axis, files: &files, values: array, units }, &mut self.conflicts);
+        let ends = axis.lengths.iter().scan(0, |end, length| {
+            *end += *length;
+            Some(*end)
+        });
+        let joined = Joined { name: group.name, files: &files, values: array, units, ends: ends.collect() };
+        check_order(self.survey, &joined, &mut self.conflicts);
     }
 
     fn attributes_of_whole(&mut self) {
-        let members = || self.survey.members.iter().enumerate();
-        let sets = members().map(|(number, member)| (number, &member.schema.attributes));
+        let members = || self.survey.members.iter().map(|member| member.schema).enumerate();
+        // Lists that are one in memory say nothing new.
+        let mut seen = HashSet::new();
+        let lists = members().filter(|(_, schema)| seen.insert(Arc::as_ptr(&schema.attributes)));
+        let sets = lists.map(|(number, schema)| (number, schema.attributes.iter().map(|one| (one.0.as_str(), &one.1))));
         self.whole.schema.attributes = attributes::of_whole(self.survey, sets, &mut self.conflicts, &mut self.warnings);
-        let paths: BTreeSet<&String> = members().flat_map(|(_, member)| member.schema.groups.keys()).collect();
+        let mut seen = HashSet::new();
+        let groups: Vec<(usize, &BTreeMap<String, Attributes>)> = members()
+            .filter(|(_, schema)| seen.insert(Arc::as_ptr(&schema.groups)))
+            .map(|(number, schema)| (number, &*schema.groups))
+            .collect();
+        let paths: BTreeSet<&String> = groups.iter().flat_map(|(_, groups)| groups.keys()).collect();
         for path in paths {
-            let sets = members().filter_map(|(number, member)| Some((number, member.schema.groups.get(path)?)));
+            let sets = groups.iter().filter_map(|(number, groups)| Some((*number, groups.get(path)?.iter())));
             let merged = attributes::of_whole(self.survey, sets, &mut self.conflicts, &mut self.warnings);
             self.whole.schema.groups.insert(path.clone(), merged);
         }

@@ -197,7 +197,7 @@ impl<'a> Kept<'a> {
     }
 
     fn conversion(&self, cell: usize) -> &Conversion {
-        let number = self.pieces.converted.get(cell).map_or(0, |&number| usize::from(number));
+        let number = self.pieces.converted.get(cell).map_or(0, |&number| number as usize);
         self.pieces.conversions.get(number).unwrap_or(&Conversion::Keep)
     }
 

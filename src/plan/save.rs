@@ -1,12 +1,19 @@
 //! The plan as a file, and its identity.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Moves, Overhead, Plan};
-use crate::pattern::without_secrets;
+use super::{Moves, Overhead, Plan, PlannedContent, PlannedInput, Stage, Weighed};
+use crate::combine::ConcatAxis;
+use crate::dataset::{Identity, Schema};
+use crate::pattern::{KeyValue, without_secrets};
+use crate::recipe::{Expectation, OutputFormat};
+use crate::transform::Step;
 
 /// Version of the plan format that this tool writes and reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Why a saved plan cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -24,15 +31,111 @@ pub enum PlanFileError {
     },
 }
 
+/// A plan as it is written: its own parts, without the secrets of addresses.
+#[derive(Serialize)]
+struct Written<'a> {
+    version: u32,
+    id: &'a str,
+    format: OutputFormat,
+    schema: &'a Schema,
+    axes: &'a [ConcatAxis],
+    inputs: Vec<WrittenInput<'a>>,
+    steps: &'a [Step],
+    contents: &'a [PlannedContent],
+    stages: &'a [Stage],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scratch: Option<&'a str>,
+    warnings: &'a [String],
+    memory: u64,
+    overhead: Overhead,
+    #[serde(skip_serializing_if = "<[Weighed]>::is_empty")]
+    weighed: &'a [Weighed],
+    #[serde(skip_serializing_if = "<[Expectation]>::is_empty")]
+    expect: &'a [Expectation],
+    #[serde(skip_serializing_if = "<[Moves]>::is_empty")]
+    moves: &'a [Moves],
+}
+
+#[derive(Serialize)]
+struct WrittenInput<'a> {
+    url: String,
+    identity: &'a Identity,
+    keys: &'a BTreeMap<String, KeyValue>,
+}
+
+impl<'a> Written<'a> {
+    fn of(plan: &'a Plan) -> Self {
+        // Every field by name, so that a new one cannot be forgotten.
+        let Plan {
+            version,
+            id,
+            format,
+            schema,
+            axes,
+            inputs,
+            steps,
+            contents,
+            stages,
+            scratch,
+            warnings,
+            memory,
+            overhead,
+            weighed,
+            expect,
+            moves,
+        } = plan;
+        let input = |PlannedInput { url, identity, keys }: &'a PlannedInput| WrittenInput { url: without_secrets(url), identity, keys };
+        let (scratch, inputs) = (scratch.as_deref(), inputs.iter().map(input).collect());
+        let (version, format, memory, overhead) = (*version, *format, *memory, *overhead);
+        Self {
+            version,
+            id,
+            format,
+            schema,
+            axes,
+            inputs,
+            steps,
+            contents,
+            stages,
+            scratch,
+            warnings,
+            memory,
+            overhead,
+            weighed,
+            expect,
+            moves,
+        }
+    }
+}
+
+/// What every version of the format begins with.
+#[derive(Deserialize)]
+struct Versioned {
+    #[serde(default)]
+    version: u64,
+}
+
+/// Bytes on their way into a hash.
+struct Hashing(Sha256);
+
+impl std::io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Plan {
     /// The plan as JSON, without the secrets that addresses may hold.
     ///
     /// # Errors
     /// [`PlanFileError::Unreadable`], which cannot happen for a plan that [`super::build()`] made.
     pub fn to_json(&self) -> Result<Vec<u8>, PlanFileError> {
-        let mut public = self.clone();
-        public.inputs.iter_mut().for_each(|input| input.url = without_secrets(&input.url));
-        Ok(serde_json::to_vec(&public)?)
+        Ok(serde_json::to_vec(&Written::of(self))?)
     }
 
     /// A plan from JSON.
@@ -40,31 +143,24 @@ impl Plan {
     /// # Errors
     /// [`PlanFileError`] if it is not a plan of this version.
     pub fn from_json(bytes: &[u8]) -> Result<Self, PlanFileError> {
-        let value: serde_json::Value = serde_json::from_slice(bytes)?;
-        let found = value.get("version").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        let Versioned { version: found } = serde_json::from_slice(bytes)?;
         if found != u64::from(VERSION) {
             return Err(PlanFileError::Version { found });
         }
-        Ok(serde_json::from_value(value)?)
+        Ok(serde_json::from_slice(bytes)?)
     }
 
     /// SHA-256 of everything that decides the bytes of the result and the numbering of its tasks.
     #[must_use]
     pub fn identity(&self) -> String {
         let moves = self.moves.iter().filter(|moves| moves.chunks > 0);
-        let moves = moves.map(|moves| Moves { variable: moves.variable, ..Moves::default() }).collect();
-        let decisive = Self {
-            warnings: Vec::new(),
-            memory: 0,
-            overhead: Overhead::default(),
-            weighed: Vec::new(),
-            scratch: None,
-            expect: Vec::new(),
-            moves,
-            ..self.clone()
-        };
-        let bytes = decisive.to_json().unwrap_or_default();
-        let digest = Sha256::digest(&bytes);
+        let moves: Vec<Moves> = moves.map(|moves| Moves { variable: moves.variable, ..Moves::default() }).collect();
+        let (overhead, all) = (Overhead::default(), Written::of(self));
+        let decisive = Written { warnings: &[], memory: 0, overhead, weighed: &[], scratch: None, expect: &[], moves: &moves, ..all };
+        let mut hashing = std::io::BufWriter::with_capacity(1 << 16, Hashing(Sha256::new()));
+        // A plan that cannot be written has the identity of what could be written of it; `to_json` says what is wrong.
+        let _unwritten = serde_json::to_writer(&mut hashing, &decisive);
+        let digest = hashing.into_inner().map(|hashing| hashing.0.finalize()).unwrap_or_default();
         let (half, _) = digest.split_at(16);
         format!("{:032x}", half.iter().fold(0, |number: u128, &byte| (number << 8) | u128::from(byte)))
     }

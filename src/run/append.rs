@@ -117,9 +117,8 @@ fn same_files((old, before): (&Plan, &Pieces), (new, after): (&Plan, &Pieces), n
     };
     for (cell, &number) in before.inputs.iter().enumerate() {
         let at = crate::grid::ravel(&unravel(cell as u64, &few), &many) as usize;
-        let conversion = |pieces: &Pieces, cell: usize| {
-            pieces.conversions.get(pieces.converted.get(cell).map_or(0, |&number| usize::from(number))).cloned()
-        };
+        let conversion =
+            |pieces: &Pieces, cell: usize| pieces.conversions.get(pieces.converted.get(cell).map_or(0, |&number| number as usize)).cloned();
         if input(old, number) != input(new, after.inputs.get(at).copied().flatten()) {
             let which = input(old, number).map_or("a missing file".to_owned(), |(url, _)| url);
             return Err(Hindrance::Rewritten(format!("`{name}` was published from {which}, which changed")));

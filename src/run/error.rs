@@ -68,6 +68,15 @@ pub enum RunError {
         #[source]
         cause: std::io::Error,
     },
+    /// A frozen scan has nothing to go by.
+    #[error(
+        "{}: `--frozen` trusts an earlier scan, and none under these steps holds all that is needed of this file; run the command once without `--frozen`",
+        crate::store::shown(url)
+    )]
+    NotRemembered {
+        /// The file.
+        url: String,
+    },
     /// Several at once.
     #[error("{} errors", .0.len())]
     Several(Vec<RunError>),
@@ -111,6 +120,7 @@ impl RunError {
             Self::Store(error) => Some(error.code()),
             Self::Target(error) => target_code(error),
             Self::Work(error) => work_code(error),
+            Self::NotRemembered { .. } => Some(Code::SourceNotRemembered),
             Self::Held { .. } => Some(Code::TargetHeld),
             Self::Conflict { .. } => Some(Code::TargetForeign),
             Self::Unappendable { .. } => Some(Code::Unappendable),

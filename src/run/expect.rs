@@ -4,7 +4,7 @@
 //! of a variable is as good as none ([`is_counted`]).
 
 use super::RunError;
-use crate::cf::statistics::Statistics;
+use crate::cf::statistics::{Counting, Statistics};
 use crate::plan::expect::Broken;
 use crate::plan::expect::values::{is_of_values, judge};
 use crate::plan::{Plan, Work};
@@ -34,22 +34,62 @@ pub fn is_counted(plan: &Plan, receipt: &Receipt) -> bool {
     wanted.all(|variable| receipt.statistics.contains_key(&plan.schema.variables[variable].name))
 }
 
+/// What the tasks counted for one expectation.
+#[derive(Debug, Clone, Default)]
+pub struct Judged {
+    whole: Option<Statistics>,
+    /// Tasks that break the rule by themselves.
+    worse: usize,
+    /// The first of them.
+    first: Option<Worse>,
+}
+
+/// A task that breaks a rule, and some of what it read.
+#[derive(Debug, Clone)]
+struct Worse {
+    task: (u32, u64),
+    inputs: Vec<u32>,
+    of: usize,
+}
+
+impl Judged {
+    /// Adds what one task counted.
+    pub(super) fn add(&mut self, plan: &Plan, expectation: &Expectation, receipt: &Receipt) {
+        let Some(part) = receipt.statistics.get(&expectation.name).filter(|_| is_of_values(&expectation.rule)) else { return };
+        self.whole.get_or_insert_default().add(part);
+        let Some((_, counting)) = counted(plan, expectation) else { return };
+        if judge(expectation, &counting, part).is_ok() {
+            return;
+        }
+        self.worse += 1;
+        let task = (receipt.stage, receipt.task);
+        if self.first.as_ref().is_none_or(|first| task < first.task) {
+            let inputs = receipt.inputs.iter().map(|read| read.input).take(SHOWN).collect();
+            self.first = Some(Worse { task, inputs, of: receipt.inputs.len() });
+        }
+    }
+}
+
+/// Position of the variable that an expectation is about, and how its values are counted.
+fn counted(plan: &Plan, expectation: &Expectation) -> Option<(usize, Counting)> {
+    let position = plan.schema.variables.iter().position(|variable| variable.name == expectation.name)?;
+    Some((position, plan.counted().get(position).cloned().flatten()?))
+}
+
 /// Judges the values of a finished, uncommitted plan.
 ///
 /// # Errors
 /// [`RunError::Recipe`] with every expectation that does not hold, each at its line of the recipe.
-pub fn check(plan: &Plan, receipts: &[Receipt]) -> Result<(), RunError> {
-    let problems: Vec<Diagnostic> = plan.expect.iter().filter_map(|expectation| problem(plan, receipts, expectation)).collect();
+pub fn check(plan: &Plan, judged: &[Judged]) -> Result<(), RunError> {
+    let nothing = Judged::default();
+    let pairs = plan.expect.iter().enumerate().map(|(number, expectation)| (expectation, judged.get(number).unwrap_or(&nothing)));
+    let problems: Vec<Diagnostic> = pairs.filter_map(|(expectation, judged)| problem(plan, judged, expectation)).collect();
     if problems.is_empty() { Ok(()) } else { Err(RunError::Recipe(problems)) }
 }
 
-fn problem(plan: &Plan, receipts: &[Receipt], expectation: &Expectation) -> Option<Diagnostic> {
-    let position = plan.schema.variables.iter().position(|variable| variable.name == expectation.name)?;
-    let counting = plan.counted().get(position).cloned().flatten().filter(|_| is_of_values(&expectation.rule))?;
-    let counted = || receipts.iter().filter_map(|receipt| Some((receipt, receipt.statistics.get(&expectation.name)?)));
-    let mut whole = Statistics::default();
-    counted().for_each(|(_, statistics)| whole.add(statistics));
-    if counted().next().is_none() && plan.objects(position).chunks() > 0 {
+fn problem(plan: &Plan, judged: &Judged, expectation: &Expectation) -> Option<Diagnostic> {
+    let (position, counting) = counted(plan, expectation).filter(|_| is_of_values(&expectation.rule))?;
+    if judged.whole.is_none() && plan.objects(position).chunks() > 0 {
         return Some(
             Broken {
                 message: format!("`{}` was not counted", expectation.name),
@@ -58,25 +98,19 @@ fn problem(plan: &Plan, receipts: &[Receipt], expectation: &Expectation) -> Opti
             .diagnostic(expectation),
         );
     }
-    let Broken { message, help } = judge(expectation, &counting, &whole).err()?;
-    let worse: Vec<&Receipt> =
-        counted().filter(|(_, part)| judge(expectation, &counting, part).is_err()).map(|(receipt, _)| receipt).collect();
-    let place = worse.first().map(|first| place(plan, first, worse.len())).unwrap_or_default();
+    let Broken { message, help } = judge(expectation, &counting, &judged.whole.unwrap_or_default()).err()?;
+    let place = judged.first.as_ref().map(|first| place(plan, first, judged.worse)).unwrap_or_default();
     Some(Broken { message: format!("{message}{place}"), help: format!("{help}; nothing new was published") }.diagnostic(expectation))
 }
 
 /// Where to look first: the files of the first task that breaks the rule by itself.
-fn place(plan: &Plan, receipt: &Receipt, tasks: usize) -> String {
-    let urls: Vec<String> = receipt
-        .inputs
-        .iter()
-        .filter_map(|read| plan.inputs.get(read.input as usize))
-        .map(|input| format!("`{}`", crate::store::shown(&input.url)))
-        .collect();
+fn place(plan: &Plan, worse: &Worse, tasks: usize) -> String {
+    let inputs = worse.inputs.iter().filter_map(|&input| plan.inputs.get(input as usize));
+    let urls: Vec<String> = inputs.map(|input| format!("`{}`", crate::store::shown(&input.url))).collect();
     if urls.is_empty() {
         return String::new();
     }
-    let more = if urls.len() > SHOWN { format!(" and {} more", urls.len() - SHOWN) } else { String::new() };
+    let more = if worse.of > SHOWN { format!(" and {} more", worse.of - SHOWN) } else { String::new() };
     let others = if tasks > 1 { format!(" (and in {} more tasks)", tasks - 1) } else { String::new() };
-    format!("; first in what comes from {}{more}{others}", urls.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "))
+    format!("; first in what comes from {}{more}{others}", urls.join(", "))
 }

@@ -17,6 +17,7 @@ mod error;
 mod lock;
 mod replace;
 mod room;
+mod tally;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -29,17 +30,18 @@ use crate::dataset::TargetState;
 use crate::event::{Activity, Event, Phase, Reporter, spent_stage};
 use crate::executor::local::{Resources, execute};
 use crate::executor::{Job, Outcome};
-use crate::plan::{BASELINE, Passage, Plan, Settings, Stage, build};
+use crate::plan::{BASELINE, Plan, Settings, build};
 use crate::receipt::Receipt;
 use crate::rechunk::Costs;
 use crate::recipe::Recipe;
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
 use crate::target::Target;
 use crate::target::zarr::{ZarrTarget, default_codecs};
-use crate::work::{WorkError, Workshop};
+use crate::work::{Described, WorkError, Workshop};
 use append::Hindrance;
 use report::Report;
 use state::{Committed, State};
+use tally::{Look, Tally, TaskNumber, unfinished};
 use verify::Verifier;
 
 pub use error::{Problem, RunError, with_causes};
@@ -60,6 +62,8 @@ pub struct Options {
     pub replace: Option<Replace>,
     /// How much of the result to compare with the sources.
     pub verify: verify::Level,
+    /// Scan without asking any server: what an earlier scan found holds. Tasks check each file all the same.
+    pub frozen: bool,
 }
 
 /// How to build anew.
@@ -86,10 +90,10 @@ pub struct Setting<'a> {
 const FAR: usize = 16;
 /// By how much the program grows while tasks run, values and threads' buffers aside: descriptions of inputs, receipts.
 const GROWS: u64 = 16 << 20;
+/// Bytes of what the scan hands to the tasks.
+const DESCRIBED: usize = 16 << 20;
 /// Threads that verify what is stored while the rest is still written, where something lies far away.
 const VERIFIERS: usize = 2;
-/// Receipts asked for in one go.
-const RECEIPTS: usize = 1 << 12;
 /// Most bytes of objects remembered between comparisons.
 const REMEMBERED: u64 = 64 << 20;
 
@@ -111,16 +115,17 @@ pub fn run(recipe: &Recipe, options: &Options, setting: Setting<'_>, report: &mu
 /// The workflow itself.
 fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State, report: &mut Report) -> Result<(), RunError> {
     let reporter = &**setting.reporter;
-    let fresh = timed(report, "scan", || plan_with(recipe, options, setting, Some(state)))?;
+    let (fresh, described) = timed(report, "scan", || scan_and_plan(recipe, options, setting, Some(state)))?;
     let begun = spent_stage(reporter, Activity::Prepare, || begin(fresh, options, setting, state, report))?;
     let Some(Begun { workshop, target, store }) = begun else { return Ok(()) };
+    let workshop = workshop.knowing(described);
     let kept = remembered(options.memory) as usize;
     let verifier = Verifier::new(&workshop, store, (options.verify, kept, store::is_far(&options.target)), (reporter, setting.stop))?;
     let finished = timed_with(report, "execute", |report| {
         spent_stage(reporter, Activity::Execute, || work(&workshop, &verifier, state, options, setting, report))
     })?;
     report.worked(&finished);
-    expect::check(&workshop.plan, &finished)?;
+    expect::check(&workshop.plan, &finished.judged)?;
     let threads = verifying_threads(options, &workshop);
     report.verification = timed(report, "verify", || spent_stage(reporter, Activity::Verify, || verifier.finish(threads)))?;
     tracing::info!(compared = report.verification.compared, of = report.verification.of, "verified; committing");
@@ -150,12 +155,12 @@ fn begin(fresh: Plan, options: &Options, setting: Setting<'_>, state: &State, re
     let target = Arc::new(ZarrTarget::new(Arc::clone(&store), plan.format));
     let published = match standing(state, &target, &plan, &identity)? {
         Standing::Complete => {
-            let (uncounted, finished) = receipts(state, &plan, &identity)?;
+            let (uncounted, finished) = receipts(state, &plan, &identity, &|_, _| Ok(true))?;
             // A rule that is newer than the store may ask for what its tasks did not count: they are then done again.
             if uncounted.is_empty() || !expect::is_wanted(&plan) {
                 report.worked(&finished);
                 report.found_complete = true;
-                return expect::check(&plan, &finished).map(|()| None);
+                return expect::check(&plan, &finished.judged).map(|()| None);
             }
             Vec::new()
         }
@@ -179,11 +184,23 @@ fn begin(fresh: Plan, options: &Options, setting: Setting<'_>, state: &State, re
 /// # Errors
 /// Any [`RunError`] of scanning, combining and planning.
 pub fn plan_with(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: Option<&State>) -> Result<Plan, RunError> {
+    Ok(scan_and_plan(recipe, options, setting, state)?.0)
+}
+
+/// The plan and, where tasks may follow at once (there is a state), what they need not find out again.
+fn scan_and_plan(
+    recipe: &Recipe,
+    options: &Options,
+    setting: Setting<'_>,
+    state: Option<&State>,
+) -> Result<(Plan, Vec<(usize, Described)>), RunError> {
     let sources: Arc<dyn SourceStore> = store::source(setting.access, Arc::clone(setting.reporter));
     let far = recipe.inputs.first().is_some_and(|input| !sources.is_local(&input.url));
     let width = if far { FAR } else { options.threads };
-    let scanner = scan::Scanner { recipe, sources, state, reporter: &**setting.reporter, stop: setting.stop, width };
-    let reporter = &**setting.reporter;
+    let (memory, frozen) = (scan::Memory::of(state, setting.access)?, options.frozen);
+    let described_bytes = if state.is_some() { DESCRIBED } else { 0 };
+    let (reporter, stop) = (&**setting.reporter, setting.stop);
+    let scanner = scan::Scanner { recipe, sources, memory, reporter, stop, width, frozen, described_bytes };
     let scan = spent_stage(reporter, Activity::Scan, || scanner.scan())?;
     let present = scan.present(recipe);
     let combined = spent_stage(reporter, Activity::Combine, || combine(&present, &scan.scanned)).map_err(RunError::Recipe)?;
@@ -197,7 +214,8 @@ pub fn plan_with(recipe: &Recipe, options: &Options, setting: Setting<'_>, state
         scratch: state::scratch_url(&options.target)?,
         costs: Costs::MEASURED,
     };
-    spent_stage(reporter, Activity::Plan, || build(&present, combined, scan.identities, &settings)).map_err(RunError::Recipe)
+    let plan = spent_stage(reporter, Activity::Plan, || build(&present, combined, scan.identities, &settings)).map_err(RunError::Recipe)?;
+    Ok((plan, scan.described))
 }
 
 fn timed<T>(report: &mut Report, phase: &str, step: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
@@ -257,7 +275,7 @@ fn standing(state: &State, target: &ZarrTarget, plan: &Plan, identity: &str) -> 
 fn clear_leftovers(state: &State, store: &dyn TargetStore, target: &ZarrTarget, plan: &Plan, identity: &str) -> Result<(), RunError> {
     if target.state()? == TargetState::Empty {
         // Tasks that wrote scratch only have lost nothing.
-        let lost = receipts(state, plan, identity)?.1.iter().any(|receipt| !receipt.chunks.is_empty());
+        let lost = receipts(state, plan, identity, &|_, _| Ok(true))?.1.objects > 0;
         let same = state.plan()?.is_some_and(|saved| saved.identity() == identity);
         return if same && !lost { Ok(()) } else { state.forget() };
     }
@@ -293,21 +311,25 @@ fn work(
     options: &Options,
     setting: Setting<'_>,
     report: &mut Report,
-) -> Result<Vec<Receipt>, RunError> {
-    let (mut todo, mut finished) = receipts(state, &workshop.plan, &workshop.plan_id)?;
-    redo_vanished(workshop, &mut todo, &mut finished)?;
-    for receipt in &finished {
-        verifier.stored(receipt);
-    }
+) -> Result<Tally, RunError> {
+    let look = |receipt: &Receipt, scratch_is_needed: bool| {
+        let holds = !scratch_is_needed || workshop.keeps_scratch_of(receipt)?;
+        if holds {
+            verifier.stored(receipt);
+        }
+        Ok(holds)
+    };
+    let (todo, finished) = receipts(state, &workshop.plan, &workshop.plan_id, &look)?;
+    let before = finished.tasks;
     let bytes = |stage: usize, task: u64| workshop.plan.task(stage, task).map_or(0, |task| task.bytes);
     let steps = report.tasks;
     let todo_bytes = todo.iter().map(|&(stage, task)| bytes(stage, task)).sum();
     setting.reporter.report(Event::PhaseStarted { phase: Phase::Execute, steps, done: steps - todo.len() as u64, bytes: todo_bytes });
-    let kept: Mutex<Vec<Receipt>> = Mutex::new(Vec::new());
+    let finished = Mutex::new(finished);
     let keep = |receipt: &Receipt| -> Result<(), WorkError> {
         state.save_receipt(receipt)?;
         verifier.stored(receipt);
-        kept.lock().unwrap_or_else(PoisonError::into_inner).push(receipt.clone());
+        finished.lock().unwrap_or_else(PoisonError::into_inner).add(&workshop.plan, receipt);
         Ok(())
     };
     let verifiers = if is_far(options, workshop) { VERIFIERS } else { 0 };
@@ -321,10 +343,8 @@ fn work(
         result
     })?;
     setting.reporter.report(Event::PhaseFinished { phase: Phase::Execute });
-    let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
-    report.tasks_run = kept.len() as u64;
-    finished.extend(kept);
-    finished.sort_by_key(|receipt| (receipt.stage, receipt.task));
+    let finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.tasks_run = finished.tasks - before;
     Ok(finished)
 }
 
@@ -370,56 +390,17 @@ fn verifying_threads(options: &Options, workshop: &Workshop) -> usize {
     wanted.min(room as usize).max(1)
 }
 
-/// Stage, and number within it.
-type TaskNumber = (usize, u64);
-
-/// (tasks without a receipt, receipts) of a plan.
-fn receipts(state: &State, plan: &Plan, identity: &str) -> Result<(Vec<TaskNumber>, Vec<Receipt>), RunError> {
-    let (mut todo, mut finished) = (Vec::new(), Vec::new());
-    let all: Vec<TaskNumber> =
-        plan.stages.iter().enumerate().flat_map(|(stage, tasks)| (0..tasks.tasks()).map(move |task| (stage, task))).collect();
-    // One after the other, a far server's round trips would be a wall.
-    let width = if store::is_far(state.target()) { FAR } else { 1 };
-    for tasks in all.chunks(RECEIPTS) {
-        for (&(stage, task), receipt) in tasks.iter().zip(ask_receipts(state, identity, tasks, width)) {
-            match receipt?.filter(|receipt| expect::is_counted(plan, receipt)) {
-                Some(receipt) => finished.push(receipt),
-                None => todo.push((stage, task)),
-            }
+/// (tasks to do, what the others left) of a plan.
+fn receipts(state: &State, plan: &Plan, identity: &str, look: Look<'_>) -> Result<(Vec<TaskNumber>, Tally), RunError> {
+    let tally = Mutex::new(Tally::default());
+    let todo = unfinished(state, plan, identity, &|receipt, needed| {
+        let holds = expect::is_counted(plan, receipt) && look(receipt, needed)?;
+        if holds {
+            tally.lock().unwrap_or_else(PoisonError::into_inner).add(plan, receipt);
         }
-    }
-    Ok((todo, finished))
-}
-
-/// The receipts of some tasks, so many asked for at a time.
-fn ask_receipts(state: &State, identity: &str, tasks: &[TaskNumber], width: usize) -> Vec<Result<Option<Receipt>, RunError>> {
-    let ask = |&(stage, task): &TaskNumber| state.receipt(identity, stage, task);
-    if width < 2 {
-        return tasks.iter().map(ask).collect();
-    }
-    std::thread::scope(|scope| {
-        let parts: Vec<_> =
-            tasks.chunks(tasks.len().div_ceil(width)).map(|part| scope.spawn(move || part.iter().map(ask).collect())).collect();
-        let died = || vec![Err(RunError::Work(WorkError::Internal("a thread that reads receipts died".to_owned())))];
-        parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|_| died())).collect()
-    })
-}
-
-/// Moves tasks whose scratch objects are gone from finished to do, if a task that would read scratch is still to do.
-fn redo_vanished(workshop: &Workshop, todo: &mut Vec<(usize, u64)>, finished: &mut Vec<Receipt>) -> Result<(), RunError> {
-    let reads_scratch = |stage: &Stage| stage.grids.iter().any(|grid| matches!(grid.passage, Passage::FromScratch(_)));
-    if !todo.iter().any(|(stage, _)| workshop.plan.stages.get(*stage).is_some_and(reads_scratch)) {
-        return Ok(());
-    }
-    for receipt in std::mem::take(finished) {
-        if workshop.keeps_scratch_of(&receipt)? {
-            finished.push(receipt);
-        } else {
-            todo.push((receipt.stage as usize, receipt.task));
-        }
-    }
-    todo.sort_unstable();
-    Ok(())
+        Ok(holds)
+    })?;
+    Ok((todo, tally.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
 
 /// Deletes every object below a prefix.

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::tally::Tally;
 use super::{Problem, RunError};
 use crate::plan::Plan;
-use crate::receipt::{InputRead, Receipt};
 
 /// What a run did.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -110,21 +110,14 @@ impl Report {
         self.inputs = plan.inputs.iter().map(input).collect();
     }
 
-    /// Adds what tasks left behind.
-    pub fn worked(&mut self, receipts: &[Receipt]) {
-        let mut reads: BTreeMap<u32, InputRead> = BTreeMap::new();
-        for receipt in receipts {
-            self.objects += receipt.chunks.len() as u64;
-            self.moved_chunks += receipt.moved;
-            self.stored_bytes += receipt.chunks.iter().map(|chunk| chunk.bytes).sum::<u64>();
-            for read in &receipt.inputs {
-                reads.entry(read.input).and_modify(|sum| sum.add(read)).or_insert_with(|| read.clone());
-            }
-        }
-        for (number, read) in reads {
-            if let Some(input) = self.inputs.get_mut(number as usize) {
+    /// Notes what tasks left behind.
+    pub fn worked(&mut self, tally: &Tally) {
+        (self.objects, self.stored_bytes) = (tally.objects, tally.stored_bytes);
+        self.moved_chunks = tally.moved_chunks;
+        for (number, read) in &tally.reads {
+            if let Some(input) = self.inputs.get_mut(*number as usize) {
                 input.read_bytes = read.bytes;
-                input.checksum = read.checksum;
+                input.checksum.clone_from(&read.checksum);
             }
         }
     }

@@ -23,9 +23,6 @@ pub struct State {
     _lock: Lock,
 }
 
-/// Files scanned per stored segment of the scan cache.
-pub(super) const SEGMENT: usize = 256;
-
 /// Folder of scratch objects.
 const SCRATCH: &str = "scratch";
 
@@ -145,18 +142,9 @@ impl State {
         self.put(&key, serde_json::to_vec(receipt).unwrap_or_default())
     }
 
-    /// A segment of the scan cache.
-    pub(super) fn scan_segment<T: serde::de::DeserializeOwned>(&self, number: usize) -> Result<Option<T>, RunError> {
-        let Some(bytes) = self.store.get(&segment_key(number))? else { return Ok(None) };
-        let Ok(json) = zstd::decode_all(&bytes[..]) else { return Ok(None) };
-        Ok(serde_json::from_slice(&json).ok())
-    }
-
-    /// Keeps a segment of the scan cache.
-    pub(super) fn save_scan_segment<T: serde::Serialize>(&self, number: usize, records: &T) -> Result<(), RunError> {
-        let json = serde_json::to_vec(records).unwrap_or_default();
-        let packed = zstd::encode_all(&json[..], 1).unwrap_or_default();
-        Ok(self.put(&segment_key(number), packed)?)
+    /// Where the state's objects are.
+    pub(super) fn store(&self) -> Arc<dyn TargetStore> {
+        Arc::clone(&self.store)
     }
 
     /// Keeps the report of the latest run.
@@ -196,10 +184,6 @@ pub struct Committed {
 
 fn receipt_key(plan: &str, stage: usize, task: u64) -> String {
     format!("receipts/{plan}/{stage}-{task}.json")
-}
-
-fn segment_key(number: usize) -> String {
-    format!("scan/{number}.json.zst")
 }
 
 /// The folder of a state on a local disk.

@@ -29,6 +29,8 @@ pub struct Access {
     pub user_agent: String,
     /// Where files are put whose servers cannot send ranges; `None`: the system's temporary directory.
     pub spool_directory: Option<PathBuf>,
+    /// Where headers that were scanned without a target are remembered; `None`: nowhere.
+    pub cache_directory: Option<PathBuf>,
     /// Most bytes kept there; older files give way and are fetched again when needed.
     pub spool_limit: ByteSize,
     /// True if every object written to a local disk is flushed before its put returns; metadata and state always are.
@@ -50,6 +52,7 @@ impl Default for Access {
             connect_timeout: Duration::from_secs(15),
             user_agent: concat!("gristmill/", env!("CARGO_PKG_VERSION")).to_owned(),
             spool_directory: None,
+            cache_directory: None,
             spool_limit: ByteSize(16 << 30),
             flush_chunks: false,
             s3: S3Access::default(),

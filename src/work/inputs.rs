@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{WorkError, Workshop};
 use crate::dataset::Identity;
 use crate::layout::{Layout, Stored};
-use crate::plan::PlannedContent;
-use crate::source::{self, Source};
-use crate::transform::{self, TextRule, view::View};
+use crate::plan::{PlannedContent, PlannedInput};
+use crate::source::{self, Source, SourceError};
+use crate::store::Head;
+use crate::transform::{self, TextRule, Transformed, view::View};
 
 /// Bytes of descriptions to remember.
 const REMEMBERED: usize = 24 << 20;
@@ -23,6 +24,8 @@ pub struct Described {
     /// Where the file is.
     pub url: String,
     variables: BTreeMap<String, DescribedVariable>,
+    /// Variables of the file that were not asked for.
+    left_out: Vec<String>,
 }
 
 /// One variable of the result in one file.
@@ -42,6 +45,8 @@ pub struct DescribedVariable {
 #[derive(Default)]
 pub struct Inputs {
     kept: Mutex<Kept>,
+    /// Made by the scan of this very run; whether the files are still those is not yet known.
+    scanned: Mutex<HashMap<usize, Described>>,
 }
 
 #[derive(Default)]
@@ -52,6 +57,11 @@ struct Kept {
 }
 
 impl Inputs {
+    /// A cache that begins with what the scan found.
+    pub(super) fn knowing(scanned: Vec<(usize, Described)>) -> Self {
+        Self { scanned: Mutex::new(scanned.into_iter().collect()), ..Self::default() }
+    }
+
     /// Makes sure that descriptions exist, opening several files at a time.
     pub(super) fn open_all(&self, workshop: &Workshop, inputs: impl Iterator<Item = usize>) -> Result<(), WorkError> {
         let missing: Vec<usize> = inputs.filter(|input| self.kept(*input).is_none()).collect();
@@ -81,9 +91,24 @@ impl Inputs {
         if let Some(described) = self.kept(input) {
             return Ok(described);
         }
-        let described = Arc::new(describe(workshop, input)?);
+        let described = match self.scanned(workshop, input)? {
+            Some(described) => described,
+            None => describe(workshop, input)?,
+        };
+        let described = Arc::new(described);
         self.keep(input, &described);
         Ok(described)
+    }
+
+    /// What the scan found, if that is all the plan needs and the file is still the same.
+    fn scanned(&self, workshop: &Workshop, input: usize) -> Result<Option<Described>, WorkError> {
+        let found = self.scanned.lock().unwrap_or_else(PoisonError::into_inner).remove(&input);
+        let Some(described) = found.filter(|described| !described.left_out.iter().any(|name| is_read(workshop, name))) else {
+            return Ok(None);
+        };
+        let planned = &workshop.plan.inputs[input];
+        compare(planned, &workshop.sources.head(&planned.url)?)?;
+        Ok(Some(described))
     }
 
     fn kept(&self, input: usize) -> Option<Arc<Described>> {
@@ -106,6 +131,24 @@ impl Inputs {
 }
 
 impl Described {
+    /// What one opened file has of its variables after the steps, but for those that are `left_out`.
+    ///
+    /// # Errors
+    /// As [`Source::stored`].
+    pub fn of(url: &str, source: &dyn Source, transformed: &Transformed, left_out: &dyn Fn(&str) -> bool) -> Result<Self, SourceError> {
+        let mut described = Self { url: url.to_owned(), variables: BTreeMap::new(), left_out: Vec::new() };
+        for (name, (source_name, view)) in &transformed.views {
+            if left_out(name) {
+                described.left_out.push(name.clone());
+                continue;
+            }
+            let (stored, rule) = (Arc::new(source.stored(source_name)?), transformed.texts.get(name).copied());
+            let variable = DescribedVariable { source_name: source_name.clone(), view: view.clone(), stored, rule };
+            described.variables.insert(name.clone(), variable);
+        }
+        Ok(described)
+    }
+
     /// The variable of that name in the result.
     ///
     /// # Errors
@@ -114,13 +157,15 @@ impl Described {
         self.variables.get(name).cloned().ok_or_else(|| changed(&self.url, &format!("it has no variable `{name}` any more")))
     }
 
-    fn memory(&self) -> usize {
+    /// Bytes of memory that it takes, roughly.
+    #[must_use]
+    pub fn memory(&self) -> usize {
         let table = |variable: &DescribedVariable| match &variable.stored.layout {
             Layout::Chunked(table) => table.entries.len() * 16,
             Layout::Inline(bytes) => bytes.len(),
             _ => 0,
         };
-        self.variables.values().map(|variable| 400 + table(variable)).sum::<usize>() + self.url.len()
+        self.variables.values().map(|variable| 800 + table(variable)).sum::<usize>() + 1000 + self.url.len()
     }
 }
 
@@ -128,15 +173,24 @@ impl Described {
 pub(super) fn open(workshop: &Workshop, input: usize) -> Result<Box<dyn Source>, WorkError> {
     let planned = &workshop.plan.inputs[input];
     let (head, start) = workshop.sources.begin(&planned.url)?;
-    let now = Identity { size: head.size, etag: head.etag.clone(), modified: head.modified.clone() };
-    if now != planned.identity {
-        return Err(changed(&planned.url, "it changed since it was scanned"));
-    }
+    compare(planned, &head)?;
     Ok(source::open_begun(&workshop.sources, &planned.url, &head, start)?)
+}
+
+/// Checks that a file is still the one that was scanned.
+fn compare(planned: &PlannedInput, head: &Head) -> Result<(), WorkError> {
+    let now = Identity { size: head.size, etag: head.etag.clone(), modified: head.modified.clone() };
+    if now == planned.identity { Ok(()) } else { Err(changed(&planned.url, "it changed since it was scanned")) }
 }
 
 fn changed(url: &str, what: &str) -> WorkError {
     WorkError::Changed { url: url.to_owned(), message: format!("{what}; run again to scan it anew") }
+}
+
+/// True if tasks read the variable of that name from inputs.
+fn is_read(workshop: &Workshop, name: &str) -> bool {
+    let mut contents = workshop.plan.schema.variables.iter().zip(&workshop.plan.contents);
+    contents.any(|(variable, content)| variable.name == name && matches!(content, PlannedContent::Pieces(_)))
 }
 
 fn describe(workshop: &Workshop, input: usize) -> Result<Described, WorkError> {
@@ -148,19 +202,5 @@ fn describe(workshop: &Workshop, input: usize) -> Result<Described, WorkError> {
     };
     let transformed = transform::apply(&workshop.plan.steps, source.schema(), &planned.keys, &mut whole)
         .map_err(|error| changed(&planned.url, &format!("its steps no longer apply ({error})")))?;
-    let mut variables = BTreeMap::new();
-    for (variable, content) in workshop.plan.schema.variables.iter().zip(&workshop.plan.contents) {
-        let (PlannedContent::Pieces(_), Some((source_name, view))) = (content, transformed.views.get(&variable.name)) else { continue };
-        let stored = Arc::new(source.stored(source_name)?);
-        variables.insert(
-            variable.name.clone(),
-            DescribedVariable {
-                source_name: source_name.clone(),
-                view: view.clone(),
-                stored,
-                rule: transformed.texts.get(&variable.name).copied(),
-            },
-        );
-    }
-    Ok(Described { url: planned.url.clone(), variables })
+    Ok(Described::of(&planned.url, &*source, &transformed, &|name| !is_read(workshop, name))?)
 }

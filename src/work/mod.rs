@@ -161,6 +161,12 @@ impl Workshop {
         })
     }
 
+    /// Begins with what the scan of this run found in inputs.
+    #[must_use]
+    pub fn knowing(self, scanned: Vec<(usize, Described)>) -> Self {
+        Self { inputs: Inputs::knowing(scanned), ..self }
+    }
+
     /// Leaves objects as they are that an append does not touch: for each variable, how many along each dimension.
     #[must_use]
     pub fn leaving(self, published: Vec<Vec<u64>>) -> Self {

@@ -138,7 +138,7 @@ pub(super) fn cells(axes: &[ConcatAxis], pieces: &Pieces, shape: &[u64], slab: &
         }
         let number = crate::grid::ravel(&index, &counts) as usize;
         let input = (*pieces.inputs.get(number)?)? as usize;
-        Some(Cell { input, conversion: pieces.converted.get(number).map_or(0, |&conversion| usize::from(conversion)), region })
+        Some(Cell { input, conversion: pieces.converted.get(number).map_or(0, |&conversion| conversion as usize), region })
     };
     positions(&choices).filter_map(cell).collect()
 }

@@ -159,6 +159,7 @@ codes! {
         TooManyObjects "too-many-objects" "The result would have so many objects that writing and listing them takes days. The message proposes chunk lengths that are sane."
         ChunkTooLarge "chunk-too-large" "One chunk would be larger than readers and codecs can handle (2 GiB). The message proposes a length."
         FillLengthUncertain "fill-length-uncertain" "`missing: fill` needs to know how long the missing file was; along this dimension the files have different lengths. Use `skip`, or except the cell."
+        SourceNotRemembered "source-not-remembered" "`--frozen` asks no server and trusts what an earlier `plan` or `run` found in the files. This one was in none of them under the same keys and steps, or more is now wanted of it: run the command once without `--frozen`."
         AddressRefused "address-refused" "The operator's policy refuses the address: a private network, a path of the machine in a recipe that is not trusted, or a scheme that is not known."
     }
     Source {

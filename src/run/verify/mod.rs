@@ -282,7 +282,7 @@ fn chosen(variable: usize, pieces: &Pieces, level: Level) -> Vec<Check> {
     let check = |position: usize| {
         let cell = *present.get(position)?;
         let input = pieces.inputs[cell]? as usize;
-        let conversion = pieces.converted.get(cell).map_or(0, |&at| usize::from(at));
+        let conversion = pieces.converted.get(cell).map_or(0, |&at| at as usize);
         Some(Check::Part { variable, cell, input, conversion })
     };
     (0..present.len()).filter(wanted).filter_map(check).collect()

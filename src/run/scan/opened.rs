@@ -1,0 +1,112 @@
+//! One input while it is described: opened, its steps applied, the values that are wanted read.
+//!
+//! Invariant: what goes into a record is raw; nothing is unpacked or masked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Scanning;
+use super::record::{Absence, Record};
+use crate::array::Array;
+use crate::combine::{Wanted, digest};
+use crate::dataset::Identity;
+use crate::grid::Region;
+use crate::layout::Layout;
+use crate::pattern::Input;
+use crate::recipe::diagnostic::{Code, Diagnostic};
+use crate::run::RunError;
+use crate::source::{self, Source, SourceError, fetch::read_stored};
+use crate::store::{Begun, Head, shown};
+use crate::transform::{self, TransformError, Transformed};
+use crate::work::Described;
+
+/// An opened input after the steps.
+pub(super) struct Opened<'a> {
+    sources: Begun<'a>,
+    input: &'a Input,
+    source: Box<dyn Source>,
+    transformed: Transformed,
+}
+
+impl<'a> Opened<'a> {
+    pub(super) fn open(scanning: &'a Scanning<'_>, input: &'a Input, (head, start): (&Head, Bytes)) -> Result<Self, RunError> {
+        let sources = &scanning.scanner.sources;
+        let source = source::open_begun(sources, &input.url, head, start.clone())?;
+        let mut whole = |name: &str| whole_variable(&*source, name).ok();
+        let transformed = transform::apply(&scanning.steps, source.schema(), &input.values, &mut whole)
+            .map_err(|error| impossible(scanning, input, &error))?;
+        Ok(Self { sources: Begun::new(&**sources, start), input, source, transformed })
+    }
+
+    /// A record without values.
+    pub(super) fn record(&self, scanning: &Scanning<'_>, identity: Identity) -> Record {
+        let absent = self.transformed.absent.clone();
+        let variables = self.source.schema().variables.iter().map(|variable| variable.name.clone());
+        let names = if absent.is_empty() { Vec::new() } else { variables.collect() };
+        Record {
+            identity,
+            schema: scanning.interner.schema(self.transformed.schema.clone()),
+            values: BTreeMap::new(),
+            digests: scanning.interner.digests(BTreeMap::new()),
+            absence: Arc::new(Absence { absent, names }),
+        }
+    }
+
+    /// Adds the values and digests that are wanted.
+    pub(super) fn read(&self, scanning: &Scanning<'_>, wanted: &Wanted, record: &mut Record) -> Result<(), RunError> {
+        for name in &wanted.values {
+            if let Some(array) = self.variable(name)? {
+                record.values.insert(scanning.interner.name(name), scanning.interner.array(array));
+            }
+        }
+        if wanted.digests.is_empty() {
+            return Ok(());
+        }
+        let mut digests = (*record.digests).clone();
+        for name in &wanted.digests {
+            if let Some(array) = self.variable(name)? {
+                digests.insert(name.clone(), digest(&array));
+            }
+        }
+        record.digests = scanning.interner.digests(digests);
+        Ok(())
+    }
+
+    /// Where the values of the variables are that were not read.
+    pub(super) fn described(&self, is_read: &dyn Fn(&str) -> bool) -> Result<Described, SourceError> {
+        Described::of(&self.input.url, &*self.source, &self.transformed, is_read)
+    }
+
+    /// All raw values of a variable after the steps.
+    fn variable(&self, name: &str) -> Result<Option<Array>, RunError> {
+        if let Some(array) = self.transformed.made.get(name) {
+            return Ok(Some(array.clone()));
+        }
+        let Some((source_name, view)) = self.transformed.views.get(name) else { return Ok(None) };
+        let stored = self.source.stored(source_name)?;
+        let array = match self.transformed.texts.get(name) {
+            Some(rule) => {
+                let chars = whole_variable(&*self.source, source_name)?;
+                rule.apply(&chars).unwrap_or(chars)
+            }
+            None if stored.dtype.is_text() || matches!(stored.layout, Layout::Free { .. }) => whole_variable(&*self.source, source_name)?,
+            None => read_stored(&self.sources, &self.input.url, source_name, &stored, &Region::whole(&stored.shape))?,
+        };
+        Ok(view.apply(&array))
+    }
+}
+
+/// A step that a file cannot satisfy, with the recipe's line.
+fn impossible(scanning: &Scanning<'_>, input: &Input, error: &TransformError) -> RunError {
+    let message = format!("step `{}` cannot be done to `{}`: {}", error.operation, shown(&input.url), error.message);
+    let problem = Diagnostic::error(Code::StepImpossible, message).help("`gristmill inspect` shows what the file holds");
+    RunError::Recipe(vec![scanning.at_step(error.step, problem)])
+}
+
+/// All values of a file's variable through the source's own reader.
+fn whole_variable(source: &dyn Source, name: &str) -> Result<Array, SourceError> {
+    let shape = source.schema().variable(name).map(|variable| source.schema().shape(variable)).unwrap_or_default();
+    source.read(name, &Region::whole(&shape))
+}
