@@ -139,7 +139,16 @@ impl Archive {
         let combined = combine(&self.recipe, &scan.scanned).unwrap();
         lap("combine");
         let costs = Costs::MEASURED;
-        let settings = Settings { memory: 1 << 30, threads: 2, default_codecs, baseline: BASELINE, scratch: String::new(), costs };
+        let settings = Settings {
+            memory: 1 << 30,
+            threads: 2,
+            default_codecs,
+            baseline: BASELINE,
+            waiting: 0,
+            far: false,
+            scratch: String::new(),
+            costs,
+        };
         let plan = build(&self.recipe, combined, scan.identities, &settings).unwrap();
         lap("build");
         let saved = plan.to_json().unwrap();
@@ -196,8 +205,16 @@ fn remembered_and_fresh_scans_give_one_plan() {
     let fresh = archive.scan(false);
     let remembered = archive.scan(false);
     assert_eq!(archive.made.heads.load(Ordering::Relaxed), 600, "one head for each file and scan");
-    let settings =
-        Settings { memory: 1 << 30, threads: 2, default_codecs, baseline: BASELINE, scratch: String::new(), costs: Costs::MEASURED };
+    let settings = Settings {
+        memory: 1 << 30,
+        threads: 2,
+        default_codecs,
+        baseline: BASELINE,
+        waiting: 0,
+        far: false,
+        scratch: String::new(),
+        costs: Costs::MEASURED,
+    };
     let plans = [fresh, remembered]
         .map(|scan| build(&archive.recipe, combine(&archive.recipe, &scan.scanned).unwrap(), scan.identities, &settings).unwrap());
     // As text: a fill value that is no number is not equal to itself.

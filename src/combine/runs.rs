@@ -57,7 +57,7 @@ pub(super) mod repeated {
         let mut runs: Vec<(u32, u32)> = Vec::new();
         for &number in list {
             match runs.last_mut() {
-                Some((last, count)) if *last == number => *count += 1,
+                Some((of, count)) if *of == number => *count += 1,
                 _ => runs.push((number, 1)),
             }
         }

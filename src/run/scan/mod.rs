@@ -85,8 +85,8 @@ impl Scanner<'_> {
     /// Every file that cannot be read, at once.
     pub fn scan(&self) -> Result<Scan, RunError> {
         let steps: Vec<Step> = self.recipe.steps.iter().map(|(step, _)| step.clone()).collect();
-        let placer = Placer::new(&steps);
-        let places: Vec<Place> = self.recipe.inputs.iter().map(|input| placer.place(input)).collect();
+        let remembering = Placer::new(&steps);
+        let places: Vec<Place> = self.recipe.inputs.iter().map(|input| remembering.place(input)).collect();
         let segments = memory::segments(&places);
         let (interner, guess, described) = (Interner::default(), OnceLock::new(), Mutex::default());
         let scanning = Scanning { scanner: self, steps, places, segments, interner, guess, described };
