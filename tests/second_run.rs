@@ -168,7 +168,9 @@ fn receipts_from_before_another_plan_was_begun_are_not_believed() {
     // As if that had been interrupted, after an interrupted run of the first plan that had finished every task.
     let state = |bench: &Bench| bench.folder.path().join("out.zarr.gristmill");
     let unfinished = [bench.target().join("zarr.json"), state(&bench).join("committed.json"), state(&bench).join("committed-plan.json")];
-    unfinished.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    for path in unfinished {
+        std::fs::remove_file(path).unwrap();
+    }
     for plan in std::fs::read_dir(state(&first).join("receipts")).unwrap().map(Result::unwrap) {
         let copies = state(&bench).join("receipts").join(plan.file_name());
         std::fs::create_dir(&copies).unwrap();
