@@ -21,6 +21,9 @@ const LARGEST_ROWS: u64 = 4 << 20;
 /// What is remembered of one input, its address, header and place in the plan: measured, 12 kB each of 5,000.
 const INPUT: u64 = 12 << 10;
 
+/// Most objects of one variable that a task writes: however small their values are, each of them has a place, reads and a line in the receipt.
+const MOST_TOGETHER: u64 = 1 << 13;
+
 /// Bytes that a run may spend, and on what.
 struct Budget {
     /// For values of all admitted tasks.
@@ -96,7 +99,8 @@ impl Budget {
 impl Group {
     /// Adds the group's tasks to the first stage, or to both; tells why.
     fn plan(mut self, plan: &Plan, budget: &Budget, (first, second): (&mut Vec<TaskGrid>, &mut Vec<TaskGrid>)) -> Weighed {
-        self.slab.limit = budget.slab();
+        let object = elements(&self.slab.object).saturating_mul(self.slab.item);
+        self.slab.limit = budget.slab().min(object.saturating_mul(MOST_TOGETHER));
         let text = plan.schema.variables[self.variables[0]].dtype.is_text();
         // What may be moved as it is must not depend on memory, so it never passes through scratch.
         let moves = self.variables.iter().any(|&variable| plan.may_move(variable));
