@@ -1,7 +1,7 @@
 //! What grows with the number of files and chunks, and what must not.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
-#![expect(clippy::unimplemented, clippy::print_stdout, reason = "a stream would be a mistake; the figures are shown with --nocapture")]
+#![expect(clippy::print_stdout, reason = "the figures are shown with --nocapture")]
 
 mod made_files;
 mod scripted_server;
