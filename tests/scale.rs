@@ -1,7 +1,7 @@
 //! What grows with the number of files and chunks, and what must not.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
-#![expect(clippy::unimplemented, clippy::print_stdout, reason = "a stream would be a mistake; the figures are shown with --nocapture")]
+#![expect(clippy::print_stdout, reason = "the figures are shown with --nocapture")]
 
 mod made_files;
 mod scripted_server;
@@ -194,8 +194,9 @@ fn planning_from_memory_is_linear_in_the_inputs() {
     let sum = |seconds: &BTreeMap<&str, f64>| seconds.values().sum::<f64>();
     let whole = exponent(sum(&few), sum(&many));
     assert!(whole <= 1.25, "exponent {whole:.2}");
+    // Ten milliseconds are what other work on the machine may add to any step.
     for (step, seconds) in many.iter().filter(|(_, seconds)| **seconds > 0.05) {
-        assert!(exponent(few[step], *seconds) <= 1.4, "{step}: {} s, then {seconds} s", few[step]);
+        assert!(exponent(few[step].max(0.01), *seconds) <= 1.4, "{step}: {} s, then {seconds} s", few[step]);
     }
 }
 

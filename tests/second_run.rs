@@ -158,3 +158,26 @@ fn nothing_is_left_of_an_interrupted_run_of_another_plan() {
     expect(&fresh.run(&fresh.recipe("ice", 2, 60), &[]), 0, "open it");
     assert!(bench.bytes() == fresh.bytes());
 }
+
+#[test]
+fn receipts_from_before_another_plan_was_begun_are_not_believed() {
+    let first = Bench::new();
+    expect(&first.run(&first.recipe("ice", 2, 60), &[]), 0, "open it");
+    let bench = Bench::new();
+    expect(&bench.run(&bench.recipe("ice", 2, 40), &[]), 0, "open it");
+    // As if that had been interrupted, after an interrupted run of the first plan that had finished every task.
+    let state = |bench: &Bench| bench.folder.path().join("out.zarr.gristmill");
+    let unfinished = [bench.target().join("zarr.json"), state(&bench).join("committed.json"), state(&bench).join("committed-plan.json")];
+    for path in unfinished {
+        std::fs::remove_file(path).unwrap();
+    }
+    for plan in std::fs::read_dir(state(&first).join("receipts")).unwrap().map(Result::unwrap) {
+        let copies = state(&bench).join("receipts").join(plan.file_name());
+        std::fs::create_dir(&copies).unwrap();
+        for receipt in std::fs::read_dir(plan.path()).unwrap().map(Result::unwrap) {
+            std::fs::copy(receipt.path(), copies.join(receipt.file_name())).unwrap();
+        }
+    }
+    expect(&bench.run(&bench.recipe("ice", 2, 60), &[]), 0, "open it");
+    assert!(bench.bytes() == first.bytes(), "objects are missing or another plan's");
+}

@@ -13,6 +13,7 @@ pub mod state;
 pub mod verify;
 
 mod append;
+mod begin;
 mod error;
 mod lock;
 mod replace;
@@ -26,19 +27,18 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use crate::combine::combine;
-use crate::dataset::TargetState;
 use crate::event::{Activity, Event, Phase, Reporter, spent_stage};
 use crate::executor::local::{Resources, execute};
 use crate::executor::{Job, Outcome};
-use crate::plan::{BASELINE, Plan, Settings, build};
+use crate::plan::{BASELINE, Plan, Settings, Stage, build};
 use crate::receipt::Receipt;
 use crate::rechunk::Costs;
 use crate::recipe::Recipe;
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
 use crate::target::Target;
-use crate::target::zarr::{ZarrTarget, default_codecs};
+use crate::target::zarr::default_codecs;
 use crate::work::{Described, WorkError, Workshop};
-use append::Hindrance;
+use begin::{Begun, begin};
 use report::Report;
 use state::{Committed, State};
 use tally::{Look, Tally, TaskNumber, unfinished};
@@ -117,12 +117,12 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     let reporter = &**setting.reporter;
     let (fresh, described) = timed(report, "scan", || scan_and_plan(recipe, options, setting, Some(state)))?;
     let begun = spent_stage(reporter, Activity::Prepare, || begin(fresh, options, setting, state, report))?;
-    let Some(Begun { workshop, target, store }) = begun else { return Ok(()) };
+    let Some(Begun { workshop, target, store, resumed }) = begun else { return Ok(()) };
     let workshop = workshop.knowing(described);
     let kept = remembered(options.memory) as usize;
     let verifier = Verifier::new(&workshop, store, (options.verify, kept, store::is_far(&options.target)), (reporter, setting.stop))?;
     let finished = timed_with(report, "execute", |report| {
-        spent_stage(reporter, Activity::Execute, || work(&workshop, &verifier, state, options, setting, report))
+        spent_stage(reporter, Activity::Execute, || work(&workshop, &verifier, (state, resumed), options, setting, report))
     })?;
     report.worked(&finished);
     expect::check(&workshop.plan, &finished.judged)?;
@@ -136,47 +136,6 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
             state.save_committed(&Committed { id: workshop.plan.id.clone(), plan: workshop.plan_id.clone() }, &workshop.plan)
         })
     })
-}
-
-/// A plan ready to be executed.
-struct Begun {
-    workshop: Workshop,
-    target: Arc<ZarrTarget>,
-    store: Arc<dyn TargetStore>,
-}
-
-/// Settles what is to be done at the target and saves the plan there; `None` if nothing is to be done.
-fn begin(fresh: Plan, options: &Options, setting: Setting<'_>, state: &State, report: &mut Report) -> Result<Option<Begun>, RunError> {
-    let plan = adopt(fresh, state, options)?;
-    let identity = plan.identity();
-    report.planned(&plan, &identity);
-    tracing::info!(plan = identity, tasks = report.tasks, "planned");
-    let store = store::target(&options.target, setting.access)?;
-    let target = Arc::new(ZarrTarget::new(Arc::clone(&store), plan.format));
-    let published = match standing(state, &target, &plan, &identity)? {
-        Standing::Complete => {
-            let (uncounted, finished) = receipts(state, &plan, &identity, &|_, _| Ok(true))?;
-            // A rule that is newer than the store may ask for what its tasks did not count: they are then done again.
-            if uncounted.is_empty() || !expect::is_wanted(&plan) {
-                report.worked(&finished);
-                report.found_complete = true;
-                return expect::check(&plan, &finished.judged).map(|()| None);
-            }
-            Vec::new()
-        }
-        Standing::Unfinished => {
-            clear_leftovers(state, &*store, &target, &plan, &identity)?;
-            Vec::new()
-        }
-        Standing::Continued(published) => published,
-    };
-    plan.warnings.iter().for_each(|message| setting.reporter.report(Event::Warned { message: message.clone() }));
-    state.begin(&plan, &identity)?;
-    room::check(&plan)?;
-    let scratch = plan.scratch.as_deref().map(|url| store::target(url, setting.access)).transpose()?;
-    let sources = store::source(setting.access, Arc::clone(setting.reporter));
-    let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(published).keeping_scratch(scratch);
-    Ok(Some(Begun { workshop, target, store }))
 }
 
 /// Scans the inputs and plans, without touching the target.
@@ -229,85 +188,11 @@ fn timed_with<T>(report: &mut Report, phase: &str, step: impl FnOnce(&mut Report
     result
 }
 
-/// The saved plan, if it makes the same store from the same files and still fits; else the fresh one.
-fn adopt(fresh: Plan, state: &State, options: &Options) -> Result<Plan, RunError> {
-    let Some(saved) = state.plan()? else { return Ok(fresh) };
-    // A saved plan lacks the secrets of its addresses, what is expected is no part of its identity, and the target may have been
-    // moved: only how it cut the work is taken over.
-    let scratch = (saved.stages.len() > 1).then(|| state::scratch_url(&options.target)).transpose()?;
-    let (stages, weighed) = (saved.stages.clone(), saved.weighed.clone());
-    let resumed = Plan { stages, weighed, memory: saved.memory, scratch, ..fresh.clone() };
-    let same = resumed.identity() == saved.identity();
-    Ok(if same && saved.memory <= options.memory { resumed } else { fresh })
-}
-
-/// How a plan stands to what is at its target.
-enum Standing {
-    /// Its result is there.
-    Complete,
-    /// Nothing, or a part of its objects, is there.
-    Unfinished,
-    /// A shorter result is there; objects to leave as they are, per variable and dimension.
-    Continued(Vec<Vec<u64>>),
-}
-
-/// Looks at the target before anything is written; an error if it holds anything that is not ours to write over.
-fn standing(state: &State, target: &ZarrTarget, plan: &Plan, identity: &str) -> Result<Standing, RunError> {
-    let place = state.target();
-    let conflict = |message: String| Err(RunError::Conflict { message });
-    match (state.committed()?, target.state()?) {
-        (Some(committed), TargetState::Ours { .. }) if committed.plan == identity => Ok(Standing::Complete),
-        (Some(committed), TargetState::Ours { .. }) if committed.id != plan.id => {
-            conflict(format!("{place} holds the dataset `{}`, not `{}`; choose another target, or `--replace` it", committed.id, plan.id))
-        }
-        (Some(_), TargetState::Ours { .. }) => continued(state, plan),
-        (None, TargetState::Ours { .. }) if state.plan()?.is_none_or(|saved| saved.identity() != identity) => {
-            conflict(format!("{place} already holds a Zarr store that gristmill did not make; choose another target"))
-        }
-        (_, TargetState::Foreign { example }) if state.plan()?.is_none() => {
-            conflict(format!("{place} holds objects that gristmill did not write, such as `{example}`; choose another target"))
-        }
-        _ => Ok(Standing::Unfinished),
-    }
-}
-
-/// Takes away what counts no longer: receipts of objects that somebody deleted, and objects that an interrupted run of another plan left.
-fn clear_leftovers(state: &State, store: &dyn TargetStore, target: &ZarrTarget, plan: &Plan, identity: &str) -> Result<(), RunError> {
-    if target.state()? == TargetState::Empty {
-        // Tasks that wrote scratch only have lost nothing.
-        let lost = receipts(state, plan, identity, &|_, _| Ok(true))?.1.objects > 0;
-        let same = state.plan()?.is_some_and(|saved| saved.identity() == identity);
-        return if same && !lost { Ok(()) } else { state.forget() };
-    }
-    let saved = state.plan()?.filter(|saved| saved.identity() != identity);
-    let mut names = saved.iter().flat_map(|saved| &saved.schema.variables).map(|variable| variable.name.as_str());
-    Ok(names.try_for_each(|name| empty(store, name))?)
-}
-
-/// What an append may leave as it is.
-fn continued(state: &State, plan: &Plan) -> Result<Standing, RunError> {
-    let place = state.target();
-    let Some(old) = state.committed_plan()? else {
-        return Err(RunError::Conflict { message: format!("{place} has lost the plan it was made by; `--replace` it") });
-    };
-    append::published(&old, plan).map(Standing::Continued).map_err(|hindrance| match hindrance {
-        Hindrance::Rewritten(what) => RunError::Conflict {
-            message: format!("{place} holds another state of `{}`: {what}; choose another target, or `--replace` it", plan.id),
-        },
-        Hindrance::Boundary(what) => RunError::Conflict {
-            message: format!(
-                "{place} cannot be continued in place: {what}; choose chunks that end where files end, another target, or `--replace`"
-            ),
-        },
-        Hindrance::Encoding(what) => RunError::Unappendable { target: place.to_owned(), what },
-    })
-}
-
 /// Runs every task without a receipt, verifying meanwhile what lies far away; gives all receipts.
 fn work(
     workshop: &Workshop,
     verifier: &Verifier<'_>,
-    state: &State,
+    (state, resumed): (&State, bool),
     options: &Options,
     setting: Setting<'_>,
     report: &mut Report,
@@ -319,7 +204,8 @@ fn work(
         }
         Ok(holds)
     };
-    let (todo, finished) = receipts(state, &workshop.plan, &workshop.plan_id, &look)?;
+    let (todo, finished) =
+        if resumed { receipts(state, &workshop.plan, &workshop.plan_id, &look)? } else { (every_task(&workshop.plan), Tally::default()) };
     let before = finished.tasks;
     let bytes = |stage: usize, task: u64| workshop.plan.task(stage, task).map_or(0, |task| task.bytes);
     let steps = report.tasks;
@@ -388,6 +274,11 @@ fn verifying_threads(options: &Options, workshop: &Workshop) -> usize {
     let wanted = if is_far(options, workshop) { FAR.max(options.threads) } else { options.threads };
     let room = options.memory.saturating_sub(resident_bytes().unwrap_or(64 << 20)) / verifying_bytes(&workshop.plan);
     wanted.min(room as usize).max(1)
+}
+
+fn every_task(plan: &Plan) -> Vec<TaskNumber> {
+    let tasks = |(stage, of): (usize, &Stage)| (0..of.tasks()).map(move |task| (stage, task));
+    plan.stages.iter().enumerate().flat_map(tasks).collect()
 }
 
 /// (tasks to do, what the others left) of a plan.

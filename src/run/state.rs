@@ -74,12 +74,14 @@ impl State {
         Ok(self.put("plan.json", plan.to_json()?)?)
     }
 
-    /// Saves a plan that is begun or continued; what another plan left in scratch goes.
+    /// Saves a plan that is begun or continued. If another plan was begun last, what that one left in scratch goes, and so do
+    /// receipts that this plan left before: the objects they tell of may have been written over.
     ///
     /// # Errors
     /// [`RunError::Store`].
-    pub fn begin(&self, plan: &Plan, identity: &str) -> Result<(), RunError> {
-        if self.plan()?.is_none_or(|saved| saved.identity() != identity) {
+    pub fn begin(&self, plan: &Plan, identity: &str, continued: bool) -> Result<(), RunError> {
+        if !continued {
+            super::empty(&*self.store, &format!("receipts/{identity}"))?;
             self.clear_scratch()?;
         }
         self.save_plan(plan)

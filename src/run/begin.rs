@@ -1,0 +1,153 @@
+//! What is to be done at a target, given what earlier runs left there.
+//!
+//! Looks once, decides, clears away what counts no longer, and saves the plan. Not for doing any task. Invariant: a receipt that is
+//! believed later belongs to the plan that was begun last, so that no other run can have touched what it tells of.
+
+use std::sync::Arc;
+
+use super::append::{self, Hindrance};
+use super::report::Report;
+use super::state::{self, Committed, State};
+use super::{Options, RunError, Setting, empty, expect, receipts, room};
+use crate::dataset::TargetState;
+use crate::event::Event;
+use crate::plan::Plan;
+use crate::store::{self, TargetStore};
+use crate::target::Target;
+use crate::target::zarr::ZarrTarget;
+use crate::work::Workshop;
+
+/// A plan ready to be executed.
+pub(super) struct Begun {
+    pub(super) workshop: Workshop,
+    pub(super) target: Arc<ZarrTarget>,
+    pub(super) store: Arc<dyn TargetStore>,
+    /// True if an earlier run of the same plan may have left receipts.
+    pub(super) resumed: bool,
+}
+
+/// What earlier runs left, asked for once.
+struct Past {
+    saved: Option<Plan>,
+    committed: Option<Committed>,
+    found: TargetState,
+    /// True if the saved plan is the one that is begun.
+    same: bool,
+}
+
+/// Settles what is to be done at the target and saves the plan there; `None` if nothing is to be done.
+pub(super) fn begin(
+    fresh: Plan,
+    options: &Options,
+    setting: Setting<'_>,
+    state: &State,
+    report: &mut Report,
+) -> Result<Option<Begun>, RunError> {
+    let saved = state.plan()?;
+    let plan = adopt(fresh, saved.as_ref(), options)?;
+    let identity = plan.identity();
+    report.planned(&plan, &identity);
+    tracing::info!(plan = identity, tasks = report.tasks, "planned");
+    let store = store::target(&options.target, setting.access)?;
+    let target = Arc::new(ZarrTarget::new(Arc::clone(&store), plan.format));
+    let same = saved.as_ref().is_some_and(|saved| saved.identity() == identity);
+    let past = Past { saved, committed: state.committed()?, found: target.state()?, same };
+    let published = match standing(state, &past, &plan, &identity)? {
+        Standing::Complete => {
+            let (uncounted, finished) = receipts(state, &plan, &identity, &|_, _| Ok(true))?;
+            // A rule that is newer than the store may ask for what its tasks did not count: they are then done again.
+            if uncounted.is_empty() || !expect::is_wanted(&plan) {
+                report.worked(&finished);
+                report.found_complete = true;
+                return expect::check(&plan, &finished.judged).map(|()| None);
+            }
+            Vec::new()
+        }
+        Standing::Unfinished => {
+            clear_leftovers(state, &*store, &past, &plan, &identity)?;
+            Vec::new()
+        }
+        Standing::Continued(published) => published,
+    };
+    plan.warnings.iter().for_each(|message| setting.reporter.report(Event::Warned { message: message.clone() }));
+    state.begin(&plan, &identity, past.same)?;
+    room::check(&plan)?;
+    let scratch = plan.scratch.as_deref().map(|url| store::target(url, setting.access)).transpose()?;
+    let sources = store::source(setting.access, Arc::clone(setting.reporter));
+    let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(published).keeping_scratch(scratch);
+    Ok(Some(Begun { workshop, target, store, resumed: past.same }))
+}
+
+/// The saved plan, if it makes the same store from the same files and still fits; else the fresh one.
+fn adopt(fresh: Plan, saved: Option<&Plan>, options: &Options) -> Result<Plan, RunError> {
+    let Some(saved) = saved else { return Ok(fresh) };
+    // A saved plan lacks the secrets of its addresses, what is expected is no part of its identity, and the target may have been
+    // moved: only how it cut the work is taken over.
+    let scratch = (saved.stages.len() > 1).then(|| state::scratch_url(&options.target)).transpose()?;
+    let (stages, weighed) = (saved.stages.clone(), saved.weighed.clone());
+    let resumed = Plan { stages, weighed, memory: saved.memory, scratch, ..fresh.clone() };
+    let same = resumed.identity() == saved.identity();
+    Ok(if same && saved.memory <= options.memory { resumed } else { fresh })
+}
+
+/// How a plan stands to what is at its target.
+enum Standing {
+    /// Its result is there.
+    Complete,
+    /// Nothing, or a part of its objects, is there.
+    Unfinished,
+    /// A shorter result is there; objects to leave as they are, per variable and dimension.
+    Continued(Vec<Vec<u64>>),
+}
+
+/// Looks at the target before anything is written; an error if it holds anything that is not ours to write over.
+fn standing(state: &State, past: &Past, plan: &Plan, identity: &str) -> Result<Standing, RunError> {
+    let place = state.target();
+    let conflict = |message: String| Err(RunError::Conflict { message });
+    match (&past.committed, &past.found) {
+        (Some(committed), TargetState::Ours { .. }) if committed.plan == identity => Ok(Standing::Complete),
+        (Some(committed), TargetState::Ours { .. }) if committed.id != plan.id => {
+            conflict(format!("{place} holds the dataset `{}`, not `{}`; choose another target, or `--replace` it", committed.id, plan.id))
+        }
+        (Some(_), TargetState::Ours { .. }) => continued(state, plan),
+        (None, TargetState::Ours { .. }) if !past.same => {
+            conflict(format!("{place} already holds a Zarr store that gristmill did not make; choose another target"))
+        }
+        (_, TargetState::Foreign { example }) if past.saved.is_none() => {
+            conflict(format!("{place} holds objects that gristmill did not write, such as `{example}`; choose another target"))
+        }
+        _ => Ok(Standing::Unfinished),
+    }
+}
+
+/// Takes away what counts no longer: receipts of objects that somebody deleted, and objects that an interrupted run of another plan left.
+fn clear_leftovers(state: &State, store: &dyn TargetStore, past: &Past, plan: &Plan, identity: &str) -> Result<(), RunError> {
+    if past.found == TargetState::Empty {
+        // Tasks that wrote scratch only have lost nothing.
+        let lost = past.same && receipts(state, plan, identity, &|_, _| Ok(true))?.1.objects > 0;
+        let known = past.saved.is_some() || past.committed.is_some();
+        return if known && (lost || !past.same) { state.forget() } else { Ok(()) };
+    }
+    let saved = past.saved.iter().filter(|_| !past.same);
+    let mut names = saved.flat_map(|saved| &saved.schema.variables).map(|variable| variable.name.as_str());
+    Ok(names.try_for_each(|name| empty(store, name))?)
+}
+
+/// What an append may leave as it is.
+fn continued(state: &State, plan: &Plan) -> Result<Standing, RunError> {
+    let place = state.target();
+    let Some(old) = state.committed_plan()? else {
+        return Err(RunError::Conflict { message: format!("{place} has lost the plan it was made by; `--replace` it") });
+    };
+    append::published(&old, plan).map(Standing::Continued).map_err(|hindrance| match hindrance {
+        Hindrance::Rewritten(what) => RunError::Conflict {
+            message: format!("{place} holds another state of `{}`: {what}; choose another target, or `--replace` it", plan.id),
+        },
+        Hindrance::Boundary(what) => RunError::Conflict {
+            message: format!(
+                "{place} cannot be continued in place: {what}; choose chunks that end where files end, another target, or `--replace`"
+            ),
+        },
+        Hindrance::Encoding(what) => RunError::Unappendable { target: place.to_owned(), what },
+    })
+}
