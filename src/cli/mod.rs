@@ -14,6 +14,7 @@ pub mod profile;
 pub mod progress;
 mod run;
 mod schema;
+mod store;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -79,6 +80,8 @@ pub enum Command {
     Run(run::Run),
     /// Show what a file or a Zarr store holds
     Inspect(inspect::Inspect),
+    /// Ask a target store what it can do
+    Store(store::Store),
     /// Print the JSON Schema of a recipe
     Schema,
     /// Print a completion script for a shell
@@ -161,6 +164,7 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Plan(command) => command.run(terminal),
         Command::Run(command) => command.run(terminal),
         Command::Inspect(command) => command.run(terminal),
+        Command::Store(command) => command.run(terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
         #[cfg(feature = "netcdf-c")]

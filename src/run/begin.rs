@@ -12,6 +12,7 @@ use super::{Options, RunError, Setting, empty, expect, receipts, room};
 use crate::dataset::TargetState;
 use crate::event::Event;
 use crate::plan::Plan;
+use crate::store::probe::Mode;
 use crate::store::{self, TargetStore};
 use crate::target::Target;
 use crate::target::zarr::ZarrTarget;
@@ -67,7 +68,10 @@ pub(super) fn begin(
             clear_leftovers(state, &*store, &past, &plan, &identity)?;
             Vec::new()
         }
-        Standing::Continued(published) => published,
+        Standing::Continued(published) => {
+            state.permits(Mode::Append)?;
+            published
+        }
     };
     plan.warnings.iter().for_each(|message| setting.reporter.report(Event::Warned { message: message.clone() }));
     state.begin(&plan, &identity, past.same)?;

@@ -45,6 +45,7 @@ use tally::{Look, Tally, TaskNumber, unfinished};
 use verify::Verifier;
 
 pub use error::{Problem, RunError, with_causes};
+pub use lock::{Holder, Writing};
 
 /// Exit code of an interrupted, resumable run (DESIGN §8).
 pub const INTERRUPTED: u8 = 75;
@@ -82,7 +83,7 @@ pub struct Setting<'a> {
     pub access: &'a Access,
     /// Who listens.
     pub reporter: &'a Arc<dyn Reporter>,
-    /// Set from outside to stop.
+    /// Set from outside to stop; set by the run itself when it loses its hold of the target.
     pub stop: &'a AtomicBool,
 }
 
@@ -103,11 +104,18 @@ const REMEMBERED: u64 = 64 << 20;
 /// Any [`RunError`]; `report` says how far it came.
 pub fn run(recipe: &Recipe, options: &Options, setting: Setting<'_>, report: &mut Report) -> Result<(), RunError> {
     let state = State::open(&options.target, setting.access)?;
-    let result = spent_stage(&**setting.reporter, Activity::Run, || match options.replace {
-        None => bake(recipe, options, setting, &state, report),
-        Some(how) => replace::replace(how, recipe, options, setting, &state, report),
+    report.held(state.lock().writing(), &**setting.reporter);
+    let result = state.lock().guarding(setting.stop, || {
+        spent_stage(&**setting.reporter, Activity::Run, || match options.replace {
+            None => bake(recipe, options, setting, &state, report),
+            Some(how) => replace::replace(how, recipe, options, setting, &state, report),
+        })
     });
     report.ended(&result);
+    if state.lock().is_lost() {
+        // What is kept there is another run's by now.
+        return result;
+    }
     let kept = state.save_report(report);
     result.and(kept.map_err(RunError::from))
 }
@@ -131,6 +139,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     tracing::info!(compared = report.verification.compared, of = report.verification.of, "verified; committing");
     timed(report, "commit", || {
         spent_stage(reporter, Activity::Commit, || {
+            state.still_ours()?;
             target.commit(&workshop.plan.schema)?;
             state.clear_scratch()?;
             state.save_committed(&Committed { id: workshop.plan.id.clone(), plan: workshop.plan_id.clone() }, &workshop.plan)

@@ -10,6 +10,7 @@ use super::state::{State, local_folder};
 use super::{Options, Replace, RunError, Setting, bake, empty};
 use crate::recipe::Recipe;
 use crate::store;
+use crate::store::probe::Mode;
 
 pub(super) fn replace(
     how: Replace,
@@ -28,6 +29,7 @@ pub(super) fn replace(
             ),
         }),
         (Replace::NonAtomic, _) => {
+            state.permits(Mode::Append)?;
             state.forget()?;
             let target = store::target(&options.target, setting.access)?;
             // Metadata first, so that nobody opens a store whose chunks are going.
