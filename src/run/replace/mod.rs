@@ -13,6 +13,7 @@ use super::state::{State, local_folder};
 use super::{Options, Replace, RunError, Setting, bake, empty};
 use crate::recipe::Recipe;
 use crate::store;
+use crate::store::probe::Mode;
 use crate::target::zarr::{Absent, ZarrReader};
 use exchange::Exchange;
 
@@ -43,6 +44,7 @@ pub(super) fn replace(
             ),
         }),
         (Replace::NonAtomic, _) => {
+            state.permits(Mode::Append)?;
             clear(options, setting, state)?;
             bake(recipe, options, setting, state, report)
         }
