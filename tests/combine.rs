@@ -694,7 +694,9 @@ proptest! {
     ) {
         let mut files = files;
         if sorted {
-            files.iter_mut().for_each(|times| times.sort_unstable());
+            for times in &mut files {
+                times.sort_unstable();
+            }
         }
         let mut recipe = recipe(1, &[("time", files.len())]);
         recipe.combine.overlap = if last { OverlapPolicy::Last } else { OverlapPolicy::First };

@@ -87,7 +87,7 @@ impl Bench {
     }
 
     fn numbers(&self, variable: &str) -> Vec<f64> {
-        self.values(variable).scalars().map(|value| value.as_f64()).collect()
+        self.values(variable).scalars().map(gristmill::array::Scalar::as_f64).collect()
     }
 
     fn units(&self, variable: &str) -> String {
@@ -146,7 +146,9 @@ fn units() {
         let [mut one, mut other] = [day(0.0), day(1.0)];
         set(&mut one, "x", "units", "kg m-2 s-1");
         set(&mut other, "x", "units", "mm day-1");
-        [&mut one, &mut other].into_iter().for_each(|file| set(file, "x", "standard_name", name));
+        for file in [&mut one, &mut other] {
+            set(file, "x", "standard_name", name);
+        }
         Bench::new(&[one, other])
     };
     rain("tendency_of_something").refused("units: convert", "", &["units-mismatch"]);
@@ -381,7 +383,9 @@ fn expectations() {
     bench.refused("", "expect:\n  lat: {monotonic: true}\n  x: {monotonic: true}\n", &["expectation-failed", "`x` is no coordinate"]);
     bench.done("", "expect:\n  lat: {monotonic: true}\n  time: {monotonic: true, length: 2}\n");
     let mut backwards = [day(0.0), day(1.0)];
-    backwards.iter_mut().for_each(|file| file.variables.get_mut("lat").unwrap().values = vec![20.0, 20.0]);
+    for file in &mut backwards {
+        file.variables.get_mut("lat").unwrap().values = vec![20.0, 20.0];
+    }
     Bench::new(&backwards).refused(
         "",
         "expect:\n  lat: {monotonic: true}\n",
@@ -389,7 +393,9 @@ fn expectations() {
     );
     // A chunk of nothing: within a shard, in a variable of its own, in a file that is missing.
     let mut hollow = [day(0.0), day(1.0), day(2.0)];
-    hollow.iter_mut().for_each(|file| set(file, "x", "missing_value", 11.0));
+    for file in &mut hollow {
+        set(file, "x", "missing_value", 11.0);
+    }
     hollow[1].variables.get_mut("x").unwrap().values = vec![11.0, 11.0];
     let rule = "expect:\n  x: {no_empty_chunks: true}\n";
     let bench = Bench::new(&hollow);

@@ -87,7 +87,7 @@ fn summary(recipe: &Recipe) -> String {
         ),
     };
     let axes: String = recipe.axes.iter().map(axis).collect();
-    let ends: String = recipe.used.iter().map(|used| format!("  {} is {}\n", used.policy, used.what)).collect();
+    let ends = recipe.used.iter().fold(String::new(), |ends, used| ends + &format!("  {} is {}\n", used.policy, used.what));
     format!("ok: {} ({})\n{urls}{axes}{ends}", recipe.id, recipe.about.title)
 }
 

@@ -70,7 +70,9 @@ impl Steps<'_> {
 
     fn used(&self, dimension: &str, dropped: &BTreeMap<Place, Place>) -> Vec<Used> {
         let mut pairs: BTreeMap<(usize, usize), u64> = BTreeMap::new();
-        dropped.iter().for_each(|((loses, _), (keeps, _))| *pairs.entry((*loses, *keeps)).or_default() += 1);
+        for ((loses, _), (keeps, _)) in dropped {
+            *pairs.entry((*loses, *keeps)).or_default() += 1;
+        }
         let policy = if self.survey.recipe.combine.overlap == OverlapPolicy::Last { "overlap: last" } else { "overlap: first" };
         let said = |((loses, keeps), count): (&(usize, usize), &u64)| {
             let steps = if *count == 1 { "1 step".to_owned() } else { format!("{count} steps") };

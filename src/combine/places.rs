@@ -11,7 +11,7 @@ use super::survey::{Survey, concat_axes};
 use crate::dataset::Attribute;
 use crate::recipe::diagnostic::Code;
 
-/// Attributes that name a fixed site, each unique within its network: ARM, ACDD and IMOS, OceanSITES, WMO.
+/// Attributes that name a fixed site, each unique within its network: ARM, ACDD and IMOS, `OceanSITES`, WMO.
 const SITES: [&str; 7] = ["site_id", "facility_id", "station_id", "site_code", "station_code", "platform_code", "wmo_platform_code"];
 
 /// Compares the sites of files that follow one another in time.
@@ -19,7 +19,9 @@ pub(super) fn check(survey: &Survey<'_>, conflicts: &mut Conflicts) {
     for (axis, (dimension, _)) in concat_axes(survey.recipe).enumerate() {
         let index = survey.by_name.get(dimension).and_then(|&number| survey.groups.get(number));
         if index.is_some_and(|group| group.variants.iter().any(|variant| variant.clock.is_some())) {
-            SITES.iter().for_each(|name| check_one(survey, axis, name, conflicts));
+            for name in SITES {
+                check_one(survey, axis, name, conflicts);
+            }
         }
     }
 }

@@ -12,14 +12,16 @@ use crate::recipe::diagnostic::Code;
 const WATER: [&str; 10] =
     ["precipitation", "rainfall", "snowfall", "evaporation", "evapotranspiration", "runoff", "water", "sublimation", "snow", "moisture"];
 
-/// The conversion of each variant to the first one's units; `Some(None)` where units agree, or it is the contract's business to refuse
-/// them; `None` after a conflict was noted.
-pub(super) fn linears(survey: &Survey<'_>, group: &Group<'_>, findings: &mut Findings<'_>) -> Option<Option<Vec<Linear>>> {
+/// A conflict was noted.
+pub(super) struct Refused;
+
+/// The conversion of each variant to the first one's units; `None` where units agree, or it is the contract's business to refuse them.
+pub(super) fn linears(survey: &Survey<'_>, group: &Group<'_>, findings: &mut Findings<'_>) -> Result<Option<Vec<Linear>>, Refused> {
     let units = |variant: &Variant<'_>| variant.variable.attributes.text("units").map(str::to_owned);
     let timed = group.variants.iter().any(|variant| variant.clock.is_some());
-    let Some(first) = group.variants.first().filter(|_| survey.recipe.combine.convert_units && !timed) else { return Some(None) };
-    let Some(all) = group.variants.iter().map(units).collect::<Option<Vec<String>>>() else { return Some(None) };
-    let Some(target) = all.first().filter(|target| all.iter().any(|other| other != *target)) else { return Some(None) };
+    let Some(first) = group.variants.first().filter(|_| survey.recipe.combine.convert_units && !timed) else { return Ok(None) };
+    let Some(all) = group.variants.iter().map(units).collect::<Option<Vec<String>>>() else { return Ok(None) };
+    let Some(target) = all.first().filter(|target| all.iter().any(|other| other != *target)) else { return Ok(None) };
     let water = group.variants.iter().all(|variant| is_water(variant));
     let mut linears = Vec::with_capacity(all.len());
     for (variant, units) in group.variants.iter().zip(&all) {
@@ -34,7 +36,7 @@ pub(super) fn linears(survey: &Survey<'_>, group: &Group<'_>, findings: &mut Fin
             );
             let help = "set `units` with the step `attrs` if the numbers really are in them, or bake the files as separate datasets";
             findings.conflicts.add(Code::UnitsMismatch, message, help);
-            return None;
+            return Err(Refused);
         };
         if units != target {
             let what = format!("{units:?} became {target:?} ({linear}), in `{}` and all files like it", survey.url(variant.member));
@@ -42,7 +44,7 @@ pub(super) fn linears(survey: &Survey<'_>, group: &Group<'_>, findings: &mut Fin
         }
         linears.push(linear);
     }
-    Some(Some(linears))
+    Ok(Some(linears))
 }
 
 fn is_water(variant: &Variant<'_>) -> bool {

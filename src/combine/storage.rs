@@ -60,7 +60,7 @@ pub(super) fn decide(survey: &Survey<'_>, group: &Group<'_>, retimed: Option<&Re
         report_types(survey, group, "and the recipe says `dtype: fail`", findings.conflicts);
         return None;
     }
-    let linears = super::rescale::linears(survey, group, findings)?;
+    let linears = super::rescale::linears(survey, group, findings).ok()?;
     let packed_alike =
         raws.windows(2).all(|pair| matches!(pair, [left, right] if left.packing == right.packing && left.unsigned == right.unsigned));
     if !packed_alike && survey.recipe.combine.strict.packing && !dtype.is_text() {

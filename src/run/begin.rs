@@ -68,8 +68,7 @@ struct Past {
 
 /// Settles what is to be done at the target and saves the plan there; `None` if nothing is to be done.
 pub(super) fn begin(
-    mut fresh: Plan,
-    earlier: Earlier,
+    (mut fresh, earlier): (Plan, Earlier),
     recipe: &Recipe,
     options: &Options,
     setting: Setting<'_>,

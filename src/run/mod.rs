@@ -129,7 +129,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     let earlier = Earlier::read(state)?;
     let published = earlier.schema(&recipe.id);
     let (fresh, described) = timed(report, "scan", || scan_and_plan(recipe, options, setting, (Some(state), published)))?;
-    let begun = spent_stage(reporter, Activity::Prepare, || begin(fresh, earlier, recipe, options, setting, state, report))?;
+    let begun = spent_stage(reporter, Activity::Prepare, || begin((fresh, earlier), recipe, options, setting, state, report))?;
     let Some(Begun { workshop, target, store, resumed }) = begun else { return Ok(()) };
     let workshop = workshop.knowing(described);
     let kept = remembered(options.memory) as usize;

@@ -106,7 +106,7 @@ impl Bench {
     }
 
     pub(crate) fn numbers(&self, variable: &str) -> Vec<f64> {
-        self.values(variable).scalars().map(|value| value.as_f64()).collect()
+        self.values(variable).scalars().map(gristmill::array::Scalar::as_f64).collect()
     }
 
     /// What a reader sees that opened the store when its schema was this one.

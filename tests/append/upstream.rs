@@ -92,7 +92,9 @@ fn an_end_that_moves_appends_what_has_come() {
 #[test]
 fn files_that_are_late_end_the_series_and_never_leave_a_hole() {
     let bench = Bench::new();
-    [0, 1, 3].iter().for_each(|&day| dated(&bench, day));
+    for day in [0, 1, 3] {
+        dated(&bench, day);
+    }
     let late = moving("today", ", late: skip");
     // The third day is missing although the fourth is there: a hole, not an end.
     bench.refused(&late, &["--today", "2000-01-06"], 3, &["source-absent", "day-20000103.nc"]);
@@ -103,7 +105,9 @@ fn files_that_are_late_end_the_series_and_never_leave_a_hole() {
     // The next day nothing has come: nothing is done, though the clock says something else.
     bench.done(&late, &["--today", "2000-01-07"]);
     assert_eq!(bench.report()["outcome"], "nothing-to-do");
-    [2, 3].iter().for_each(|&day| dated(&bench, day));
+    for day in [2, 3] {
+        dated(&bench, day);
+    }
     bench.done(&late, &["--today", "2000-01-07"]);
     assert_eq!(bench.numbers("time"), [0.0, 1.0, 2.0, 3.0]);
     let whole = Bench::new();
@@ -118,7 +122,9 @@ fn files_that_are_late_end_the_series_and_never_leave_a_hole() {
 #[test]
 fn what_may_still_come_is_never_filled() {
     let bench = Bench::new();
-    [0, 2].iter().for_each(|&day| dated(&bench, day));
+    for day in [0, 2] {
+        dated(&bench, day);
+    }
     // A hole before the end is filled by the recipe's word; what may still come is not.
     bench.done(&moving("today", ", missing: fill"), &["--today", "2000-01-05"]);
     let values = bench.numbers("x");

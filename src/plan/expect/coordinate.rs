@@ -191,8 +191,7 @@ pub(super) fn monotonic(variable: &Variable, array: &Array) -> Result<(), Broken
     let first = if length > 1 { order(0) } else { return Ok(()) };
     let wrong = (0..length - 1).find(|&place| order(place) != first || order(place).is_none_or(std::cmp::Ordering::is_eq));
     let Some(place) = wrong else { return Ok(()) };
-    let said =
-        |place: usize| array.texts().get(place).cloned().or_else(|| array.scalar(place).map(|value| value.plain())).unwrap_or_default();
+    let said = |place: usize| array.texts().get(place).cloned().or_else(|| array.scalar(place).map(Scalar::plain)).unwrap_or_default();
     let message = format!("`{name}` is not monotonic: {} at position {place} is followed by {}", said(place), said(place + 1));
     Err(Broken::new(message, advice))
 }

@@ -26,7 +26,7 @@ pub(super) fn late(recipe: &Recipe, is_there: &dyn Fn(usize) -> bool) -> Vec<usi
 fn series(recipe: &Recipe) -> Option<usize> {
     let concat = || recipe.axes.iter().enumerate().filter(|(_, axis)| matches!(axis.role, Role::Concat(_)));
     let dated = |values: &Vec<KeyValue>| values.iter().any(|value| matches!(value, KeyValue::Date(_)));
-    let found = concat().find(|(_, axis)| axis.positions.first().is_some_and(dated)).or_else(|| concat().last());
+    let found = concat().find(|(_, axis)| axis.positions.first().is_some_and(dated)).or_else(|| concat().next_back());
     found.map(|(number, _)| number)
 }
 
