@@ -203,7 +203,7 @@ fn refused(place: &str, id: &str, hindrance: Hindrance) -> RunError {
     match hindrance {
         Hindrance::Changed(files) => RunError::PublishedChanged {
             message: format!(
-                "{place} was made from {files}: changed upstream since then; keep what is published with `--changed keep`, or build it anew with `--replace`"
+                "{place} was made from files that have changed upstream since then: {files}; keep what is published with `--changed keep`, or build it anew with `--replace`"
             ),
         },
         Hindrance::Retracted(what) => RunError::AppendRefused {
