@@ -136,6 +136,12 @@ impl RunError {
         }
     }
 
+    /// True if what is published stands in the way, so that a run where nothing is published would not have met it.
+    #[must_use]
+    pub fn is_about_the_published(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::PublishedChanged { .. } | Self::AppendRefused { .. } | Self::Unappendable { .. })
+    }
+
     /// What `docs/errors.md` calls it; `None` for faults of ours and for several at once.
     #[must_use]
     pub fn code(&self) -> Option<Code> {
