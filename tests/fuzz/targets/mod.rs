@@ -2,7 +2,7 @@
 //!
 //! Each function takes any bytes and must return: no panic, no endless loop, no memory beyond what is stated. Where something comes
 //! out, what must hold of it is asserted.
-#![allow(dead_code, reason = "each fuzz target uses one of them")]
+#![allow(dead_code, unused_imports, reason = "each fuzz target uses one of them")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is a finding")]
 
 mod files;
