@@ -295,15 +295,18 @@ fn retime<N: Number>(bytes: &[u8], ratio: Ratio, missing: Option<&(Vec<Scalar>, 
     let marks = Missing(missing.map_or(&[], |(marks, _)| marks.as_slice()));
     let retimed = map_each(bytes, |value: N| {
         let value = value.scalar();
-        match missing {
-            Some((_, fill)) if marks.holds(value) || value.as_f64().is_nan() => *fill,
-            _ => ratio.exactly(value).filter(|count| missing.is_none_or(|(_, fill)| count != fill)).unwrap_or_else(|| {
-                failed.get_or_insert_with(|| value.plain());
-                0
-            }),
-        }
+        let count = match missing {
+            Some((_, fill)) if marks.holds(value) || value.as_f64().is_nan() => return *fill,
+            _ => ratio.exactly(value),
+        };
+        let in_use = count.is_some() && count == missing.map(|(_, fill)| *fill);
+        let problem = |text| if in_use { ConversionError::MarkInUse(text) } else { ConversionError::NotExact(text) };
+        count.filter(|_| !in_use).unwrap_or_else(|| {
+            failed.get_or_insert_with(|| problem(value.plain()));
+            0
+        })
     });
-    failed.map_or(Ok(retimed), |value| Err(ConversionError::NotExact(value)))
+    failed.map_or(Ok(retimed), Err)
 }
 
 fn refill<N: Number>(mut bytes: Vec<u8>, from: &[N], to: Scalar) -> Converted {
@@ -352,15 +355,43 @@ struct Packed {
     fill: Scalar,
 }
 
+impl Packed {
+    /// The error for a packed value that is the mark, or that the type cannot hold.
+    fn refused(&self, value: f64, in_use: bool) -> ConversionError {
+        let value = value * self.pack.0 + self.pack.1;
+        if in_use { ConversionError::MarkInUse(value.to_string()) } else { ConversionError::OutOfRange { value, dtype: self.fill.dtype() } }
+    }
+}
+
 fn repack_to<N: Number + Cast<f64>>(bytes: &[u8], marks: &[N], packed: Packed) -> Converted {
     let value = |raw: N| {
         if marks.contains(&raw) { f64::NAN } else { (raw.cast() * packed.unpack.0 + packed.unpack.1 - packed.pack.1) / packed.pack.0 }
     };
     match packed.fill {
-        Scalar::Float32(fill) => Ok(map_each(bytes, |raw: N| if value(raw).is_nan() { fill } else { value(raw) as f32 })),
-        Scalar::Float64(fill) => Ok(map_each(bytes, |raw: N| if value(raw).is_nan() { fill } else { value(raw) })),
+        Scalar::Float32(fill) => to_floats::<N, f32>(bytes, value, packed, fill),
+        Scalar::Float64(fill) => to_floats::<N, f64>(bytes, value, packed, fill),
         fill => with_type!(fill.dtype(), Stored => round_to::<N, Stored>(bytes, value, packed)),
     }
+}
+
+/// The nearest floats; a finite value that only an infinity is near is out of range.
+fn to_floats<N: Number, S: Number + Cast<f64>>(bytes: &[u8], value: impl Fn(N) -> f64, packed: Packed, fill: S) -> Converted
+where
+    f64: Cast<S>,
+{
+    let mut failed = None;
+    let stored = map_each(bytes, |raw: N| {
+        let value = value(raw);
+        if value.is_nan() {
+            return fill;
+        }
+        let stored: S = value.cast();
+        if stored == fill || (value.is_finite() && !stored.cast().is_finite()) {
+            failed.get_or_insert((value, stored == fill));
+        }
+        stored
+    });
+    failed.map_or(Ok(stored), |(value, in_use)| Err(packed.refused(value, in_use)))
 }
 
 fn round_to<N: Number, S: Number + Cast<f64>>(bytes: &[u8], value: impl Fn(N) -> f64, packed: Packed) -> Converted
@@ -381,12 +412,7 @@ where
         }
         stored
     });
-    let unpacked = |value: f64| value * packed.pack.0 + packed.pack.1;
-    match failed {
-        None => Ok(stored),
-        Some((value, true)) => Err(ConversionError::MarkInUse(unpacked(value).to_string())),
-        Some((value, false)) => Err(ConversionError::OutOfRange { value: unpacked(value), dtype: packed.fill.dtype() }),
-    }
+    failed.map_or(Ok(stored), |(value, in_use)| Err(packed.refused(value, in_use)))
 }
 
 #[cfg(test)]
@@ -440,6 +466,25 @@ mod tests {
         assert_eq!(apply(&[101.0, 100.25, 100.75, 1e20, f32::NAN]), Ok(bytes(&[2_i8, 0, 2, -128, -128])));
         assert_eq!(apply(&[300.0]), Err(ConversionError::OutOfRange { value: 300.0, dtype: DataType::Int8 }));
         assert_eq!(apply(&[36.0]), Err(ConversionError::MarkInUse("36".into())));
+    }
+
+    #[test]
+    fn repacking_to_floats_makes_no_infinity_and_no_missing_value() {
+        let to = |fill| Conversion::Repack { unpack: (1.0, 0.0), missing: vec![], pack: (1.0, 0.0), fill, unsigned: false };
+        let single = |values: &[f64]| to(Scalar::Float32(f32::NAN)).apply_bytes(DataType::Float64, bytes(values));
+        assert_eq!(single(&[1e300]), Err(ConversionError::OutOfRange { value: 1e300, dtype: DataType::Float32 }));
+        assert_eq!(single(&[-3.5e38]), Err(ConversionError::OutOfRange { value: -3.5e38, dtype: DataType::Float32 }));
+        assert_eq!(single(&[f64::INFINITY, 0.1, 1e-300]), Ok(bytes(&[f32::INFINITY, 0.1, 0.0])));
+        let marked = to(Scalar::Float32(-9.0));
+        assert_eq!(marked.apply_bytes(DataType::Float64, bytes(&[f64::NAN, 2.0])), Ok(bytes(&[-9.0_f32, 2.0])));
+        assert_eq!(marked.apply_bytes(DataType::Float64, bytes(&[-9.0])), Err(ConversionError::MarkInUse("-9".into())));
+    }
+
+    #[test]
+    fn a_time_that_is_the_mark_is_told_as_such() {
+        let days = Conversion::Retime { multiply: 24, divide: 1, add: 0, missing: Some((vec![], 48)) };
+        assert_eq!(days.apply_bytes(DataType::Float64, bytes(&[2.0])), Err(ConversionError::MarkInUse("2".into())));
+        assert_eq!(days.apply_bytes(DataType::Float64, bytes(&[0.51])), Err(ConversionError::NotExact("0.51".into())));
     }
 
     #[test]
