@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::PlanFileError;
-use crate::recipe::diagnostic::{Class, Code, Diagnostic, Severity};
+use crate::recipe::diagnostic::{Class, Code, Diagnostic, Severity, inert};
 use crate::source::SourceError;
 use crate::store::{ErrorKind, StoreError};
 use crate::target::TargetError;
@@ -168,8 +168,8 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.code {
-            Some(code) => write!(formatter, "error[{code}]: {}", self.message),
-            None => write!(formatter, "error: {}", self.message),
+            Some(code) => write!(formatter, "error[{code}]: {}", inert(&self.message)),
+            None => write!(formatter, "error: {}", inert(&self.message)),
         }
     }
 }
@@ -205,6 +205,7 @@ fn work_code(error: &WorkError) -> Option<Code> {
         WorkError::Target(error) => target_code(error),
         WorkError::Changed { .. } => Some(Code::SourceChanged),
         WorkError::Conversion { .. } => Some(Code::ConversionInexact),
-        WorkError::Internal(_) => None,
+        WorkError::NoThreads => Some(Code::MemoryTooSmall),
+        WorkError::Internal(_) | WorkError::Panicked => None,
     }
 }

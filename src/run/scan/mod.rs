@@ -5,6 +5,7 @@
 //! the scan is frozen, the same validators, under the same keys and steps.
 
 mod memory;
+mod names;
 mod opened;
 mod record;
 
@@ -19,13 +20,14 @@ use crate::event::{Activity, Detail, Event, Phase, Reporter, spent};
 use crate::pattern::{self, Input};
 use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::recipe::{MissingFile, Recipe};
+use crate::source::ceiling::Ceiling;
 use crate::store::{ErrorKind, Head, SourceStore, shown};
 use crate::transform::{Absent, Step};
 use crate::work::{Described, WorkError};
 use opened::Opened;
 use record::{Place, Placer, Record, Segment};
 
-pub use memory::{Memory, cache_folder};
+pub use memory::{Memory, cache_folder, is_remembered};
 
 /// What scanning found.
 pub struct Scan {
@@ -57,9 +59,25 @@ pub struct Scanner<'a> {
     pub frozen: bool,
     /// Bytes of [`Scan::described`] to keep: what tasks would otherwise open each file again for.
     pub described_bytes: usize,
+    /// What one file may claim.
+    pub ceiling: Ceiling,
 }
 
+/// Files that are not there and are named; the others are counted.
+const NAMED: usize = 20;
+
 impl Scan {
+    /// Which files are not there, and what becomes of their places; `None` if all are.
+    #[must_use]
+    pub fn absences(&self, recipe: &Recipe) -> Option<String> {
+        let then = if recipe.missing == MissingFile::Fill { "filled" } else { "skipped" };
+        let named = self.missing.iter().take(NAMED).filter_map(|&number| recipe.inputs.get(number));
+        let named: Vec<String> = named.map(|input| shown(&input.url)).collect();
+        let more = self.missing.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!named.is_empty()).then(|| format!("not there, and {then}: {}{more}", named.join(", ")))
+    }
+
     /// The recipe with the files that exist first; those that do not are left out, or follow where their places are to be filled.
     #[must_use]
     pub fn present<'a>(&self, recipe: &'a Recipe) -> std::borrow::Cow<'a, Recipe> {

@@ -7,8 +7,10 @@
 mod attributes;
 mod dimensions;
 mod layout;
+mod names;
 mod numbers;
 mod raw_layout;
+mod raw_type;
 mod texts;
 mod tree;
 mod types;
@@ -19,6 +21,7 @@ use attributes::Owner;
 use hdf5_reader::error::Error;
 use hdf5_reader::{Dataset, Hdf5File, OpenOptions};
 use layout::{LayoutError, Storage};
+use texts::TextError;
 use types::Element;
 
 use super::window::Window;
@@ -28,8 +31,13 @@ use crate::dataset::{Dimension, Encoding, Schema, Variable};
 use crate::grid::{Region, Shape, positions, strides};
 use crate::layout::{ByteOrder, Layout, Stored};
 
+/// Opening a file may read so many times its bytes, and so many besides: headers, heaps and indexes are looked at again and again.
+const OPENING: (u64, u64) = (16, 256 << 20);
 /// Largest box of texts to ask for at once.
 const LARGEST_TEXTS: u64 = 64 << 20;
+
+/// Largest header of one object, continuations included.
+const LARGEST_HEADER: usize = 64 << 20;
 
 /// An open HDF5 file.
 pub(super) struct Hdf5 {
@@ -58,13 +66,21 @@ struct Held {
 pub(super) fn open(window: Arc<Window>) -> Result<Hdf5, SourceError> {
     let failed = |error| library_error(window.url(), error);
     // Every read is its own; nothing read once is read again soon enough to be worth the memory.
-    let options = OpenOptions { chunk_cache_bytes: 0, max_read_bytes: 4 << 30, ..OpenOptions::default() };
-    let file = Hdf5File::from_storage_with_options(window.clone(), options).map_err(failed)?;
+    let most = usize::try_from(window.ceiling().bytes()).unwrap_or(usize::MAX);
+    let options = OpenOptions {
+        chunk_cache_bytes: 0,
+        max_read_bytes: most,
+        max_chunk_bytes: most,
+        max_object_header_bytes: most.min(LARGEST_HEADER),
+        ..OpenOptions::default()
+    };
+    let opening = OPENING.0.saturating_mul(window.size()).saturating_add(OPENING.1);
+    let file = window.parse(opening, || Hdf5File::from_storage_with_options(window.clone(), options)).map_err(failed)?;
     check_size(&file, &window)?;
-    let nodes = tree::walk(&file).map_err(failed)?;
+    let nodes = window.parse(opening, || tree::walk(&file, window.ceiling())).map_err(failed)?;
     let netcdf4 = tree::is_netcdf4(&nodes);
     let mut reader = Reader { file: &file, netcdf4, schema: Schema::default(), refused: Vec::new(), held: Vec::new() };
-    reader.describe(&nodes).map_err(failed)?;
+    window.parse(opening, || reader.describe(&nodes)).map_err(failed)?;
     let Reader { schema, refused, held, .. } = reader;
     Ok(Hdf5 { window, file, schema, refused, held, netcdf4 })
 }
@@ -116,6 +132,13 @@ impl Reader<'_> {
                 return Ok(());
             }
         };
+        if element.text.is_none() && !raw_type::is_plain(self.file, dataset) {
+            self.refused.push((
+                name,
+                "its numbers do not fill their bytes as a machine's do (HDF5 precision, bit offset or float format)".to_owned(),
+            ));
+            return Ok(());
+        }
         let storage = layout::storage(self.file, dataset)?;
         if storage.null {
             self.refused.push((name, "it has no values (null dataspace)".to_owned()));
@@ -177,6 +200,11 @@ impl Hdf5 {
         SourceError::Unsupported { url: self.window.url().to_owned(), variable: variable.to_owned(), message }
     }
 
+    fn too_large(&self, variable: &str, message: &str) -> SourceError {
+        let message = format!("variable `{variable}`: {message}; give more `--memory`, or drop the variable");
+        SourceError::TooLarge { url: self.window.url().to_owned(), message }
+    }
+
     fn corrupt(&self, variable: &str, message: &str) -> SourceError {
         SourceError::Corrupt { url: self.window.url().to_owned(), message: format!("variable `{variable}`: {message}") }
     }
@@ -189,10 +217,18 @@ impl Hdf5 {
             return Err(self
                 .unsupported(variable, format!("filter `{name}` is not supported; drop the variable, or rewrite the file with deflate")));
         }
-        layout::layout(&self.file, &held.dataset, &storage, &held.shape, item).map_err(|error| match error {
+        let mut found = Err(LayoutError::Corrupt("its layout was not looked at".to_owned()));
+        // An index of chunks is kept at several times its size.
+        let parsed = self.window.parse(self.window.ceiling().bytes() / 2, || {
+            found = layout::layout(&self.file, (&held.dataset, &storage), &held.shape, item, self.window.ceiling());
+            Ok(())
+        });
+        parsed.map_err(|error| library_error(self.window.url(), error))?;
+        found.map_err(|error| match error {
             LayoutError::Library(error) => library_error(self.window.url(), error),
             LayoutError::Corrupt(message) => self.corrupt(variable, &message),
             LayoutError::Unsupported(message) => self.unsupported(variable, message),
+            LayoutError::TooLarge(message) => self.too_large(variable, &message),
         })
     }
 
@@ -205,15 +241,20 @@ impl Hdf5 {
         let element = texts::element_size(&held.dataset, kind);
         let layout = self.raw_layout(variable, held, element)?;
         let wide = texts::as_bytes(&Stored { order: ByteOrder::Little, ..self.blank(held) }, layout, element);
-        let raw = super::fetch::read_stored(self.window.store(), self.window.url(), variable, &wide, &texts::widened(region, element))?;
-        texts::decode(&held.dataset, kind, &raw, region).map_err(|message| self.corrupt(variable, &message))
+        let (ceiling, box_) = (self.window.ceiling(), texts::widened(region, element));
+        let raw = super::fetch::read_stored_within(self.window.store(), self.window.url(), variable, (&wide, &box_), ceiling)?;
+        texts::decode(&held.dataset, kind, (&raw, region), ceiling.bytes()).map_err(|error| match error {
+            TextError::Lost(message) => self.corrupt(variable, &message),
+            TextError::TooLong => self.too_large(variable, "its texts take more memory at once than is allowed"),
+        })
     }
 
     fn read_numbers(&self, variable: &str, held: &Held, region: &Region) -> Result<Array, SourceError> {
         let failed = |error| library_error(self.window.url(), error);
         let stored = self.stored(variable)?;
         if held.ours_only || matches!(stored.layout, Layout::Unwritten) {
-            return super::fetch::read_stored(self.window.store(), self.window.url(), variable, &stored, region);
+            let ceiling = self.window.ceiling();
+            return super::fetch::read_stored_within(self.window.store(), self.window.url(), variable, (&stored, region), ceiling);
         }
         let dataset = held.dataset.clone().with_padded_shape(&held.shape).map_err(failed)?;
         let mut bytes = numbers::read(&dataset, held.element.dtype, held.plain, region).map_err(failed)?;
@@ -266,6 +307,7 @@ impl Source for Hdf5 {
     fn read(&self, variable: &str, region: &Region) -> Result<Array, SourceError> {
         let held = self.held(variable)?;
         super::check_region(self.window.url(), variable, &held.shape, region)?;
+        super::check_size(self.window.url(), variable, held.element.dtype, region, self.window.ceiling())?;
         match held.element.text {
             Some(kind) => self.read_texts(variable, held, kind, region),
             None if region.is_empty() => Ok(empty(held.element.dtype, region)),
@@ -285,6 +327,11 @@ pub(super) fn library_error(url: &str, error: Error) -> SourceError {
         Err(error) => error,
     };
     let message = error.to_string();
+    if asks_too_much(&error) {
+        let message =
+            format!("{message} in its HDF5 structure is more than memory allows; it is damaged or hostile, or needs more `--memory`");
+        return SourceError::TooLarge { url: url.to_owned(), message };
+    }
     if ends_early(&error) {
         let message = format!("truncated, or the HDF5 structure is damaged: {message}; fetch the file again");
         return SourceError::Truncated { url: url.to_owned(), message };
@@ -296,6 +343,15 @@ pub(super) fn library_error(url: &str, error: Error) -> SourceError {
         };
     }
     SourceError::Corrupt { url: url.to_owned(), message: format!("the HDF5 structure is damaged: {message}; fetch the file again") }
+}
+
+/// True if the file claims more than there is memory for.
+fn asks_too_much(error: &Error) -> bool {
+    match error {
+        Error::ResourceLimit(_) => true,
+        Error::Context { source, .. } => asks_too_much(source),
+        _ => false,
+    }
 }
 
 /// True if something lies behind the end of the file.

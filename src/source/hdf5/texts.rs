@@ -11,6 +11,15 @@ use crate::array::{Array, DataType};
 use crate::grid::Region;
 use crate::layout::{Layout, Stored};
 
+/// Why raw elements do not become texts.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum TextError {
+    /// One of them cannot be found.
+    Lost(String),
+    /// Together they take more memory than allowed: many references to one long text, for example.
+    TooLong,
+}
+
 /// Bytes of one raw element.
 pub(super) fn element_size(dataset: &Dataset, kind: TextKind) -> u64 {
     match kind {
@@ -48,18 +57,24 @@ pub(super) fn widened(region: &Region, element: u64) -> Region {
     wide
 }
 
-/// Turns raw elements into texts.
-pub(super) fn decode(dataset: &Dataset, kind: TextKind, raw: &Array, region: &Region) -> Result<Array, String> {
+/// Turns raw elements into texts, which together take at most `most` bytes.
+pub(super) fn decode(dataset: &Dataset, kind: TextKind, (raw, region): (&Array, &Region), most: u64) -> Result<Array, TextError> {
     let element = element_size(dataset, kind).max(1) as usize;
+    let mut left = most;
     let one = |bytes: &[u8]| match kind {
         TextKind::Fixed(_, padding) => Ok(fixed(bytes, padding)),
         TextKind::Variable => dataset
             .resolve_vlen_reference_bytes(bytes, 1)
             .map(|bytes| text(bytes.split(|&byte| byte == 0).next().unwrap_or_default()))
-            .map_err(|error| format!("a text cannot be found: {error}")),
+            .map_err(|error| TextError::Lost(format!("a text cannot be found: {error}"))),
     };
-    let texts = raw.bytes().chunks_exact(element).map(one).collect::<Result<Vec<String>, String>>()?;
-    Array::from_texts(region.shape.clone(), texts).ok_or_else(|| "it has fewer texts than its shape says".to_owned())
+    let mut counted = |bytes: &[u8]| -> Result<String, TextError> {
+        let text = one(bytes)?;
+        left = left.checked_sub((text.capacity() + size_of::<String>()) as u64).ok_or(TextError::TooLong)?;
+        Ok(text)
+    };
+    let texts = raw.bytes().chunks_exact(element).map(&mut counted).collect::<Result<Vec<String>, TextError>>()?;
+    Array::from_texts(region.shape.clone(), texts).ok_or_else(|| TextError::Lost("it has fewer texts than its shape says".to_owned()))
 }
 
 fn fixed(bytes: &[u8], padding: hdf5_core::StringPadding) -> String {
