@@ -264,7 +264,7 @@ impl Hdf5 {
         })
     }
 
-    fn blank(&self, held: &Held) -> Stored {
+    fn blank(held: &Held) -> Stored {
         let fill = held.fill.bytes(held.element);
         Stored { dtype: held.element.dtype, order: held.element.order, shape: held.shape.clone(), fill, layout: Layout::Unwritten }
     }
@@ -273,7 +273,7 @@ impl Hdf5 {
         let element = texts::element_size(&held.dataset, kind);
         let layout = self.raw_layout(variable, held, element)?;
         let declared = if let Fill::Declared(value) = &held.fill { Some(value.as_slice()) } else { None };
-        let wide = texts::as_bytes(&Stored { order: ByteOrder::Little, ..self.blank(held) }, layout, element, declared);
+        let wide = texts::as_bytes(&Stored { order: ByteOrder::Little, ..Self::blank(held) }, layout, element, declared);
         let ceiling = self.window.ceiling();
         let (mut all, mut left) = (Vec::new(), ceiling.bytes());
         for part in texts::parts(region, element, LARGEST_READ.min(ceiling.bytes())) {
@@ -347,7 +347,7 @@ impl Source for Hdf5 {
                            rewrite the file with `nccopy`";
             return Err(self.unsupported(variable, message.to_owned()));
         }
-        Ok(Stored { layout, ..self.blank(held) })
+        Ok(Stored { layout, ..Self::blank(held) })
     }
 
     fn read(&self, variable: &str, region: &Region) -> Result<Array, SourceError> {
