@@ -44,7 +44,9 @@ pub(super) struct Storage {
     pub(super) filters: Vec<Filter>,
     external: bool,
     pub(super) null: bool,
-    never_filled: bool,
+    /// The fill value that the header declares, as the file stores elements.
+    pub(super) fill: Option<Vec<u8>>,
+    pub(super) never_filled: bool,
     /// The library mistakes the layout, so its own read cannot be had.
     pub(super) mistaken: bool,
     /// Chunks that reach past the dataset's edge are stored without filters, which the library does not know.
@@ -75,8 +77,18 @@ pub(super) fn storage(file: &Hdf5File, dataset: &Dataset) -> Result<Storage, Err
         external: has(|message| matches!(message, HdfMessage::ExternalFiles(_))),
         null: has(|message| matches!(message, HdfMessage::Dataspace(space) if space.dataspace_type == DataspaceType::Null)),
         mistaken: old.is_some(),
-        never_filled: has(|message| matches!(message, HdfMessage::FillValue(value) if value.fill_time == FillTime::Never)),
+        fill: header.messages.iter().find_map(declared_fill),
+        // HDF5 spec IV.A.2.f: 0 on allocation, 1 never, 2 if set; the library calls 1 `Always`, and 2, which is the default, `Never`.
+        never_filled: has(|message| matches!(message, HdfMessage::FillValue(value) if value.fill_time == FillTime::Always)),
     })
+}
+
+/// A fill value that a message declares; none where it only says that the default, zeros, is in use.
+fn declared_fill(message: &HdfMessage) -> Option<Vec<u8>> {
+    match message {
+        HdfMessage::FillValue(fill) => fill.value.clone().filter(|value| !value.is_empty()),
+        _ => None,
+    }
 }
 
 fn layout_message(header: &ObjectHeader) -> Option<DataLayout> {
@@ -184,6 +196,21 @@ fn chunked(
         ));
     }
     Ok(Layout::Chunked(ChunkTable { grid, filters: storage.filters.clone(), entries }))
+}
+
+/// True if some elements inside the stored shape were never written, or share a chunk with elements beyond it.
+pub(super) fn has_unwritten(layout: &Layout, stored: &[u64], shape: &[u64]) -> bool {
+    match layout {
+        Layout::Chunked(table) => {
+            let inside = |number: usize| {
+                table.grid.index(number as u64).iter().zip(&table.grid.chunk).zip(stored).all(|((at, chunk), end)| at * chunk < *end)
+            };
+            let unwritten = |(number, entry): (usize, &ChunkEntry)| entry.is_unwritten() && inside(number);
+            ends_inside_a_chunk(stored, shape, &table.grid) || table.entries.iter().enumerate().any(unwritten)
+        }
+        Layout::Unwritten => !stored.contains(&0),
+        _ => false,
+    }
 }
 
 fn ends_inside_a_chunk(stored: &[u64], shape: &[u64], grid: &ChunkGrid) -> bool {

@@ -36,6 +36,9 @@ const OPENING: (u64, u64) = (16, 256 << 20);
 /// Largest box of texts to ask for at once.
 const LARGEST_TEXTS: u64 = 64 << 20;
 
+/// Most raw bytes of texts to read at once, and most bytes of a variable that the library can only read whole.
+const LARGEST_READ: u64 = 16 << 20;
+
 /// Largest header of one object, continuations included.
 const LARGEST_HEADER: usize = 64 << 20;
 
@@ -47,7 +50,6 @@ pub(super) struct Hdf5 {
     refused: Vec<(String, String)>,
     /// One per variable of the schema.
     held: Vec<Held>,
-    netcdf4: bool,
 }
 
 /// What is kept of a variable besides its description.
@@ -56,10 +58,51 @@ struct Held {
     element: Element,
     /// With unlimited dimensions at the length of the longest variable.
     shape: Shape,
+    /// The declared fill value as the file stores it, or else the value of numbers that were never written.
+    fill: Fill,
     /// True if the library can slice it by its number type.
     plain: bool,
     /// True if the library cannot read it at all.
     ours_only: bool,
+}
+
+/// What elements are that were never written.
+///
+/// As netCDF-C reads them: what the header declares; else zeros, the default of HDF5 (`H5Pset_fill_value`), inside the shape that the
+/// dataset is stored with, and netCDF's default beyond it, where an unlimited dimension is longer than the dataset (`nc4_get_vars`).
+/// Without declared value and never filled (`NC_NOFILL`) they are undefined for netCDF-C: netCDF's default tells that best.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fill {
+    Declared(Vec<u8>),
+    Zeros,
+    /// netCDF's default, beyond what is stored.
+    Beyond,
+    /// netCDF's default, for what is undefined.
+    Undefined,
+}
+
+impl Fill {
+    fn find(dataset: &Dataset, storage: &Storage, shape: &[u64], netcdf4: bool) -> Self {
+        match &storage.fill {
+            Some(value) => Self::Declared(value.clone()),
+            None if netcdf4 && storage.never_filled => Self::Undefined,
+            None if netcdf4 && dataset.shape() != shape => Self::Beyond,
+            None => Self::Zeros,
+        }
+    }
+
+    /// Of one number, in the machine's byte order.
+    fn bytes(&self, element: Element) -> Vec<u8> {
+        match self {
+            Self::Declared(value) if value.len() == element.dtype.size() => {
+                let mut value = value.clone();
+                crate::codec::swap_to_native(&mut value, element.dtype.size(), element.order);
+                value
+            }
+            Self::Beyond | Self::Undefined => fill::netcdf_default(element.dtype),
+            Self::Declared(_) | Self::Zeros => fill::zero(element.dtype),
+        }
+    }
 }
 
 /// Opens the HDF5 file behind `window`.
@@ -82,7 +125,7 @@ pub(super) fn open(window: Arc<Window>) -> Result<Hdf5, SourceError> {
     let mut reader = Reader { file: &file, netcdf4, schema: Schema::default(), refused: Vec::new(), held: Vec::new() };
     window.parse(opening, || reader.describe(&nodes)).map_err(failed)?;
     let Reader { schema, refused, held, .. } = reader;
-    Ok(Hdf5 { window, file, schema, refused, held, netcdf4 })
+    Ok(Hdf5 { window, file, schema, refused, held })
 }
 
 /// The superblock says where the file ends (HDF5 spec II.A, "End of File Address").
@@ -144,6 +187,8 @@ impl Reader<'_> {
             self.refused.push((name, "it has no values (null dataspace)".to_owned()));
             return Ok(());
         }
+        let shape: Shape = axes.iter().map(|axis| axis.length).collect();
+        let fill = Fill::find(dataset, &storage, &shape, self.netcdf4);
         let found = attributes::translate(&dataset.attributes(), Owner::Dataset(dataset), &name, &mut self.refused);
         let mut variable = Variable {
             name,
@@ -151,36 +196,23 @@ impl Reader<'_> {
             dimensions: axes.iter().map(|axis| axis.name.clone()).collect(),
             attributes: found,
             coordinate: false,
-            encoding: encoding(dataset, element, &storage, self.netcdf4),
+            encoding: encoding(dataset, element, &storage, &fill),
         };
         variable.coordinate = variable.is_index();
         self.schema.variables.push(variable);
         let plain = matches!(dataset.dtype(), hdf5_core::Datatype::FixedPoint { .. } | hdf5_core::Datatype::FloatingPoint { .. });
-        let shape = axes.iter().map(|axis| axis.length).collect();
-        self.held.push(Held { dataset: dataset.clone(), element, shape, plain, ours_only: storage.mistaken || storage.edges_unfiltered });
+        let ours_only = storage.mistaken || storage.edges_unfiltered;
+        self.held.push(Held { dataset: dataset.clone(), element, shape, fill, plain, ours_only });
         Ok(())
     }
 }
 
-fn encoding(dataset: &Dataset, element: Element, storage: &Storage, netcdf4: bool) -> Encoding {
+fn encoding(dataset: &Dataset, element: Element, storage: &Storage, fill: &Fill) -> Encoding {
     Encoding {
         chunks: dataset.chunks().map(|lengths| lengths.into_iter().map(u64::from).collect()),
-        fill: Scalar::from_bytes(element.dtype, &fill_bytes(dataset, element, netcdf4)).map(FillValue::Number),
+        fill: Scalar::from_bytes(element.dtype, &fill.bytes(element)).map(FillValue::Number),
         filters: storage.filters.iter().map(crate::codec::name).collect(),
         ..Encoding::default()
-    }
-}
-
-/// The declared fill value, else that of the format.
-fn fill_bytes(dataset: &Dataset, element: Element, netcdf4: bool) -> Vec<u8> {
-    let declared = dataset.fill_value().and_then(|fill| fill.value.clone()).filter(|value| value.len() == element.dtype.size());
-    match declared {
-        Some(mut value) => {
-            crate::codec::swap_to_native(&mut value, element.dtype.size(), element.order);
-            value
-        }
-        None if netcdf4 => fill::netcdf_default(element.dtype),
-        None => fill::zero(element.dtype),
     }
 }
 
@@ -232,27 +264,35 @@ impl Hdf5 {
         })
     }
 
-    fn blank(&self, held: &Held) -> Stored {
-        let fill = fill_bytes(&held.dataset, held.element, self.netcdf4);
+    fn blank(held: &Held) -> Stored {
+        let fill = held.fill.bytes(held.element);
         Stored { dtype: held.element.dtype, order: held.element.order, shape: held.shape.clone(), fill, layout: Layout::Unwritten }
     }
 
     fn read_texts(&self, variable: &str, held: &Held, kind: types::TextKind, region: &Region) -> Result<Array, SourceError> {
         let element = texts::element_size(&held.dataset, kind);
         let layout = self.raw_layout(variable, held, element)?;
-        let wide = texts::as_bytes(&Stored { order: ByteOrder::Little, ..self.blank(held) }, layout, element);
-        let (ceiling, box_) = (self.window.ceiling(), texts::widened(region, element));
-        let raw = super::fetch::read_stored_within(self.window.store(), self.window.url(), variable, (&wide, &box_), ceiling)?;
-        texts::decode(&held.dataset, kind, (&raw, region), ceiling.bytes()).map_err(|error| match error {
-            TextError::Lost(message) => self.corrupt(variable, &message),
-            TextError::TooLong => self.too_large(variable, "its texts take more memory at once than is allowed"),
-        })
+        let declared = if let Fill::Declared(value) = &held.fill { Some(value.as_slice()) } else { None };
+        let wide = texts::as_bytes(&Stored { order: ByteOrder::Little, ..Self::blank(held) }, layout, element, declared);
+        let ceiling = self.window.ceiling();
+        let (mut all, mut left) = (Vec::new(), ceiling.bytes());
+        for part in texts::parts(region, element, LARGEST_READ.min(ceiling.bytes())) {
+            let part = texts::widened(&part, element);
+            let raw = super::fetch::read_stored_within(self.window.store(), self.window.url(), variable, (&wide, &part), ceiling)?;
+            all.extend(texts::decode(&held.dataset, kind, &raw, &mut left).map_err(|error| match error {
+                TextError::Lost(message) => self.corrupt(variable, &message),
+                TextError::TooLong => self.too_large(variable, "its texts take more memory at once than is allowed"),
+            })?);
+        }
+        Array::from_texts(region.shape.clone(), all).ok_or_else(|| self.corrupt(variable, "it has fewer texts than its shape says"))
     }
 
     fn read_numbers(&self, variable: &str, held: &Held, region: &Region) -> Result<Array, SourceError> {
         let failed = |error| library_error(self.window.url(), error);
         let stored = self.stored(variable)?;
-        if held.ours_only || matches!(stored.layout, Layout::Unwritten) {
+        let bytes = crate::grid::elements(&held.shape).saturating_mul(stored.dtype.size() as u64);
+        let whole = !held.plain && bytes > LARGEST_READ;
+        if held.ours_only || whole || matches!(stored.layout, Layout::Unwritten) {
             let ceiling = self.window.ceiling();
             return super::fetch::read_stored_within(self.window.store(), self.window.url(), variable, (&stored, region), ceiling);
         }
@@ -301,7 +341,13 @@ impl Source for Hdf5 {
             Some(_) => Layout::Free { max_bytes: LARGEST_TEXTS },
             None => self.raw_layout(variable, held, held.element.dtype.size() as u64)?,
         };
-        Ok(Stored { layout, ..self.blank(held) })
+        let shorter = held.fill == Fill::Beyond && held.element.text.is_none();
+        if shorter && layout::has_unwritten(&layout, held.dataset.shape(), &held.shape) {
+            let message = "it is shorter than its dimension and declares no fill value, so that what was never written has two values; \
+                           rewrite the file with `nccopy`";
+            return Err(self.unsupported(variable, message.to_owned()));
+        }
+        Ok(Stored { layout, ..Self::blank(held) })
     }
 
     fn read(&self, variable: &str, region: &Region) -> Result<Array, SourceError> {

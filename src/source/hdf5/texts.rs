@@ -29,11 +29,13 @@ pub(super) fn element_size(dataset: &Dataset, kind: TextKind) -> u64 {
 }
 
 /// The raw elements as chars with one more dimension, so that they are read like any other values.
-pub(super) fn as_bytes(stored: &Stored, layout: Layout, element: u64) -> Stored {
+///
+/// `fill` is a whole raw element: what was never written is that text.
+pub(super) fn as_bytes(stored: &Stored, layout: Layout, element: u64, fill: Option<&[u8]>) -> Stored {
     let mut wide = stored.clone();
     wide.dtype = DataType::Char;
     wide.shape.push(element);
-    wide.fill = vec![0];
+    wide.fill = fill.filter(|fill| fill.len() as u64 == element).map_or_else(|| vec![0], <[u8]>::to_vec);
     wide.layout = match layout {
         Layout::Chunked(mut table) => {
             table.grid.shape.push(element);
@@ -57,10 +59,25 @@ pub(super) fn widened(region: &Region, element: u64) -> Region {
     wide
 }
 
-/// Turns raw elements into texts, which together take at most `most` bytes.
-pub(super) fn decode(dataset: &Dataset, kind: TextKind, (raw, region): (&Array, &Region), most: u64) -> Result<Array, TextError> {
+/// Boxes whose raw elements take at most `most` bytes, if more than one; one after another they are the box, row-major.
+pub(super) fn parts(region: &Region, element: u64, most: u64) -> Vec<Region> {
+    let bytes = region.elements().saturating_mul(element);
+    match region.shape.iter().position(|&length| length > 1) {
+        Some(axis) if bytes > most => {
+            let half = region.shape[axis] / 2;
+            let (mut near, mut far) = (region.clone(), region.clone());
+            near.shape[axis] = half;
+            far.start[axis] += half;
+            far.shape[axis] -= half;
+            [parts(&near, element, most), parts(&far, element, most)].concat()
+        }
+        _ => vec![region.clone()],
+    }
+}
+
+/// Turns raw elements into texts, whose bytes are taken off `left`.
+pub(super) fn decode(dataset: &Dataset, kind: TextKind, raw: &Array, left: &mut u64) -> Result<Vec<String>, TextError> {
     let element = element_size(dataset, kind).max(1) as usize;
-    let mut left = most;
     let one = |bytes: &[u8]| match kind {
         TextKind::Fixed(_, padding) => Ok(fixed(bytes, padding)),
         TextKind::Variable => dataset
@@ -70,11 +87,10 @@ pub(super) fn decode(dataset: &Dataset, kind: TextKind, (raw, region): (&Array, 
     };
     let mut counted = |bytes: &[u8]| -> Result<String, TextError> {
         let text = one(bytes)?;
-        left = left.checked_sub((text.capacity() + size_of::<String>()) as u64).ok_or(TextError::TooLong)?;
+        *left = left.checked_sub((text.capacity() + size_of::<String>()) as u64).ok_or(TextError::TooLong)?;
         Ok(text)
     };
-    let texts = raw.bytes().chunks_exact(element).map(&mut counted).collect::<Result<Vec<String>, TextError>>()?;
-    Array::from_texts(region.shape.clone(), texts).ok_or_else(|| TextError::Lost("it has fewer texts than its shape says".to_owned()))
+    raw.bytes().chunks_exact(element).map(&mut counted).collect()
 }
 
 fn fixed(bytes: &[u8], padding: hdf5_core::StringPadding) -> String {
