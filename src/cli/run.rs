@@ -40,6 +40,9 @@ pub struct Run {
     /// Scan without asking any server: trust what an earlier scan found. Each file is still checked before it is read.
     #[arg(long)]
     pub frozen: bool,
+    /// Your word that nobody else writes to this target meanwhile, where its store cannot keep two runs apart.
+    #[arg(long)]
+    pub single_writer: bool,
     /// Write a trace of where the time goes to this file, for Perfetto or Chrome.
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
@@ -125,7 +128,10 @@ impl Run {
         let mut report = Report::begin("", &self.target);
         let config = terminal.global.config.clone();
         let exit = match load(&self.recipe, config.as_deref(), terminal)? {
-            Ok(loaded) => self.bake(&loaded, &mut report, terminal)?,
+            Ok(mut loaded) => {
+                loaded.access.single_writer |= self.single_writer;
+                self.bake(&loaded, &mut report, terminal)?
+            }
             Err(exit) => {
                 (report.outcome, report.exit) = ("failed".to_owned(), exit);
                 exit

@@ -13,6 +13,7 @@ use super::{Options, RunError, Setting, empty, expect, receipts, room};
 use crate::dataset::TargetState;
 use crate::event::Event;
 use crate::plan::Plan;
+use crate::store::probe::Mode;
 use crate::store::{self, TargetStore};
 use crate::target::Target;
 use crate::target::zarr::ZarrTarget;
@@ -77,8 +78,14 @@ pub(super) fn begin(
             clear_leftovers(state, &*store, &past, &plan, &identity)?;
             Vec::new()
         }
-        Standing::Unfinished => place.left(),
-        Standing::Continued(published) => published,
+        Standing::Unfinished => {
+            state.permits(Mode::Versioned)?;
+            place.left()
+        }
+        Standing::Continued(published) => {
+            state.permits(Mode::Append)?;
+            published
+        }
     };
     plan.warnings.iter().for_each(|message| setting.reporter.report(Event::Warned { message: message.clone() }));
     place.begin(state, (&plan, &identity), &past.found, past.same)?;

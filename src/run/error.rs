@@ -1,7 +1,7 @@
 //! Why a run ended without a result, and the exit code that says so.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,18 @@ pub enum RunError {
     #[error("{message}")]
     Held {
         /// Which, and what to do.
+        message: String,
+    },
+    /// The hold of the target could not be kept up; the next run goes on.
+    #[error("{message}")]
+    Lapsed {
+        /// Why, and what to do.
+        message: String,
+    },
+    /// The target's store cannot do what this way of writing needs.
+    #[error("{message}")]
+    Unable {
+        /// What, why, and what to do.
         message: String,
     },
     /// Something else is at the target.
@@ -104,7 +116,7 @@ impl RunError {
                 let lasting = errors.iter().map(Self::exit).filter(|exit| *exit != Class::Temporary.exit()).min();
                 lasting.unwrap_or_else(|| Class::Temporary.exit())
             }
-            Self::Interrupted => super::INTERRUPTED,
+            Self::Interrupted | Self::Lapsed { .. } => super::INTERRUPTED,
             Self::PlanFile(_)
             | Self::Target(TargetError::Unsupported { .. })
             | Self::Work(WorkError::Target(TargetError::Unsupported { .. })) => 2,
@@ -118,14 +130,17 @@ impl RunError {
         match self {
             Self::Source(error) => Some(error.code()),
             Self::Store(error) => Some(error.code()),
-            Self::Target(error) => target_code(error),
             Self::Work(error) => work_code(error),
             Self::NotRemembered { .. } => Some(Code::SourceNotRemembered),
             Self::Held { .. } => Some(Code::TargetHeld),
             Self::Conflict { .. } => Some(Code::TargetForeign),
             Self::Unappendable { .. } => Some(Code::Unappendable),
-            Self::Verification { .. } => Some(Code::VerificationFailed),
-            Self::Recipe(_) | Self::PlanFile(_) | Self::Folder { .. } | Self::Several(_) | Self::Interrupted => None,
+            // Tasks encode; what decodes outside of them is verification.
+            Self::Verification { .. } | Self::Target(TargetError::Codec { .. }) => Some(Code::VerificationFailed),
+            Self::Target(error) => target_code(error),
+            Self::Unable { .. } => Some(Code::TargetUnable),
+            Self::Folder { path, cause } => folder_code(path, cause),
+            Self::Recipe(_) | Self::PlanFile(_) | Self::Several(_) | Self::Interrupted | Self::Lapsed { .. } => None,
         }
     }
 
@@ -187,6 +202,12 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// As if a store had met it.
+fn folder_code(path: &Path, cause: &std::io::Error) -> Option<Code> {
+    let error = StoreError::from_io(&path.to_string_lossy(), "use", cause.kind().into());
+    (error.kind != ErrorKind::Other).then(|| error.code())
 }
 
 fn target_code(error: &TargetError) -> Option<Code> {

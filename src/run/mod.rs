@@ -51,6 +51,7 @@ use verify::Verifier;
 use versions::Copies;
 
 pub use error::{Problem, RunError, with_causes};
+pub use lock::{Holder, Writing};
 
 /// Exit code of an interrupted, resumable run (DESIGN §8).
 pub const INTERRUPTED: u8 = 75;
@@ -90,7 +91,7 @@ pub struct Setting<'a> {
     pub access: &'a Access,
     /// Who listens.
     pub reporter: &'a Arc<dyn Reporter>,
-    /// Set from outside to stop.
+    /// Set from outside to stop; set by the run itself when it loses its hold of the target.
     pub stop: &'a AtomicBool,
 }
 
@@ -111,12 +112,19 @@ const REMEMBERED: u64 = 64 << 20;
 /// Any [`RunError`]; `report` says how far it came.
 pub fn run(recipe: &Recipe, options: &Options, setting: Setting<'_>, report: &mut Report) -> Result<(), RunError> {
     let state = State::open(&options.target, setting.access)?;
-    let result = spent_stage(&**setting.reporter, Activity::Run, || match options.replace {
-        // A version that is made anew takes no other's place: the pointer does.
-        Some(how) if !options.versioned => replace::replace(how, recipe, options, setting, &state, report),
-        _ => replace::finish(options, &state).and_then(|_| bake(recipe, options, setting, &state, report)),
+    report.held(state.lock().writing(), &**setting.reporter);
+    let result = state.lock().guarding(setting.stop, || {
+        spent_stage(&**setting.reporter, Activity::Run, || match options.replace {
+            // A version that is made anew takes no other's place: the pointer does.
+            Some(how) if !options.versioned => replace::replace(how, recipe, options, setting, &state, report),
+            _ => replace::finish(options, &state).and_then(|_| bake(recipe, options, setting, &state, report)),
+        })
     });
     report.ended(&result);
+    if state.lock().is_lost() {
+        // What is kept there is another run's by now.
+        return result;
+    }
     let kept = state.save_report(report);
     result.and(kept.map_err(RunError::from))
 }

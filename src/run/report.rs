@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::tally::Tally;
-use super::{Problem, RunError};
+use super::{Problem, RunError, Writing};
+use crate::event::{Event, Reporter};
 use crate::plan::Plan;
 
 /// What a run did.
@@ -54,6 +55,9 @@ pub struct Report {
     /// True if the run found its result visible already.
     #[serde(default)]
     pub found_complete: bool,
+    /// How the target was held against other runs.
+    #[serde(default)]
+    pub writing: Writing,
     /// Seconds per phase, of this run.
     pub seconds: BTreeMap<String, f64>,
 }
@@ -96,6 +100,14 @@ impl Report {
         Self { version: 1, gristmill, recipe: recipe.to_owned(), target: target.to_owned(), ..Self::default() }
     }
 
+    /// Notes how the target is held, and tells if that is best effort only.
+    pub fn held(&mut self, writing: Writing, reporter: &dyn Reporter) {
+        if let Some(weakness) = writing.weakness.as_ref().filter(|_| !writing.single_writer) {
+            reporter.report(Event::Warned { message: format!("{}: {weakness}; see `gristmill store probe`", self.target) });
+        }
+        self.writing = writing;
+    }
+
     /// Notes the plan.
     pub fn planned(&mut self, plan: &Plan, identity: &str) {
         identity.clone_into(&mut self.plan);
@@ -130,7 +142,7 @@ impl Report {
         let (outcome, exit) = match result {
             Ok(()) if self.found_complete => ("nothing-to-do", 0),
             Ok(()) => ("done", 0),
-            Err(RunError::Interrupted) => ("interrupted", super::INTERRUPTED),
+            Err(error @ (RunError::Interrupted | RunError::Lapsed { .. })) => ("interrupted", error.exit()),
             Err(error) => ("failed", error.exit()),
         };
         outcome.clone_into(&mut self.outcome);

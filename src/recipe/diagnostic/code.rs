@@ -193,6 +193,7 @@ codes! {
     }
     Conflict {
         TargetHeld "target-held" "Another run writes to the same target right now."
+        TargetUnable "target-unable" "The target's store cannot do what this way of writing needs, such as keeping two writers apart. `gristmill store probe URL` shows what it can do and what follows; nothing was touched."
         TargetForeign "target-foreign" "The target holds another dataset, an earlier state of this one, or objects that no run of Gristmill accounts for. Choose another target, or `--replace`; nothing was touched."
     }
     Verification {

@@ -106,6 +106,7 @@ impl<'a> Commit<'a> {
     /// [`RunError::Store`].
     pub(super) fn publish(&self) -> Result<(), RunError> {
         let plan = &self.workshop.plan;
+        self.state.still_ours()?;
         self.target.commit(&plan.schema)?;
         let found = self.target.schema()?.unwrap_or_default();
         if let Some(message) = difference(&plan.schema, &found) {

@@ -182,6 +182,7 @@ impl Place {
             previous: previous.filter(|previous| **previous != chosen.name).cloned(),
         };
         if chosen.seen.as_ref().is_none_or(|seen| !seen.names_what(&next)) {
+            state.still_ours()?;
             next.put(&*chosen.base)?;
         }
         chosen.link(setting);
