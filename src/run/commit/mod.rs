@@ -112,6 +112,7 @@ impl<'a> Commit<'a> {
         if let Some(message) = difference(&plan.schema, &found) {
             return Err(RunError::Verification { message });
         }
+        self.state.still_ours()?;
         self.place.point(self.state, (plan, &self.workshop.plan_id), self.setting)?;
         settle(self.state, plan, &self.workshop.plan_id)
     }
