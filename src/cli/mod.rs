@@ -6,6 +6,7 @@
 mod check;
 mod completions;
 pub mod exit;
+mod gc;
 mod inspect;
 mod interrupt;
 mod load;
@@ -82,6 +83,8 @@ pub enum Command {
     Inspect(inspect::Inspect),
     /// Ask a target store what it can do
     Store(store::Store),
+    /// Remove what earlier runs left at a target and nobody needs
+    Gc(gc::Gc),
     /// Print the JSON Schema of a recipe
     Schema,
     /// Print a completion script for a shell
@@ -165,6 +168,7 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Run(command) => command.run(terminal),
         Command::Inspect(command) => command.run(terminal),
         Command::Store(command) => command.run(terminal),
+        Command::Gc(command) => command.run(terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
         #[cfg(feature = "netcdf-c")]

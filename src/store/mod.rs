@@ -25,6 +25,7 @@ mod s3;
 pub use access::{Access, AccessError, Wrapping};
 pub use address::{shown, sibling};
 pub use begun::Begun;
+pub use local::unfinished_files;
 pub use open::{conditional, is_far, source, target, uploads};
 
 use std::ops::Range;
