@@ -81,10 +81,10 @@ pub enum Command {
     Run(run::Run),
     /// Show what a file or a Zarr store holds
     Inspect(inspect::Inspect),
-    /// Ask a target store what it can do
-    Store(store::Store),
     /// Remove what earlier runs left at a target and nobody needs
     Gc(gc::Gc),
+    /// Ask a target store what it can do
+    Store(store::Store),
     /// Print the JSON Schema of a recipe
     Schema,
     /// Print a completion script for a shell
@@ -167,8 +167,8 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Plan(command) => command.run(terminal),
         Command::Run(command) => command.run(terminal),
         Command::Inspect(command) => command.run(terminal),
-        Command::Store(command) => command.run(terminal),
         Command::Gc(command) => command.run(terminal),
+        Command::Store(command) => command.run(terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
         #[cfg(feature = "netcdf-c")]
