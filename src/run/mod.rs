@@ -222,7 +222,7 @@ fn scan_and_plan(
     let absences = scan.absences(recipe);
     let mut plan =
         spent_stage(reporter, Activity::Plan, || build(&present, combined, scan.identities, &settings)).map_err(RunError::Recipe)?;
-    plan.warnings.extend(absences);
+    plan.warnings.extend(absences.into_iter().chain(scan.warnings));
     Ok((plan, scan.described))
 }
 

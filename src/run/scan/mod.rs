@@ -43,6 +43,8 @@ pub struct Scan {
     pub late: Vec<usize>,
     /// Where the values of files opened by this scan are, as far as that was asked for; by number among those that exist.
     pub described: Vec<(usize, Described)>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
 }
 
 /// What scanning works with.
@@ -279,6 +281,7 @@ impl Scanning<'_> {
         let late = self.late(&mut found)?;
         self.check_names(&found)?;
         let wanted = self.complete(&mut found)?;
+        let warnings = self.refused(&found);
         let gone: Vec<usize> = found.iter().enumerate().filter(|(_, record)| record.is_none()).map(|(number, _)| number).collect();
         let position = |number: usize| number - gone.partition_point(|&gone| gone < number);
         let handed = self.described.into_inner().unwrap_or_else(PoisonError::into_inner).inputs;
@@ -292,7 +295,25 @@ impl Scanning<'_> {
             scanned.push(Scanned { input, schema: record.schema, values: record.values, digests: record.digests });
             identities.push(record.identity);
         }
-        Ok(Scan { scanned, identities, missing, late, described })
+        Ok(Scan { scanned, identities, missing, late, described, warnings })
+    }
+
+    /// Says once of each variable that cannot be read that it is left out, and of how many files.
+    fn refused(&self, found: &[Option<Record>]) -> Vec<String> {
+        let mut left_out: BTreeMap<&str, (&str, &str, usize)> = BTreeMap::new();
+        for (record, input) in found.iter().zip(&self.scanner.recipe.inputs) {
+            for (name, reason) in record.iter().flat_map(|record| &record.absence.refused) {
+                left_out.entry(name).or_insert((reason, &input.url, 0)).2 += 1;
+            }
+        }
+        let told = |(name, (reason, url, count)): (&str, (&str, &str, usize))| {
+            let others = if count > 1 { format!(" and {} other files", count - 1) } else { String::new() };
+            format!(
+                "variable `{name}` of `{}`{others} cannot be read and is left out: {reason}; `- drop: [{name}]` says that it is not wanted",
+                shown(url)
+            )
+        };
+        left_out.into_iter().map(told).collect()
     }
 
     /// Ends the series where the recipe wants that, and tells of every other file that must not be missing.

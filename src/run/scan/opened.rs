@@ -59,8 +59,14 @@ impl<'a> Opened<'a> {
             schema: scanning.interner.schema(self.transformed.schema.clone()),
             values: BTreeMap::new(),
             digests: scanning.interner.digests(BTreeMap::new()),
-            absence: Arc::new(Absence { absent, names }),
+            absence: Arc::new(Absence { absent, names, refused: self.refused(scanning) }),
         }
+    }
+
+    /// Variables that the file's reader makes no sense of, but for those that the recipe does not want anyway.
+    fn refused(&self, scanning: &Scanning<'_>) -> Vec<(String, String)> {
+        let unwanted = |name: &str| scanning.steps.iter().any(|step| step.takes_away(name));
+        self.source.refused().iter().filter(|(name, _)| !unwanted(name)).cloned().collect()
     }
 
     /// Adds the values and digests that are wanted.
