@@ -68,6 +68,7 @@ fn name(phase: Phase) -> &'static str {
         Phase::Scan => "scan",
         Phase::Execute => "bake",
         Phase::Verify => "verify",
+        Phase::Audit => "audit",
     }
 }
 
@@ -76,6 +77,7 @@ fn unit(phase: Phase) -> &'static str {
         Phase::Scan => "files",
         Phase::Execute => "tasks",
         Phase::Verify => "samples",
+        Phase::Audit => "objects",
     }
 }
 

@@ -20,7 +20,7 @@ use crate::dataset::{Identity, Schema, Variable};
 use crate::grid::{ChunkGrid, Region, Shape, elements, positions};
 use crate::pattern::KeyValue;
 use crate::rechunk::Counted;
-use crate::recipe::{Expectation, OutputFormat};
+use crate::recipe::{Expectation, OutputFormat, Used};
 use crate::transform::Step;
 
 pub use build::{BASELINE, Settings, build};
@@ -68,6 +68,9 @@ pub struct Plan {
     /// Variables that keep their files' compression: their source chunks become chunks of the result as they are, wherever they fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moves: Vec<Moves>,
+    /// Policies that mattered, and lossless conversions. Not part of the identity: what they did to the result is told by the rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used: Vec<Used>,
 }
 
 /// A variable that keeps its files' compression: source chunks are moved as they are, wherever they fit; any other is encoded alike.

@@ -9,7 +9,7 @@ use super::{Moves, Overhead, Plan, PlannedContent, PlannedInput, Stage, Weighed}
 use crate::combine::ConcatAxis;
 use crate::dataset::{Identity, Schema};
 use crate::pattern::{KeyValue, without_secrets};
-use crate::recipe::{Expectation, OutputFormat};
+use crate::recipe::{Expectation, OutputFormat, Used};
 use crate::transform::Step;
 
 /// Version of the plan format that this tool writes and reads.
@@ -54,6 +54,8 @@ struct Written<'a> {
     expect: &'a [Expectation],
     #[serde(skip_serializing_if = "<[Moves]>::is_empty")]
     moves: &'a [Moves],
+    #[serde(skip_serializing_if = "<[Used]>::is_empty")]
+    used: &'a [Used],
 }
 
 #[derive(Serialize)]
@@ -83,6 +85,7 @@ impl<'a> Written<'a> {
             weighed,
             expect,
             moves,
+            used,
         } = plan;
         let input = |PlannedInput { url, identity, keys }: &'a PlannedInput| WrittenInput { url: without_secrets(url), identity, keys };
         let (scratch, inputs) = (scratch.as_deref(), inputs.iter().map(input).collect());
@@ -104,6 +107,7 @@ impl<'a> Written<'a> {
             weighed,
             expect,
             moves,
+            used,
         }
     }
 }
@@ -156,7 +160,8 @@ impl Plan {
         let moves = self.moves.iter().filter(|moves| moves.chunks > 0);
         let moves: Vec<Moves> = moves.map(|moves| Moves { variable: moves.variable, ..Moves::default() }).collect();
         let (overhead, all) = (Overhead::default(), Written::of(self));
-        let decisive = Written { warnings: &[], memory: 0, overhead, weighed: &[], scratch: None, expect: &[], moves: &moves, ..all };
+        let (warnings, weighed, expect, used, moves) = (&[], &[], &[], &[], &moves[..]);
+        let decisive = Written { warnings, memory: 0, overhead, weighed, scratch: None, expect, moves, used, ..all };
         let mut hashing = std::io::BufWriter::with_capacity(1 << 16, Hashing(Sha256::new()));
         // A plan that cannot be written has the identity of what could be written of it; `to_json` says what is wrong.
         let _unwritten = serde_json::to_writer(&mut hashing, &decisive);

@@ -48,6 +48,28 @@ pub struct Recipe {
     pub expect: Vec<Expectation>,
 }
 
+/// A policy of the recipe, or a lossless conversion, that mattered: what it was applied to, and what came of it.
+///
+/// Plans, reports and provenance list all of them. No byte of the result depends on the list itself.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+pub struct Used {
+    /// As the recipe writes it, or could: `missing: skip`, `units: convert`.
+    pub policy: String,
+    /// Where: `inputs`, a variable, a dimension.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// What was done, and to which files.
+    pub what: String,
+}
+
+impl Used {
+    /// A policy that mattered.
+    #[must_use]
+    pub fn new(policy: impl Into<String>, place: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { policy: policy.into(), place: place.into(), what: what.into() }
+    }
+}
+
 /// The text of a recipe and its name.
 #[derive(Debug, Clone, Default)]
 pub struct RecipeText {

@@ -56,6 +56,12 @@ pub enum RunError {
         /// Where.
         message: String,
     },
+    /// The command cannot do that here.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong, and what to do.
+        message: String,
+    },
     /// The saved plan cannot be used.
     #[error(transparent)]
     PlanFile(#[from] PlanFileError),
@@ -106,6 +112,7 @@ impl RunError {
             }
             Self::Interrupted => super::INTERRUPTED,
             Self::PlanFile(_)
+            | Self::Usage { .. }
             | Self::Target(TargetError::Unsupported { .. })
             | Self::Work(WorkError::Target(TargetError::Unsupported { .. })) => 2,
             error => error.code().map_or(1, Code::exit),
@@ -125,7 +132,7 @@ impl RunError {
             Self::Conflict { .. } => Some(Code::TargetForeign),
             Self::Unappendable { .. } => Some(Code::Unappendable),
             Self::Verification { .. } => Some(Code::VerificationFailed),
-            Self::Recipe(_) | Self::PlanFile(_) | Self::Folder { .. } | Self::Several(_) | Self::Interrupted => None,
+            Self::Recipe(_) | Self::Usage { .. } | Self::PlanFile(_) | Self::Folder { .. } | Self::Several(_) | Self::Interrupted => None,
         }
     }
 

@@ -4,12 +4,17 @@
 //! `combine` and `plan`) and moving data (`work`). Invariant: nothing is visible at the target before every object is stored,
 //! has a receipt, and the sample read back equals the sources.
 
+pub mod audit;
 pub mod expect;
 pub mod feedstock;
 pub mod inspect;
+pub mod origin;
+pub mod provenance;
+pub mod repair;
 pub mod report;
 pub mod scan;
 pub mod state;
+pub mod status;
 pub mod verify;
 
 mod append;
@@ -118,6 +123,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     let (fresh, described) = timed(report, "scan", || scan_and_plan(recipe, options, setting, Some(state)))?;
     let begun = spent_stage(reporter, Activity::Prepare, || begin(fresh, options, setting, state, report))?;
     let Some(Begun { workshop, target, store, resumed }) = begun else { return Ok(()) };
+    origin::keep(state, recipe, &report.origin)?;
     let workshop = workshop.knowing(described);
     let kept = remembered(options.memory) as usize;
     let verifier = Verifier::new(&workshop, store, (options.verify, kept, store::is_far(&options.target)), (reporter, setting.stop))?;
@@ -129,8 +135,9 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     let threads = verifying_threads(options, &workshop);
     report.verification = timed(report, "verify", || spent_stage(reporter, Activity::Verify, || verifier.finish(threads)))?;
     tracing::info!(compared = report.verification.compared, of = report.verification.of, "verified; committing");
-    timed(report, "commit", || {
+    timed_with(report, "commit", |report| {
         spent_stage(reporter, Activity::Commit, || {
+            provenance::keep(state, recipe, &workshop.plan, report)?;
             target.commit(&workshop.plan.schema)?;
             state.clear_scratch()?;
             state.save_committed(&Committed { id: workshop.plan.id.clone(), plan: workshop.plan_id.clone() }, &workshop.plan)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::report::Report;
 use super::state::{State, local_folder};
-use super::{Options, Replace, RunError, Setting, bake, empty};
+use super::{Options, Replace, RunError, Setting, bake, empty, origin, provenance};
 use crate::recipe::Recipe;
 use crate::store;
 
@@ -72,6 +72,8 @@ fn exchange(
             fresh.receipt(identity, number, task)?.iter().try_for_each(|receipt| state.save_receipt(receipt))?;
         }
     }
+    provenance::carry(&fresh, state)?;
+    origin::keep(state, recipe, &report.origin)?;
     committed.iter().zip(&plan).try_for_each(|(committed, plan)| state.save_committed(committed, plan))?;
     drop(fresh);
     let leftover = with_suffix(&next, ".gristmill");

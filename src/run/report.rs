@@ -4,11 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::origin::Origin;
 use super::tally::Tally;
 use super::{Problem, RunError};
 use crate::plan::Plan;
+use crate::recipe::Used;
 
 /// What a run did.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -19,6 +22,9 @@ pub struct Report {
     pub gristmill: String,
     /// `id` of the recipe.
     pub recipe: String,
+    /// Where the recipe came from.
+    #[serde(default)]
+    pub origin: Origin,
     /// URL of the target.
     pub target: String,
     /// `done`, `nothing-to-do`, `interrupted` or `failed`.
@@ -29,6 +35,9 @@ pub struct Report {
     pub errors: Vec<Problem>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// Policies that mattered, and lossless conversions.
+    #[serde(default)]
+    pub used: Vec<Used>,
     /// [`Plan::identity`].
     pub plan: String,
     /// Every file read.
@@ -56,7 +65,7 @@ pub struct Report {
 }
 
 /// One file read.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InputReport {
     /// Where it is.
     pub url: String,
@@ -73,7 +82,7 @@ pub struct InputReport {
 }
 
 /// What verification compared.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verification {
     /// Boxes compared with the sources.
     pub compared: u64,
@@ -99,6 +108,7 @@ impl Report {
         self.tasks = plan.stages.iter().map(crate::plan::Stage::tasks).sum();
         self.value_bytes = plan.bytes();
         self.warnings.clone_from(&plan.warnings);
+        self.used.clone_from(&plan.used);
         let input = |input: &crate::plan::PlannedInput| InputReport {
             url: crate::pattern::without_secrets(&input.url),
             size: input.identity.size,

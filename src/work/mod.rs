@@ -13,7 +13,7 @@ mod objects;
 mod reads;
 mod scratch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -85,6 +85,8 @@ pub struct Workshop {
     inputs: Inputs,
     encoders: Vec<Encoder>,
     published: Vec<Vec<u64>>,
+    /// The only objects to write, by variable and index; `None`: all.
+    mended: Option<BTreeSet<(usize, Vec<u64>)>>,
     /// Where scratch objects lie, if the plan has any.
     scratch: Option<Arc<dyn TargetStore>>,
     /// [`Plan::counted`].
@@ -156,6 +158,7 @@ impl Workshop {
             inputs,
             encoders,
             published: Vec::new(),
+            mended: None,
             scratch: None,
             readers,
         })
@@ -173,6 +176,19 @@ impl Workshop {
         Self { published, ..self }
     }
 
+    /// Writes these objects of the target only, by variable and index, and leaves all others as they are. Scratch is written whole.
+    #[must_use]
+    pub fn mending(self, objects: BTreeSet<(usize, Vec<u64>)>) -> Self {
+        Self { mended: Some(objects), ..self }
+    }
+
+    /// True if a task shall leave an object as it is.
+    fn leaves(&self, task: &Task, object: &Object) -> bool {
+        let mends = |objects: &BTreeSet<(usize, Vec<u64>)>| objects.contains(&(object.variable, object.index.clone()));
+        let unasked = !task.work.is_to_scratch() && self.mended.as_ref().is_some_and(|objects| !mends(objects));
+        unasked || self.is_published(object)
+    }
+
     /// True if every object of the target that it is, or goes into, is published.
     fn is_published(&self, object: &Object) -> bool {
         let Some(counts) = self.published.get(object.variable) else { return false };
@@ -186,7 +202,7 @@ impl Workshop {
     /// Any [`WorkError`]; nothing has been written.
     pub fn prepare(&self, task: Task) -> Result<Prepared, WorkError> {
         let objects = self.objects(&task);
-        objects.iter().filter(|object| self.is_published(object)).for_each(Object::leave);
+        objects.iter().filter(|object| self.leaves(&task, object)).for_each(Object::leave);
         let unfinished = AtomicUsize::new(objects.iter().filter(|object| !object.is_left()).count());
         let mut prepared = Prepared { objects, task, reads: Vec::new(), inputs: Vec::new(), unfinished, moved: AtomicU64::new(0) };
         let Work::Slab { variables, objects, passage } = prepared.task.work.clone() else { return Ok(prepared) };

@@ -45,6 +45,7 @@ fn plan(coordinate: Variable, array: Array, rules: &[(&str, ExpectRule)]) -> Pla
         contents: vec![PlannedContent::Known(array), PlannedContent::Pieces(pieces.clone()), PlannedContent::Pieces(pieces)],
         stages: vec![],
         moves: vec![],
+        used: vec![],
         scratch: None,
         warnings: vec![],
         memory: 0,
