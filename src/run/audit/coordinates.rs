@@ -4,7 +4,7 @@
 //! read; that they could not is told once, by whoever looks at objects.
 
 use super::content::Tap;
-use super::finding::Findings;
+use super::finding::{Findings, Level};
 use super::metadata::bounds_of;
 use super::node::Node;
 use super::series::{Rhythm, Series, clock};
@@ -28,8 +28,8 @@ pub(super) struct Coordinates<'a> {
     /// Where the reader gets its objects.
     pub(super) tap: &'a Tap,
     pub(super) findings: &'a Findings,
-    /// True if the recipe lets values along concat dimensions be in any order.
-    pub(super) unordered: bool,
+    /// Dimensions of which a run has made sure that they are in order; others are as their sources had them. `None`: no run of ours.
+    pub(super) ordered: Option<Vec<String>>,
 }
 
 impl Coordinates<'_> {
@@ -120,18 +120,19 @@ impl Coordinates<'_> {
     }
 
     fn order(&self, node: &Node, series: &Series) {
-        let place = (node.path.as_str(), "");
-        if let Some(at) = series.not_finite {
-            self.findings.error("AR11", place, format!("value {at} of this coordinate is not finite"), "repair the store, or the source");
-        }
-        let told = [(series.repeated, "was there before"), (series.turned, "goes against the order so far")];
+        let sure = self.ordered.as_ref().is_none_or(|ordered| ordered.contains(&node.path));
+        let (level, help) = if sure {
+            (Level::Error, "repair the store, or bake it anew from files in order")
+        } else {
+            (Level::Warning, "it is as the sources have it")
+        };
+        let told = [
+            (series.not_finite, "is not finite"),
+            (series.repeated, "was there before: selecting by value fails"),
+            (series.turned, "goes against the order so far: selecting by value fails"),
+        ];
         for (at, what) in told.into_iter().filter_map(|(at, what)| Some((at?, what))) {
-            let message = format!("value {at} of this coordinate {what}: selecting by value fails");
-            if self.unordered {
-                self.findings.warning("AR11", place, message, "the recipe says `order: as_listed`");
-            } else {
-                self.findings.error("AR11", place, message, "repair the store, or bake it anew from files in order");
-            }
+            self.findings.add(level, "AR11", (&node.path, ""), format!("value {at} of this coordinate {what}"), help);
         }
     }
 

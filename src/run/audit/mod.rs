@@ -28,6 +28,7 @@ use super::report::Verification;
 use super::state::State;
 use super::verify::Level as Extent;
 use super::{FAR, RunError, Setting, resident_bytes, with_causes};
+use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::store::{self, TargetStore};
 use content::{Content, Looked};
@@ -204,8 +205,8 @@ impl<'a> Auditor<'a> {
             let objects = objects::holes(stored, &**store, (self.ledger.as_ref(), false), (self.crew, findings))?;
             return Ok(Counts { arrays: stored.arrays.len() as u64, objects, ..Counts::default() });
         };
-        let unordered = self.ledger.as_ref().is_some_and(|ledger| ledger.plan.used.iter().any(|one| one.policy.starts_with("order: ")));
-        Coordinates { stored, reader: &reader, tap: &tap, findings, unordered }.check()?;
+        let ordered = self.ledger.as_ref().map(|ledger| ordered(&ledger.plan));
+        Coordinates { stored, reader: &reader, tap: &tap, findings, ordered }.check()?;
         let (share, looked) = (self.options.read, Looked::default());
         let content = Content { stored, store, reader: &reader, tap: &tap, share, findings, looked };
         let judged = self.content(&content)?;
@@ -263,4 +264,12 @@ impl<'a> Auditor<'a> {
         }
         Ok(None)
     }
+}
+
+/// Concat dimensions, unless the recipe lets their values be in any order.
+fn ordered(plan: &Plan) -> Vec<String> {
+    if plan.used.iter().any(|one| one.policy.starts_with("order: ")) {
+        return Vec::new();
+    }
+    plan.axes.iter().map(|axis| axis.dimension.clone()).collect()
 }
