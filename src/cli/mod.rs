@@ -6,6 +6,7 @@
 mod check;
 mod completions;
 pub mod exit;
+mod gc;
 mod inspect;
 mod interrupt;
 mod load;
@@ -91,6 +92,8 @@ pub enum Command {
     Repair(repair::Repair),
     /// Show what a file or a Zarr store holds
     Inspect(inspect::Inspect),
+    /// Remove what earlier runs left at a target and nobody needs
+    Gc(gc::Gc),
     /// Print the JSON Schema of a recipe
     Schema,
     /// Print a completion script for a shell
@@ -177,6 +180,7 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Verify(command) => command.run(terminal),
         Command::Repair(command) => command.run(terminal),
         Command::Inspect(command) => command.run(terminal),
+        Command::Gc(command) => command.run(terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
         #[cfg(feature = "netcdf-c")]

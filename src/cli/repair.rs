@@ -12,7 +12,7 @@ use super::run::Resources;
 use super::{Terminal, exit};
 use crate::event::Reporter;
 use crate::run::repair::{Extent, Repaired, repair};
-use crate::run::{Options, Setting, verify};
+use crate::run::{Options, Setting};
 
 /// Writes again what is missing or broken in a published store.
 #[derive(Debug, Args)]
@@ -47,7 +47,7 @@ impl Repair {
         let stop = stop_flag();
         let setting = Setting { access: &access, reporter: &reporter, stop: &stop };
         let (memory, threads) = (self.resources.memory_bytes(), self.resources.thread_count());
-        let options = Options { target: self.store.clone(), memory, threads, replace: None, verify: verify::Level::Sample, frozen: false };
+        let options = Options { target: self.store.clone(), memory, threads, ..Options::default() };
         let extent = Extent { dry_run: self.dry_run, sizes: self.sizes };
         match repair(recipe.as_ref(), &options, extent, setting) {
             Ok(repaired) => terminal.print(&summary(&self.store, &repaired, terminal.global.json)).map(|()| exit::DONE),

@@ -39,7 +39,7 @@ impl Resume {
             Ok(opened) => opened.access,
             Err(exit) => return Ok(exit),
         };
-        let kept = match begun(&self.target, self.recipe.is_some(), &access) {
+        let (kept, versioned) = match begun(&self.target, self.recipe.is_some(), &access) {
             Ok(kept) => kept,
             Err(error) => return show_error(&error, &RecipeText::default(), terminal).map(|()| error.exit()),
         };
@@ -49,33 +49,39 @@ impl Resume {
             (None, None) => Err(exit::RECIPE),
         };
         match loaded {
-            Ok(loaded) => self.goes_on().with(&loaded, terminal),
+            Ok(loaded) => self.goes_on(versioned).with(&loaded, terminal),
             Err(exit) => Ok(exit),
         }
     }
 
     /// As if the same command had been given again.
-    fn goes_on(self) -> Run {
+    fn goes_on(self, versioned: bool) -> Run {
         let Self { target, recipe, resources, verify, report } = self;
-        Run { recipe: recipe.unwrap_or_default(), target, resources, replace: None, verify, frozen: false, profile: None, report }
+        let recipe = recipe.unwrap_or_default();
+        Run { recipe, target, resources, replace: None, versioned, verify, frozen: false, profile: None, report }
     }
 }
 
-/// The recipe that the state keeps, unless one is given; an error where nothing was begun or the kept text cannot be run.
-fn begun(target: &str, given: bool, access: &Access) -> Result<Option<(RecipeText, Origin)>, RunError> {
+/// A recipe's text, and where it came from.
+type Kept = (RecipeText, Origin);
+
+/// The recipe that the state keeps, unless one is given, and whether versions are kept; an error where nothing was begun or the kept
+/// text cannot be run.
+fn begun(target: &str, given: bool, access: &Access) -> Result<(Option<Kept>, bool), RunError> {
     let usage = |message: String| Err(RunError::Usage { message: format!("{}: {message}", shown(target)) });
     let state = State::read_only(target, access)?;
     if state.plan()?.is_none() {
         return usage("no run was begun here, so there is nothing to go on with; use `gristmill run`".to_owned());
     }
+    let versioned = state.keeps_versions()?;
     if given {
-        return Ok(None);
+        return Ok((None, versioned));
     }
     match origin::kept(&state)? {
         Some((_, origin)) if origin.hidden => {
             usage(format!("addresses in `{}` hold secrets, which are not kept; give the recipe too", origin.name))
         }
         None => usage("the recipe is not kept beside it (an older gristmill began this run); give the recipe too".to_owned()),
-        kept => Ok(kept),
+        kept => Ok((kept, versioned)),
     }
 }

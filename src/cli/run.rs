@@ -31,6 +31,9 @@ pub struct Run {
     /// Build anew what is at the target; `non-atomic` for stores that cannot exchange folders.
     #[arg(long, num_args = 0..=1, default_missing_value = "atomic", require_equals = true)]
     pub replace: Option<ReplaceArgument>,
+    /// Keep each state of the dataset as a store of its own, TARGET/<version>, with a pointer to the current one.
+    #[arg(long)]
+    pub versioned: bool,
     /// How much of the result to compare with the sources before it becomes visible.
     #[arg(long, value_enum, default_value_t = VerifyArgument::Sample)]
     pub verify: VerifyArgument,
@@ -192,6 +195,7 @@ impl Run {
             memory: self.resources.memory_bytes(),
             threads: self.resources.thread_count(),
             frozen: self.frozen,
+            versioned: self.versioned,
             replace: self.replace.map(|replace| match replace {
                 ReplaceArgument::Atomic => Replace::Atomic,
                 ReplaceArgument::NonAtomic => Replace::NonAtomic,
@@ -209,20 +213,30 @@ fn summary(report: &Report, json: bool) -> String {
         return format!("{}\n", serde_json::json!({"event": "done", "report": report}));
     }
     if report.outcome == "nothing-to-do" {
-        return format!("{} is complete already: nothing to do\n", report.target);
+        return format!("{} is complete already: nothing to do\n", root(report));
     }
     let ratio = report.value_bytes as f64 / report.stored_bytes.max(1) as f64;
     let moved =
         if report.moved_chunks > 0 { format!("{} chunks stored as the files hold them\n", report.moved_chunks) } else { String::new() };
     format!(
         "{}: {} objects, {}, {ratio:.1} times smaller than the values\n{moved}{} of {} parts compared with their sources: equal\nopen it: xarray.open_zarr({:?})\n",
-        report.target,
+        root(report),
         report.objects,
         ByteSize(report.stored_bytes),
         report.verification.compared,
         report.verification.of,
-        report.target
+        root(report)
     )
+}
+
+/// What a reader opens: the target or, where versions are kept, the link to the current one, or else that one itself.
+fn root(report: &Report) -> String {
+    let below = |name: &str| format!("{}/{name}", report.target.trim_end_matches('/'));
+    match &report.target_version {
+        None => report.target.clone(),
+        Some(version) if report.target.contains("://") => below(version),
+        Some(_) => below("current"),
+    }
 }
 
 #[cfg(test)]

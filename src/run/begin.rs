@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::append::{self, Hindrance};
 use super::report::Report;
 use super::state::{self, Committed, State};
+use super::versions::Place;
 use super::{Options, RunError, Setting, empty, expect, receipts, room};
 use crate::dataset::TargetState;
 use crate::event::Event;
@@ -22,6 +23,9 @@ pub(super) struct Begun {
     pub(super) workshop: Workshop,
     pub(super) target: Arc<ZarrTarget>,
     pub(super) store: Arc<dyn TargetStore>,
+    pub(super) place: Place,
+    /// True if receipts, and what is left of an earlier state, account for every object.
+    pub(super) accounted: bool,
     /// True if an earlier run of the same plan may have left receipts.
     pub(super) resumed: bool,
 }
@@ -48,12 +52,17 @@ pub(super) fn begin(
     let identity = plan.identity();
     report.planned(&plan, &identity);
     tracing::info!(plan = identity, tasks = report.tasks, "planned");
-    let store = store::target(&options.target, setting.access)?;
+    let place = Place::choose(options, setting, state, (&plan, &identity))?;
+    report.target_version = place.version().map(str::to_owned);
+    let store = store::target(&place.root, setting.access)?;
     let target = Arc::new(ZarrTarget::new(Arc::clone(&store), plan.format));
-    let same = saved.as_ref().is_some_and(|saved| saved.identity() == identity);
-    let past = Past { saved, committed: state.committed()?, found: target.state()?, same };
+    let same = if place.is_plain() { saved.as_ref().is_some_and(|saved| saved.identity() == identity) } else { place.is_known() };
+    let committed = place.committed(state, &store, saved.as_ref(), &identity)?;
+    let past = Past { saved: saved.filter(|_| place.is_plain() || same), committed, found: target.state()?, same };
+    let mut accounted = true;
     let published = match standing(state, &past, &plan, &identity)? {
         Standing::Complete => {
+            place.catch_up(state, (&plan, &identity), setting)?;
             let (uncounted, finished) = receipts(state, &plan, &identity, &|_, _| Ok(true))?;
             // A rule that is newer than the store may ask for what its tasks did not count: they are then done again.
             if uncounted.is_empty() || !expect::is_wanted(&plan) {
@@ -61,21 +70,23 @@ pub(super) fn begin(
                 report.found_complete = true;
                 return expect::check(&plan, &finished.judged).map(|()| None);
             }
+            accounted = false;
             Vec::new()
         }
-        Standing::Unfinished => {
+        Standing::Unfinished if place.is_plain() => {
             clear_leftovers(state, &*store, &past, &plan, &identity)?;
             Vec::new()
         }
+        Standing::Unfinished => place.left(),
         Standing::Continued(published) => published,
     };
     plan.warnings.iter().for_each(|message| setting.reporter.report(Event::Warned { message: message.clone() }));
-    state.begin(&plan, &identity, past.same)?;
+    place.begin(state, (&plan, &identity), &past.found, past.same)?;
     room::check(&plan)?;
     let scratch = plan.scratch.as_deref().map(|url| store::target(url, setting.access)).transpose()?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
     let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(published).keeping_scratch(scratch);
-    Ok(Some(Begun { workshop, target, store, resumed: past.same }))
+    Ok(Some(Begun { workshop, target, store, place, accounted, resumed: past.same }))
 }
 
 /// The saved plan, if it makes the same store from the same files and still fits; else the fresh one.

@@ -201,6 +201,7 @@ fn target_code(error: &TargetError) -> Option<Code> {
         TargetError::Store(error) if error.kind == ErrorKind::Other => None,
         TargetError::Store(error) => Some(error.code()),
         TargetError::Missing { .. } => Some(Code::VerificationFailed),
+        TargetError::Altered { .. } => Some(Code::ObjectAltered),
         _ => None,
     }
 }
@@ -212,6 +213,7 @@ fn work_code(error: &WorkError) -> Option<Code> {
         WorkError::Target(error) => target_code(error),
         WorkError::Changed { .. } => Some(Code::SourceChanged),
         WorkError::Conversion { .. } => Some(Code::ConversionInexact),
+        WorkError::Unrepeatable { .. } => Some(Code::TaskUnrepeatable),
         WorkError::Internal(_) => None,
     }
 }

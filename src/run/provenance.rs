@@ -20,7 +20,6 @@ use crate::plan::{Plan, PlannedContent};
 use crate::recipe::{Recipe, Used};
 
 const LATEST: &str = "provenance.json";
-const FOLDER: &str = "provenance";
 /// Version of this format.
 const VERSION: u32 = 1;
 
@@ -140,13 +139,6 @@ pub(super) fn keep(state: &State, recipe: &Recipe, plan: &Plan, report: &Report)
     }
 }
 
-/// Copies the provenance of a store that takes another one's place.
-pub(super) fn carry(from: &State, to: &State) -> Result<(), RunError> {
-    let Some(provenance) = published(from)? else { return Ok(()) };
-    super::empty(&*to.store(), FOLDER)?;
-    save(to, &provenance)
-}
-
 fn save(state: &State, provenance: &Provenance) -> Result<(), RunError> {
     let text = serde_json::to_vec_pretty(provenance).unwrap_or_default();
     state.put(&key(&provenance.plan), text.clone())?;
@@ -154,7 +146,7 @@ fn save(state: &State, provenance: &Provenance) -> Result<(), RunError> {
 }
 
 fn key(plan: &str) -> String {
-    format!("{FOLDER}/{plan}.json")
+    format!("provenance/{plan}.json")
 }
 
 /// The provenance of what is published.

@@ -73,9 +73,14 @@ fn an_interrupted_run_is_told_of_and_resumed_without_its_recipe() {
 fn an_append_under_way_is_told_apart_from_what_is_published() {
     let bench = Bench::baked(2);
     let kept = ["committed.json", "committed-plan.json", "history.json"].map(|key| std::fs::read(bench.state().join(key)).unwrap());
+    let published = bench.bytes();
     bench.bake(4);
+    // As if the append had been interrupted before its commit.
     for (key, bytes) in ["committed.json", "committed-plan.json", "history.json"].iter().zip(kept) {
         std::fs::write(bench.state().join(key), bytes).unwrap();
+    }
+    for (path, bytes) in published.iter().filter(|(path, _)| path.ends_with("zarr.json")) {
+        std::fs::write(bench.target().join(path), bytes).unwrap();
     }
     let told = status(&bench);
     assert_eq!(told["standing"].as_str(), Some("continuing"));

@@ -13,6 +13,9 @@ use crate::receipt::{ChunkRef, Receipt};
 use crate::recipe::OutputFormat;
 use crate::run::RunError;
 use crate::run::state::{Commit, Committed, State};
+use crate::run::versions;
+use crate::store::TargetStore;
+use crate::target::zarr::root_document;
 
 /// The state of a committed store.
 pub(in crate::run) struct Ledger {
@@ -22,6 +25,8 @@ pub(in crate::run) struct Ledger {
     /// Newest first.
     commits: Vec<Commit>,
     keyring: Keyring,
+    /// A run that was begun since: its identity, and the stages whose first task writes coordinates from the plan.
+    begun: Option<(String, Vec<usize>)>,
 }
 
 /// The keys of a plan's objects.
@@ -83,20 +88,28 @@ impl Marks {
 }
 
 impl Ledger {
-    /// Reads what is known of a committed store; `None` if nothing was committed.
+    /// Reads what is known of the store at `root`, which the state is of; `None` if nothing was committed.
     ///
     /// # Errors
     /// [`RunError::Store`]; [`RunError::PlanFile`] for a plan of another version.
-    pub(in crate::run) fn open(state: State) -> Result<Option<Self>, RunError> {
-        let (Some(committed), Some(plan)) = (state.committed()?, state.committed_plan()?) else { return Ok(None) };
-        let mut commits = state.history()?;
-        if commits.is_empty() {
-            // Committed before there was a history: of an append only the newest part has receipts that are found.
-            commits.push(Commit { plan: committed.plan.clone(), tasks: plan.stages.iter().map(Stage::tasks).collect() });
+    pub(in crate::run) fn open(state: State, root: &dyn TargetStore) -> Result<Option<Self>, RunError> {
+        let Some((plan, committed)) = visible(&state, root)? else { return Ok(None) };
+        let commits = commits(&state, &plan, &committed)?;
+        let (keyring, begun) = (Keyring::of(&plan), begun(&state, &committed)?);
+        Ok(Some(Self { state, plan, committed, commits, keyring, begun }))
+    }
+
+    /// True if a run that was begun since wrote an object so: it may have made a coordinate longer that readers of what is published see
+    /// as it was.
+    pub(in crate::run) fn is_of_begun(&self, key: &str, size: u64, sum: Option<&str>) -> Result<bool, RunError> {
+        let Some((identity, stages)) = &self.begun else { return Ok(false) };
+        let same = |chunk: &ChunkRef| chunk.key == key && chunk.bytes == size && sum.is_none_or(|sum| sum == chunk.checksum);
+        for &stage in stages {
+            if self.state.receipt(identity, stage, 0)?.is_some_and(|receipt| receipt.chunks.iter().any(same)) {
+                return Ok(true);
+            }
         }
-        commits.reverse();
-        let keyring = Keyring::of(&plan);
-        Ok(Some(Self { state, plan, committed, commits, keyring }))
+        Ok(false)
     }
 
     /// The objects of each variable.
@@ -125,6 +138,8 @@ impl Ledger {
             for (stage, &tasks) in commit.tasks.iter().enumerate() {
                 crew.each(tasks, &|task| match self.state.receipt(&commit.plan, stage, task)? {
                     Some(receipt) => self.told(&receipt, &marks, each),
+                    // Of copies only those have one that copied something.
+                    None if stage >= self.plan.stages.len() => Ok(()),
                     None => each(Entry::Absent { plan: &commit.plan, stage, task }),
                 })?;
             }
@@ -142,6 +157,59 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// The plan whose result is visible: what was committed, or what a run made visible before it was killed.
+fn visible(state: &State, root: &dyn TargetStore) -> Result<Option<(Plan, Committed)>, RunError> {
+    let committed = state.committed()?;
+    let begun = match state.plan() {
+        Err(RunError::PlanFile(_)) => None,
+        begun => begun?.map(|begun| (begun.identity(), begun)),
+    };
+    if let Some((identity, begun)) = begun.filter(|(identity, _)| committed.as_ref().is_none_or(|committed| committed.plan != *identity))
+        && shows(&begun, root)?
+    {
+        let id = begun.id.clone();
+        return Ok(Some((begun, Committed { id, plan: identity })));
+    }
+    Ok(state.committed_plan()?.zip(committed))
+}
+
+/// True if the root's metadata is the one that this plan publishes.
+fn shows(plan: &Plan, root: &dyn TargetStore) -> Result<bool, RunError> {
+    let (key, planned) = root_document(&plan.schema, plan.format)?;
+    Ok(root.get(&key)?.is_some_and(|found| found == planned))
+}
+
+/// A run of another plan that was begun since, unless it makes a version of its own.
+fn begun(state: &State, committed: &Committed) -> Result<Option<(String, Vec<usize>)>, RunError> {
+    let plan = match state.plan() {
+        Err(RunError::PlanFile(_)) => None,
+        plan => plan?,
+    };
+    let Some(plan) = plan.filter(|plan| plan.identity() != committed.plan) else { return Ok(None) };
+    if state.keeps_versions()? {
+        return Ok(None);
+    }
+    let known = plan.stages.iter().enumerate().filter(|(_, stage)| !stage.known.is_empty()).map(|(number, _)| number);
+    Ok(Some((plan.identity(), known.collect())))
+}
+
+/// The commits that objects may come from, newest first.
+fn commits(state: &State, plan: &Plan, committed: &Committed) -> Result<Vec<Commit>, RunError> {
+    let own = Commit { plan: committed.plan.clone(), tasks: plan.stages.iter().map(Stage::tasks).collect() };
+    if state.keeps_versions()? {
+        // A version is whole by itself; what it copied has receipts of its own.
+        return Ok(vec![Commit { tasks: own.tasks.into_iter().chain(versions::copies(state, &own.plan)?).collect(), plan: own.plan }]);
+    }
+    let mut commits = state.history()?;
+    // What was committed before there was a history, or was not noted before a run was killed: of an append before that the older
+    // parts have no receipts that are found.
+    if commits.last().is_none_or(|last| last.plan != own.plan) {
+        commits.push(own);
+    }
+    commits.reverse();
+    Ok(commits)
 }
 
 /// A variable of a plan, as far as keys of objects go.

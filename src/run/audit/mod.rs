@@ -27,7 +27,7 @@ use super::provenance;
 use super::report::Verification;
 use super::state::State;
 use super::verify::Level as Extent;
-use super::{FAR, RunError, Setting, resident_bytes, with_causes};
+use super::{FAR, RunError, Setting, resident_bytes, versions, with_causes};
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::store::{self, TargetStore};
@@ -130,9 +130,9 @@ struct Auditor<'a> {
 
 impl<'a> Auditor<'a> {
     fn open(target: &'a str, options: &'a Options, setting: Setting<'a>, findings: &'a Findings) -> Result<Self, RunError> {
-        let store = store::target(target, setting.access)?;
+        let store = store::target(&versions::current(target, setting)?, setting.access)?;
         let needed = options.receipts || options.sources;
-        let ledger = match State::read_only(target, setting.access).and_then(Ledger::open) {
+        let ledger = match State::read_only(target, setting.access).and_then(|state| Ledger::open(state, &*store)) {
             Ok(ledger) => ledger,
             Err(error) if needed => return Err(error),
             Err(error) => {
@@ -188,6 +188,9 @@ impl<'a> Auditor<'a> {
     /// Objects of a run that was begun and is not finished.
     fn begun(&self) -> Result<Option<Keyring>, RunError> {
         let Some(ledger) = &self.ledger else { return Ok(None) };
+        if ledger.state.keeps_versions()? {
+            return Ok(None);
+        }
         let plan = match ledger.state.plan() {
             Ok(plan) => plan.filter(|plan| plan.identity() != ledger.committed.plan),
             Err(RunError::PlanFile(_)) => None,

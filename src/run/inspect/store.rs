@@ -99,7 +99,7 @@ fn told(url: &str, error: TargetError) -> SourceError {
     match error {
         TargetError::Store(error) => SourceError::Store(error),
         TargetError::Unsupported { variable, message, .. } => SourceError::Unsupported { url: url.to_owned(), variable, message },
-        TargetError::Codec { .. } | TargetError::Metadata { .. } | TargetError::Missing { .. } => {
+        TargetError::Codec { .. } | TargetError::Metadata { .. } | TargetError::Missing { .. } | TargetError::Altered { .. } => {
             SourceError::Corrupt { url: url.to_owned(), message }
         }
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::{self, Crew, Entry, Ledger, ObjectNumber};
 use super::state::{self, State};
-use super::{FAR, Options, RunError, Setting, resident_bytes, room, work_through};
+use super::{FAR, Options, RunError, Setting, resident_bytes, room, versions, work_through};
 use crate::event::{Event, Phase};
 use crate::plan::Plan;
 use crate::receipt::{ChunkRef, Receipt, checksum};
@@ -78,12 +78,12 @@ pub fn repair(recipe: Option<&Recipe>, options: &Options, extent: Extent, settin
         message: format!("{}: nothing was published here by gristmill, so nothing can be repaired", store::shown(target)),
     };
     // Looked at first without the lock, which would make a state where there is none.
-    let mut ledger = Ledger::open(State::read_only(target, setting.access)?)?.ok_or_else(nothing)?;
+    let store = store::target(&versions::current(target, setting)?, setting.access)?;
+    let mut ledger = Ledger::open(State::read_only(target, setting.access)?, &*store)?.ok_or_else(nothing)?;
     if !extent.dry_run {
-        ledger = Ledger::open(State::open(target, setting.access)?)?.ok_or_else(nothing)?;
+        ledger = Ledger::open(State::open(target, setting.access)?, &*store)?.ok_or_else(nothing)?;
     }
     refuse_begun(&ledger)?;
-    let store = store::target(target, setting.access)?;
     let broken = broken(&ledger, &store, options, extent, setting)?;
     let metadata = damaged(&ledger.plan, &*store)?;
     let tasks = tasks::of(&ledger.plan, broken.keys().copied());
