@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Terminal, exit};
 use crate::recipe::diagnostic::{render_json, render_terminal};
-use crate::recipe::{Recipe, RecipeText, parse};
+use crate::recipe::{Recipe, RecipeText, parse_on};
 use crate::run::RunError;
 use crate::run::feedstock::{Located, locate};
 use crate::run::origin::Origin;
@@ -52,6 +52,7 @@ pub(super) fn load(reference: &str, config: Option<&Path>, terminal: &mut Termin
         folder: located.base.display().to_string(),
         commit: located.commit.clone(),
         untrusted: located.untrusted,
+        day: Some(terminal.global.day().to_string()),
         hidden: false,
     };
     let loaded = from_text(&located.text, &located.base, &origin, config, terminal)?;
@@ -66,7 +67,7 @@ pub(super) fn from_text(
     config: Option<&Path>,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<Result<Loaded, u8>> {
-    let (recipe, warnings) = match parse(text, base) {
+    let (recipe, warnings) = match parse_on(text, base, Some(terminal.global.day())) {
         Ok(parsed) => parsed,
         Err(problems) => {
             let exit = crate::recipe::diagnostic::exit_of(&problems);

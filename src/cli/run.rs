@@ -13,6 +13,7 @@ use super::load::{Loaded, load, show_error};
 use super::profile::Profile;
 use super::progress::{Progress, Style};
 use crate::event::Reporter;
+use crate::recipe::ChangedFile;
 use crate::run::report::Report;
 use crate::run::{self, Options, Replace, Setting, verify};
 use crate::size::ByteSize;
@@ -34,12 +35,18 @@ pub struct Run {
     /// Keep each state of the dataset as a store of its own, TARGET/<version>, with a pointer to the current one.
     #[arg(long)]
     pub versioned: bool,
+    /// What a published file means that changed upstream, instead of what the recipe says.
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub changed: Option<ChangedArgument>,
     /// How much of the result to compare with the sources before it becomes visible.
     #[arg(long, value_enum, default_value_t = VerifyArgument::Sample)]
     pub verify: VerifyArgument,
     /// Scan without asking any server: trust what an earlier scan found. Each file is still checked before it is read.
     #[arg(long)]
     pub frozen: bool,
+    /// Your word that nobody else writes to this target meanwhile, where its store cannot keep two runs apart.
+    #[arg(long)]
+    pub single_writer: bool,
     /// Write a trace of where the time goes to this file, for Perfetto or Chrome.
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
@@ -66,6 +73,17 @@ pub enum ReplaceArgument {
     Atomic,
     /// In place.
     NonAtomic,
+}
+
+/// What a published file means that changed upstream.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ChangedArgument {
+    /// The run stops.
+    Fail,
+    /// What is published stays, made from the older file.
+    Keep,
+    /// What is published is built anew.
+    Rebake,
 }
 
 /// How much to verify.
@@ -124,7 +142,7 @@ impl Run {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         let config = terminal.global.config.clone();
         match load(&self.recipe, config.as_deref(), terminal)? {
-            Ok(loaded) => self.with(&loaded, terminal),
+            Ok(loaded) => self.with(loaded, terminal),
             Err(exit) => {
                 let report = Report { outcome: "failed".to_owned(), exit, ..Report::begin("", &self.target) };
                 self.leave(&report, terminal)
@@ -133,9 +151,11 @@ impl Run {
     }
 
     /// Bakes a recipe that is loaded.
-    pub(super) fn with(&self, loaded: &Loaded, terminal: &mut Terminal<'_>) -> io::Result<u8> {
+    pub(super) fn with(&self, mut loaded: Loaded, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         let mut report = Report { origin: loaded.origin.clone(), ..Report::begin("", &self.target) };
-        report.exit = self.bake(loaded, &mut report, terminal)?;
+        loaded.access.single_writer |= self.single_writer;
+        loaded.recipe.changed = self.changed(loaded.recipe.changed);
+        report.exit = self.bake(&loaded, &mut report, terminal)?;
         self.leave(&report, terminal)
     }
 
@@ -187,6 +207,14 @@ impl Run {
             Err(error) => show_error(error, &loaded.recipe.text, terminal)?,
         }
         Ok(report.exit)
+    }
+
+    fn changed(&self, written: ChangedFile) -> ChangedFile {
+        self.changed.map_or(written, |changed| match changed {
+            ChangedArgument::Fail => ChangedFile::Fail,
+            ChangedArgument::Keep => ChangedFile::Keep,
+            ChangedArgument::Rebake => ChangedFile::Rebake,
+        })
     }
 
     fn options(&self) -> Options {

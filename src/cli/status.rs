@@ -48,8 +48,7 @@ fn shown(status: &Status) -> String {
     }
     lines.extend(status.begun.as_ref().map(under_way));
     lines.push(status.holder.as_ref().map_or("  held by    nobody".to_owned(), |holder| {
-        let since = holder.since.as_ref().map_or(String::new(), |since| format!(", since {since}"));
-        format!("  held by    process {} on {}{since}", holder.process, holder.host)
+        format!("  held by    {holder}")
     }));
     if let Some(last) = &status.last {
         lines.push(format!("  last run   {} (exit {}), {} tasks in {:.1} s", last.outcome, last.exit, last.tasks_run, last.seconds));

@@ -117,6 +117,7 @@ pub(super) fn of_variable(
         PACKING_ATTRIBUTES.contains(&name)
             || (timed && ["units", "calendar"].contains(&name))
             || (storage.revalued && VALID.contains(&name))
+            || (storage.units.is_some() && name == "units")
     };
     let (all, count) = merged(group.variants.iter().map(|variant| (variant.member, variant.variable.attributes.iter())));
     let (contract, others): (Vec<_>, Vec<_>) = all.into_iter().filter(|one| !special(one.name)).partition(|one| is_contract(one.name));
@@ -126,7 +127,9 @@ pub(super) fn of_variable(
     let label = format!("variable `{}`", group.name);
     let mut attributes = rest(survey, &label, (others, count), conflicts, warnings);
     attributes.0.extend(contract.iter().map(|one| (one.name.to_owned(), one.value.clone())));
-    if storage.revalued {
+    if storage.rescaled {
+        warn_limits(group, warnings);
+    } else if storage.revalued {
         revalue(group, storage, &mut attributes, warnings);
     }
     in_order_of_first(group, attributes)
@@ -205,6 +208,14 @@ fn newest<'a>(one: &Merged<'a>) -> Option<&'a Attribute> {
 fn version(text: &str) -> Option<(u32, u32)> {
     let (major, minor) = text.trim().strip_prefix("CF-")?.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Limits that count in other units than the result.
+fn warn_limits(group: &Group<'_>, warnings: &mut Vec<String>) {
+    let limited = |name: &&str| group.variants.iter().any(|variant| variant.variable.attributes.get(name).is_some());
+    for name in VALID.iter().filter(|name| limited(name)) {
+        warnings.push(format!("variable `{}`: `{name}` counts in units of the files and is left out", group.name));
+    }
 }
 
 /// `valid_min` and its like, unpacked where that gives the same for all files, else left out.

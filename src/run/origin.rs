@@ -27,6 +27,8 @@ pub struct Origin {
     pub commit: Option<String>,
     /// True if it was cloned from elsewhere.
     pub untrusted: bool,
+    /// The day that moving ends counted from: ISO 8601.
+    pub day: Option<String>,
     /// True if secrets in its addresses are hidden: the kept text cannot be run.
     pub hidden: bool,
 }

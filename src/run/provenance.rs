@@ -15,7 +15,7 @@ use super::origin::{self, Origin};
 use super::report::{InputReport, Report, Verification};
 use super::state::State;
 use crate::cf::Conversion;
-use crate::combine::Pieces;
+use crate::combine::{Gap, Pieces};
 use crate::plan::{Plan, PlannedContent};
 use crate::recipe::{Recipe, Used};
 
@@ -51,6 +51,8 @@ pub struct Provenance {
     pub policies: BTreeMap<String, String>,
     /// Where that mattered, and lossless conversions.
     pub used: Vec<Used>,
+    /// Gaps of time coordinates.
+    pub gaps: Vec<Gap>,
     /// What was done to raw values on their way.
     pub conversions: Vec<Converted>,
     /// What a person should know.
@@ -105,6 +107,7 @@ impl Provenance {
             inputs: report.inputs.clone(),
             policies: policies(recipe),
             used: plan.used.clone(),
+            gaps: plan.gaps.clone(),
             conversions: conversions(plan),
             warnings: plan.warnings.clone(),
             verification: report.verification.clone(),
@@ -169,10 +172,14 @@ fn policies(recipe: &Recipe) -> BTreeMap<String, String> {
     let rules = &recipe.combine;
     [
         ("inputs.missing", words(&recipe.missing)),
+        ("inputs.late", words(&recipe.late)),
+        ("inputs.changed", words(&recipe.changed)),
         ("combine.join", words(&rules.join)),
         ("combine.attributes", words(&rules.attributes)),
         ("combine.order", words(&rules.order)),
         ("combine.absent", words(&rules.absent)),
+        ("combine.overlap", words(&rules.overlap)),
+        ("combine.units", if rules.convert_units { "convert" } else { "fail" }.to_owned()),
     ]
     .map(|(name, word)| (name.to_owned(), word))
     .into()
@@ -214,6 +221,7 @@ fn told(conversion: &Conversion) -> Option<String> {
         Conversion::Keep => return None,
         Conversion::MissingToNan { .. } => "marks of missing values became NaN".to_owned(),
         Conversion::Unpack { scale, offset, .. } => format!("unpacked: raw × {scale} + {offset}, as float64"),
+        Conversion::Rescale { .. } => "converted to other units, as float64".to_owned(),
         Conversion::Retime { multiply, divide, add, .. } => format!("times counted anew: (raw × {multiply} + {add}) ÷ {divide}, as int64"),
         Conversion::Refill { to, .. } => format!("marks of missing values became {}", to.plain()),
         Conversion::Widen { to, .. } => format!("widened to {to}"),

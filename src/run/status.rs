@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::report::Report;
 use super::state::State;
 use super::tally::unfinished;
+use super::lock::Holder;
 use super::{Problem, RunError, Setting};
 use crate::plan::{Plan, Stage};
 use crate::receipt::Receipt;
@@ -64,17 +65,6 @@ pub struct Begun {
     pub value_bytes: (u64, u64),
 }
 
-/// Who writes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// Name of the machine.
-    pub host: String,
-    /// Number of the process.
-    pub process: u32,
-    /// Since when, as it says itself: RFC 3339; absent where it does not.
-    pub since: Option<String>,
-}
-
 /// How a run ended.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LastRun {
@@ -120,8 +110,9 @@ pub fn status(target: &str, setting: Setting<'_>) -> Result<Status, RunError> {
     };
     let dataset = plan.map(|plan| plan.id).or_else(|| committed.map(|committed| committed.id));
     let dataset = dataset.or_else(|| report.as_ref().map(|report| report.recipe.clone())).unwrap_or_default();
+    let holder = State::holder(target, setting.access)?;
     let (target, standing, last) = (store::shown(target), standing.to_owned(), report.map(last));
-    Ok(Status { target, standing, dataset, published, begun, holder: holder(&state)?, last })
+    Ok(Status { target, standing, dataset, published, begun, holder, last })
 }
 
 fn last(report: Report) -> LastRun {
@@ -148,9 +139,4 @@ fn begun(state: &State, plan: &Plan, identity: String) -> Result<Begun, RunError
     let (objects, stored_bytes, done) = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
     let value_bytes = (done.min(plan.bytes()), plan.bytes());
     Ok(Begun { plan: identity, inputs: plan.inputs.len() as u64, stages, objects, stored_bytes, value_bytes })
-}
-
-/// Who writes, if anybody does.
-fn holder(state: &State) -> Result<Option<Holder>, RunError> {
-    state.json("lock.json")
 }

@@ -24,6 +24,7 @@ fn every_input_and_the_recipe_are_told() {
     let text = std::fs::read_to_string(bench.folder.path().join("ice-3.yaml")).unwrap();
     assert_eq!(told["recipe"]["text"].as_str(), Some(text.as_str()));
     assert_eq!(std::fs::read_to_string(bench.state().join("recipe.yaml")).unwrap(), text);
+    assert_eq!(told["recipe"]["origin"]["day"].as_str().unwrap().len(), 10, "the day that moving ends count from");
     assert_eq!(told["policies"]["combine.attributes"].as_str(), Some("drop_conflicts"));
     assert!(told["verification"]["values"].as_u64() > Some(0) && told["seconds"]["execute"].is_number(), "{told}");
     assert!(told["warnings"].to_string().contains("history"), "{}", told["warnings"]);

@@ -122,7 +122,7 @@ codes! {
         UndefinedKey "undefined-key" "The URL template uses a name that `inputs.keys` does not define."
         TemplateFormat "template-format" "The format after the colon does not suit the key: dates take fields such as `%Y%m%d`, whole numbers take a padding such as `03d`, texts take none."
         UnusedKey "unused-key" "A key is defined, but the URL template does not use it, so that several inputs would be one and the same file."
-        BadDate "bad-date" "A date is written `1981`, `1981-09`, `1981-09-01` or `1981-09-01T06:30`; years go from 0001 to 9999 and the day must exist."
+        BadDate "bad-date" "A date is written `1981`, `1981-09`, `1981-09-01` or `1981-09-01T06:30`; years go from 0001 to 9999 and the day must exist. The `end` of a series may also be `today`, `yesterday` or `today - 2 days`."
         BadPeriod "bad-period" "A step in time is a whole number and a unit: `1 day`, `6 hours`, `3 months`, `1 year`; also second, minute, week."
         BadRange "bad-range" "The start, end and step of a key give no values, or a step of zero never ends. `end` is inclusive and must be reachable from `start`."
         BadKey "bad-key" "A key is defined by exactly one of `dates`, `range` and `list`, and its name begins with a letter and holds only letters, digits and `_`."
@@ -144,6 +144,8 @@ codes! {
         BadShare "bad-share" "A share is written `60 %` or `0.6`, between 0 and 100 %."
         BadBounds "bad-bounds" "`values_between` takes two numbers, the smaller one first; `join` takes a tolerance that is not negative."
         BadStep "bad-step" "A step contradicts itself: `isel` with `at` and a range, a step that names nothing, two variables renamed to one name."
+        BadTimeUnits "bad-time-units" "`units` of a variable's encoding is what a time counts, such as `days since 1970-01-01`. It converts times only, and goes with no packing."
+        PolicyWithoutUse "policy-without-use" "A policy can never matter in this recipe, or contradicts the rest of it: `late` or `overlap` where no files follow one another, `rewrite-tail` with shards."
         SecretInUrl "secret-in-url" "The URL holds a user name and password. Recipes are public; the operator keeps credentials, outside the recipe. Change the password, too, if it was ever pushed."
         LicenseUnknown "license-unknown" "Advice: `license` should be an SPDX id, such as `CC-BY-4.0`, or a URL where the terms are written."
         TinyChunks "tiny-chunks" "Advice: chunks this small make a great many objects; readers wait for every one of them."
@@ -173,13 +175,14 @@ codes! {
     Data {
         CoordinateMismatch "coordinate-mismatch" "A coordinate that all inputs share has different values in some of them. If the difference is rounding, `combine: {join: {tolerance: 1e-6}}` accepts it and keeps the first input's values."
         StaticVariableDiffers "static-variable-differs" "A variable without the concat dimension should be the same in all inputs, but is not. Drop it, or give it the dimension with `expand_dims`."
-        UnitsMismatch "units-mismatch" "`units` differ between inputs. Gristmill does not guess which is right; set them with an `attrs` step only if the numbers really are in that unit."
+        UnitsMismatch "units-mismatch" "`units` differ between inputs. Gristmill does not guess which is right: `combine: {units: convert}` converts to the first file's where the factor is exactly known; set them with an `attrs` step only if the numbers really are in that unit."
         CalendarMismatch "calendar-mismatch" "The time coordinates of two inputs use really different calendars; no conversion keeps dates and distances both."
-        TimeNotJoinable "time-not-joinable" "The time units of the inputs differ, and there is no unit in which every value is a whole number."
+        TimeNotJoinable "time-not-joinable" "The times of the inputs are counted differently, and there is no unit in which every value is a whole number; or the recipe says `times: fail`; or the units that it asks for cannot hold every value exactly."
         NotMonotonic "not-monotonic" "The coordinate along the concat dimension goes back and forth. Check the order of the inputs; `combine: {order: as_listed}` keeps them as they are."
-        DuplicatedCoordinate "duplicated-coordinate" "The same coordinate value occurs in two inputs: they overlap. Except one of them, cut with `isel`, or keep both with `combine: {order: as_listed}`."
-        AttributeConflict "attribute-conflict" "An attribute differs between inputs, and the recipe says `attributes: fail`, or it is one that decides what the numbers mean."
-        TypeMismatch "type-mismatch" "A variable has types in different inputs that no common type holds exactly."
+        DuplicatedCoordinate "duplicated-coordinate" "The same coordinate value occurs in two inputs: they overlap. `combine: {overlap: first}` or `last` keeps one of the two; or except one of the files, cut with `isel`, or keep both with `combine: {order: as_listed}`."
+        AttributeConflict "attribute-conflict" "An attribute differs between inputs, and the recipe says `attributes: fail`, or it is one that decides what the numbers mean, or one that names the site of which they are."
+        TypeMismatch "type-mismatch" "A variable has types in different inputs that no common type holds exactly; or that differ at all, where the recipe says `dtype: fail`."
+        PackingMismatch "packing-mismatch" "`scale_factor`, `add_offset` or `_Unsigned` differ between inputs, and the recipe says `packing: fail`. Without it such a variable is stored unpacked, as float64; a packing under `output.encoding` packs it anew."
         DimensionLengthMismatch "dimension-length-mismatch" "A dimension that is not concatenated has different lengths in different inputs."
         DimensionsDiffer "dimensions-differ" "A variable has other dimensions, or another order of them, in some inputs. `squeeze`, `expand_dims` or `transpose` can make them alike."
         VariableAbsent "variable-absent" "Some inputs lack a variable that others have. `combine: {absent: fill}` fills its part; `drop` removes it everywhere."
@@ -193,6 +196,9 @@ codes! {
     }
     Conflict {
         TargetHeld "target-held" "Another run writes to the same target right now."
+        TargetUnable "target-unable" "The target's store cannot do what this way of writing needs, such as keeping two writers apart. `gristmill store probe URL` shows what it can do and what follows; nothing was touched."
+        PublishedChanged "published-changed" "A file that the published data were made from is no longer what it was. `inputs: {changed: keep}`, or `--changed keep`, leaves what is published as it is and says so in the report; `rebake`, or `--replace`, builds it anew."
+        AppendRefused "append-refused" "The recipe does not simply go on where the published data end: it gives less, something else, or ends inside a chunk. Nothing was touched. `--replace` builds anew; `output: {append: rewrite-tail}` lets a last, partial chunk grow."
         TargetForeign "target-foreign" "The target holds another dataset, an earlier state of this one, or objects that no run of Gristmill accounts for. Choose another target, or `--replace`; nothing was touched."
     }
     Verification {

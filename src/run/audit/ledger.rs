@@ -12,6 +12,7 @@ use crate::plan::{Plan, Stage, object_shape};
 use crate::receipt::{ChunkRef, Receipt};
 use crate::recipe::OutputFormat;
 use crate::run::RunError;
+use crate::run::repair::tasks;
 use crate::run::state::{Commit, Committed, State};
 use crate::run::versions;
 use crate::store::TargetStore;
@@ -25,8 +26,8 @@ pub(in crate::run) struct Ledger {
     /// Newest first.
     commits: Vec<Commit>,
     keyring: Keyring,
-    /// A run that was begun since: its identity, and the stages whose first task writes coordinates from the plan.
-    begun: Option<(String, Vec<usize>)>,
+    /// A run that was begun since, with its identity.
+    begun: Option<(String, Plan)>,
 }
 
 /// The keys of a plan's objects.
@@ -99,17 +100,21 @@ impl Ledger {
         Ok(Some(Self { state, plan, committed, commits, keyring, begun }))
     }
 
-    /// True if a run that was begun since wrote an object so: it may have made a coordinate longer that readers of what is published see
-    /// as it was.
+    /// True if a run that was begun since wrote an object so: it may have made longer what readers of what is published see as it was.
     pub(in crate::run) fn is_of_begun(&self, key: &str, size: u64, sum: Option<&str>) -> Result<bool, RunError> {
-        let Some((identity, stages)) = &self.begun else { return Ok(false) };
+        let Some((identity, plan)) = &self.begun else { return Ok(false) };
         let same = |chunk: &ChunkRef| chunk.key == key && chunk.bytes == size && sum.is_none_or(|sum| sum == chunk.checksum);
-        for &stage in stages {
-            if self.state.receipt(identity, stage, 0)?.is_some_and(|receipt| receipt.chunks.iter().any(same)) {
+        for (stage, task) in tasks::of(plan, Keyring::of(plan).number(key).into_iter()) {
+            if self.state.receipt(identity, stage, task)?.is_some_and(|receipt| receipt.chunks.iter().any(same)) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// The objects of a run that was begun since.
+    pub(super) fn begun(&self) -> Option<Keyring> {
+        self.begun.as_ref().map(|(_, plan)| Keyring::of(plan))
     }
 
     /// The objects of each variable.
@@ -182,17 +187,13 @@ fn shows(plan: &Plan, root: &dyn TargetStore) -> Result<bool, RunError> {
 }
 
 /// A run of another plan that was begun since, unless it makes a version of its own.
-fn begun(state: &State, committed: &Committed) -> Result<Option<(String, Vec<usize>)>, RunError> {
+fn begun(state: &State, committed: &Committed) -> Result<Option<(String, Plan)>, RunError> {
     let plan = match state.plan() {
         Err(RunError::PlanFile(_)) => None,
         plan => plan?,
     };
-    let Some(plan) = plan.filter(|plan| plan.identity() != committed.plan) else { return Ok(None) };
-    if state.keeps_versions()? {
-        return Ok(None);
-    }
-    let known = plan.stages.iter().enumerate().filter(|(_, stage)| !stage.known.is_empty()).map(|(number, _)| number);
-    Ok(Some((plan.identity(), known.collect())))
+    let plan = plan.map(|plan| (plan.identity(), plan)).filter(|(identity, _)| *identity != committed.plan);
+    Ok(if state.keeps_versions()? { None } else { plan })
 }
 
 /// The commits that objects may come from, newest first.

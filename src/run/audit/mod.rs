@@ -34,7 +34,6 @@ use crate::store::{self, TargetStore};
 use content::{Content, Looked};
 use coordinates::Coordinates;
 use finding::Findings;
-use ledger::Keyring;
 use node::Node;
 use stored::Stored;
 
@@ -166,7 +165,7 @@ impl<'a> Auditor<'a> {
         metadata::check(&stored, self.ledger.is_some(), findings);
         fills::check(&stored, findings);
         let fits = metadata::fitting(&stored, findings);
-        objects::orphans(&stored, &keys, self.begun()?.as_ref(), findings);
+        objects::orphans(&stored, &keys, self.ledger.as_ref().and_then(Ledger::begun).as_ref(), findings);
         if let Some(ledger) = &self.ledger {
             published::compare(&stored, &ledger.plan, provenance::published(&ledger.state)?.as_ref(), findings)?;
         }
@@ -183,20 +182,6 @@ impl<'a> Auditor<'a> {
             self.findings.warning("AR06", ("", ""), message, "give more `--memory` to look at all");
         }
         Ok(keys)
-    }
-
-    /// Objects of a run that was begun and is not finished.
-    fn begun(&self) -> Result<Option<Keyring>, RunError> {
-        let Some(ledger) = &self.ledger else { return Ok(None) };
-        if ledger.state.keeps_versions()? {
-            return Ok(None);
-        }
-        let plan = match ledger.state.plan() {
-            Ok(plan) => plan.filter(|plan| plan.identity() != ledger.committed.plan),
-            Err(RunError::PlanFile(_)) => None,
-            Err(error) => return Err(error),
-        };
-        Ok(plan.map(|plan| Keyring::of(&plan)))
     }
 
     /// Presence, sizes, bytes and values.

@@ -5,7 +5,7 @@
 //! Invariant: whoever reads meanwhile sees the old holes or what was published, never anything else.
 
 mod guard;
-mod tasks;
+pub(super) mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -90,6 +90,9 @@ pub fn repair(recipe: Option<&Recipe>, options: &Options, extent: Extent, settin
     if !extent.dry_run {
         if !broken.is_empty() {
             rewrite((&ledger, recipe), &store, (&broken, &tasks), options, setting)?;
+        }
+        if !metadata.is_empty() {
+            ledger.state.still_ours()?;
         }
         // The root's is the last of them.
         metadata.iter().try_for_each(|(key, bytes)| store.put(key, bytes.clone(), PutMode::Overwrite))?;

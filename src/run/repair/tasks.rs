@@ -9,7 +9,7 @@ use crate::plan::{Passage, Plan, Stage, TaskGrid};
 use crate::run::audit::ObjectNumber;
 
 /// (stage, number) of every task that is needed.
-pub(super) fn of(plan: &Plan, objects: impl Iterator<Item = ObjectNumber>) -> BTreeSet<(usize, u64)> {
+pub(in crate::run) fn of(plan: &Plan, objects: impl Iterator<Item = ObjectNumber>) -> BTreeSet<(usize, u64)> {
     let mut tasks = BTreeSet::new();
     for ObjectNumber { variable, object } in objects {
         let grid = plan.objects(variable);

@@ -6,8 +6,10 @@
 
 mod answer;
 mod bucket;
+mod conditional;
 mod source;
 mod target;
+mod uploads;
 
 pub(super) use source::S3Source;
 pub(super) use target::S3Target;
