@@ -13,9 +13,13 @@ mod load;
 mod plan;
 pub mod profile;
 pub mod progress;
+mod repair;
+mod resume;
 mod run;
 mod schema;
+mod status;
 mod store;
+mod verify;
 mod watch;
 
 use std::ffi::OsString;
@@ -86,6 +90,14 @@ pub enum Command {
     Plan(plan::Plan),
     /// Bake a recipe into a Zarr store
     Run(run::Run),
+    /// Go on with the run that was begun last at a target
+    Resume(resume::Resume),
+    /// Show how far a run has come, and who is at it
+    Status(status::StatusCommand),
+    /// Is a published store what it should be?
+    Verify(verify::Verify),
+    /// Write again what is missing or broken in a published store
+    Repair(repair::Repair),
     /// Show what a file or a Zarr store holds
     Inspect(inspect::Inspect),
     /// Remove what earlier runs left at a target and nobody needs
@@ -190,6 +202,10 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Check(command) => command.run(terminal),
         Command::Plan(command) => command.run(terminal),
         Command::Run(command) => command.run(terminal),
+        Command::Resume(command) => command.run(terminal),
+        Command::Status(command) => command.run(terminal),
+        Command::Verify(command) => command.run(terminal),
+        Command::Repair(command) => command.run(terminal),
         Command::Inspect(command) => command.run(terminal),
         Command::Gc(command) => command.run(terminal),
         Command::Store(command) => command.run(terminal),

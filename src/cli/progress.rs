@@ -69,6 +69,7 @@ fn name(phase: Phase) -> &'static str {
         Phase::Scan => "scan",
         Phase::Execute => "bake",
         Phase::Verify => "verify",
+        Phase::Audit => "audit",
     }
 }
 
@@ -77,6 +78,7 @@ fn unit(phase: Phase) -> &'static str {
         Phase::Scan => "files",
         Phase::Execute => "tasks",
         Phase::Verify => "samples",
+        Phase::Audit => "objects",
     }
 }
 

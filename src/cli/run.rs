@@ -139,26 +139,34 @@ fn limit_files(cgroups: &str) -> Vec<String> {
 
 impl Run {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
-        let mut report = Report::begin("", &self.target);
         let config = terminal.global.config.clone();
-        let exit = match load(&self.recipe, config.as_deref(), terminal)? {
-            Ok(mut loaded) => {
-                loaded.access.single_writer |= self.single_writer;
-                loaded.recipe.changed = self.changed(loaded.recipe.changed);
-                self.bake(&loaded, &mut report, terminal)?
-            }
+        match load(&self.recipe, config.as_deref(), terminal)? {
+            Ok(loaded) => self.with(loaded, terminal),
             Err(exit) => {
-                (report.outcome, report.exit) = ("failed".to_owned(), exit);
-                exit
+                let report = Report { outcome: "failed".to_owned(), exit, ..Report::begin("", &self.target) };
+                self.leave(&report, terminal)
             }
-        };
+        }
+    }
+
+    /// Bakes a recipe that is loaded.
+    pub(super) fn with(&self, mut loaded: Loaded, terminal: &mut Terminal<'_>) -> io::Result<u8> {
+        let mut report = Report { origin: loaded.origin.clone(), ..Report::begin("", &self.target) };
+        loaded.access.single_writer |= self.single_writer;
+        loaded.recipe.changed = self.changed(loaded.recipe.changed);
+        report.exit = self.bake(&loaded, &mut report, terminal)?;
+        self.leave(&report, terminal)
+    }
+
+    /// Writes the report where it was asked for.
+    fn leave(&self, report: &Report, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         if let Some(path) = &self.report {
-            let json = serde_json::to_vec_pretty(&report).unwrap_or_default();
+            let json = serde_json::to_vec_pretty(report).unwrap_or_default();
             if let Err(error) = std::fs::write(path, json) {
                 terminal.tell(&format!("warning: {}: the report could not be written: {error}\n", path.display()))?;
             }
         }
-        Ok(exit)
+        Ok(report.exit)
     }
 
     fn bake(&self, loaded: &Loaded, report: &mut Report, terminal: &mut Terminal<'_>) -> io::Result<u8> {

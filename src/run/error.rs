@@ -80,6 +80,12 @@ pub enum RunError {
         /// Where.
         message: String,
     },
+    /// The command cannot do that here.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong, and what to do.
+        message: String,
+    },
     /// The saved plan cannot be used.
     #[error(transparent)]
     PlanFile(#[from] PlanFileError),
@@ -130,6 +136,7 @@ impl RunError {
             }
             Self::Interrupted | Self::Lapsed { .. } => super::INTERRUPTED,
             Self::PlanFile(_)
+            | Self::Usage { .. }
             | Self::Target(TargetError::Unsupported { .. })
             | Self::Work(WorkError::Target(TargetError::Unsupported { .. })) => 2,
             error => error.code().map_or(1, Code::exit),
@@ -160,7 +167,7 @@ impl RunError {
             Self::Target(error) => target_code(error),
             Self::Unable { .. } => Some(Code::TargetUnable),
             Self::Folder { path, cause } => folder_code(path, cause),
-            Self::Recipe(_) | Self::PlanFile(_) | Self::Several(_) | Self::Interrupted | Self::Lapsed { .. } => None,
+            Self::Recipe(_) | Self::Usage { .. } | Self::PlanFile(_) | Self::Several(_) | Self::Interrupted | Self::Lapsed { .. } => None,
         }
     }
 

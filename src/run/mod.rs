@@ -4,13 +4,18 @@
 //! `combine` and `plan`) and moving data (`work`). Invariant: nothing is visible at the target before every object is stored,
 //! has a receipt, and the sample read back equals the sources.
 
+pub mod audit;
 pub mod expect;
 pub mod feedstock;
 pub mod gc;
 pub mod inspect;
+pub mod origin;
+pub mod provenance;
+pub mod repair;
 pub mod report;
 pub mod scan;
 pub mod state;
+pub mod status;
 pub mod verify;
 pub mod versions;
 
@@ -160,6 +165,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     let (fresh, described) = timed(report, "scan", || scan_and_plan(recipe, options, setting, (Some(state), published)))?;
     let begun = spent_stage(reporter, Activity::Prepare, || begin((fresh, earlier), recipe, options, setting, state, report))?;
     let Some(Begun { workshop, target, store, place, accounted, resumed }) = begun else { return Ok(()) };
+    origin::keep(state, recipe, &report.origin)?;
     let workshop = workshop.knowing(described);
     let kept = remembered(options.memory) as usize;
     let far = store::is_far(&options.target);
@@ -177,7 +183,10 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     let threads = verifying_threads(options, &workshop);
     report.verification = timed(report, "verify", || spent_stage(reporter, Activity::Verify, || verifier.finish(threads)))?;
     tracing::info!(compared = report.verification.compared, of = report.verification.of, "verified; committing");
-    timed(report, "commit", || spent_stage(reporter, Activity::Commit, || commit.publish()))
+    timed_with(report, "commit", |report| {
+        provenance::keep(state, recipe, &workshop.plan, report)?;
+        spent_stage(reporter, Activity::Commit, || commit.publish())
+    })
 }
 
 /// Scans the inputs and plans, without touching the target.

@@ -14,7 +14,7 @@ mod reads;
 mod scratch;
 mod tail;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -136,6 +136,8 @@ pub struct Workshop {
     inputs: Inputs,
     encoders: Vec<Encoder>,
     published: Vec<Vec<u64>>,
+    /// The only objects to write, by variable and index; `None`: all.
+    mended: Option<BTreeSet<(usize, Vec<u64>)>>,
     /// What an append writes again.
     tail: Option<Tail>,
     /// Where scratch objects lie, if the plan has any.
@@ -211,6 +213,7 @@ impl Workshop {
             inputs,
             encoders,
             published: Vec::new(),
+            mended: None,
             tail: None,
             scratch: None,
             readers,
@@ -233,6 +236,19 @@ impl Workshop {
     #[must_use]
     pub fn leaving(self, published: Vec<Vec<u64>>) -> Self {
         Self { published, ..self }
+    }
+
+    /// Writes these objects of the target only, by variable and index, and leaves all others as they are. Scratch is written whole.
+    #[must_use]
+    pub fn mending(self, objects: BTreeSet<(usize, Vec<u64>)>) -> Self {
+        Self { mended: Some(objects), ..self }
+    }
+
+    /// True if a task shall leave an object as it is.
+    fn leaves(&self, task: &Task, object: &Object) -> bool {
+        let mends = |objects: &BTreeSet<(usize, Vec<u64>)>| objects.contains(&(object.variable, object.index.clone()));
+        let unasked = !task.work.is_to_scratch() && self.mended.as_ref().is_some_and(|objects| !mends(objects));
+        unasked || self.is_left(object.variable, object.region())
     }
 
     /// Objects that are left as they are: no receipt of this plan names them.
@@ -266,7 +282,7 @@ impl Workshop {
     /// Any [`WorkError`]; nothing has been written.
     pub fn prepare(&self, task: Task) -> Result<Prepared, WorkError> {
         let objects = self.objects(&task);
-        objects.iter().filter(|object| self.is_left(object.variable, object.region())).for_each(Object::leave);
+        objects.iter().filter(|object| self.leaves(&task, object)).for_each(Object::leave);
         let unfinished = AtomicUsize::new(objects.iter().filter(|object| !object.is_left()).count());
         let mut prepared = Prepared { objects, task, reads: Vec::new(), inputs: Vec::new(), unfinished, moved: AtomicU64::new(0) };
         let Work::Slab { variables, objects, passage } = prepared.task.work.clone() else { return Ok(prepared) };
