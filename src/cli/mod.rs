@@ -54,6 +54,9 @@ pub struct Global {
     /// Settings of the operator, instead of gristmill.toml in the working directory
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<std::path::PathBuf>,
+    /// The day that moving ends (`end: today - 2 days`) count from, instead of today (UTC)
+    #[arg(long, global = true, value_name = "DATE")]
+    pub today: Option<jiff::civil::Date>,
     /// Colour the output
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     pub color: Colour,
@@ -103,6 +106,14 @@ pub struct Terminal<'a> {
     pub err: &'a mut dyn Write,
     /// Options that every command understands.
     pub global: Global,
+}
+
+impl Global {
+    /// The day that moving ends count from: the only look at the clock that decides what a run does.
+    #[must_use]
+    pub fn day(&self) -> jiff::civil::Date {
+        self.today.unwrap_or_else(|| jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date())
+    }
 }
 
 impl Terminal<'_> {

@@ -5,19 +5,20 @@
 
 use std::sync::Arc;
 
-use super::append::{self, Hindrance};
+use super::append::{self, Continuation, Hindrance};
 use super::report::Report;
 use super::state::{self, Committed, State};
 use super::versions::Place;
-use super::{Options, RunError, Setting, empty, expect, receipts, room};
-use crate::dataset::TargetState;
+use super::{Options, RunError, Setting, commit, empty, expect, receipts, room};
+use crate::dataset::{Schema, TargetState};
 use crate::event::Event;
 use crate::plan::Plan;
+use crate::recipe::Recipe;
 use crate::store::probe::Mode;
 use crate::store::{self, TargetStore};
 use crate::target::Target;
-use crate::target::zarr::ZarrTarget;
-use crate::work::Workshop;
+use crate::target::zarr::{ZarrReader, ZarrTarget};
+use crate::work::{Tail, Workshop};
 
 /// A plan ready to be executed.
 pub(super) struct Begun {
@@ -31,25 +32,75 @@ pub(super) struct Begun {
     pub(super) resumed: bool,
 }
 
-/// What earlier runs left, asked for once.
-struct Past {
+/// What earlier runs noted beside the target, read once.
+pub(super) struct Earlier {
     saved: Option<Plan>,
     committed: Option<Committed>,
+    /// The plan whose result is visible, if it is another than the saved one.
+    other: Option<Plan>,
+}
+
+impl Earlier {
+    /// Reads what is noted; what a killed run had made visible and could not note any more is noted first.
+    pub(super) fn read(state: &State, options: &Options, setting: Setting<'_>) -> Result<Self, RunError> {
+        let (saved, mut committed) = (state.plan()?, state.committed()?);
+        if !options.versioned && saved.is_some() {
+            let store = store::target(&options.target, setting.access)?;
+            committed = commit::catch_up(state, &store, committed, saved.as_ref())?;
+        }
+        let same = |committed: &Committed| saved.as_ref().is_some_and(|saved| saved.identity() == committed.plan);
+        let other = if committed.as_ref().is_some_and(|committed| !same(committed)) { state.committed_plan()? } else { None };
+        Ok(Self { saved, committed, other })
+    }
+
+    /// The plan whose result is visible.
+    fn published(&self) -> Option<&Plan> {
+        self.committed.as_ref()?;
+        self.other.as_ref().or(self.saved.as_ref())
+    }
+
+    /// What is published of a dataset: its encoding is kept.
+    pub(super) fn schema(&self, id: &str) -> Option<Arc<Schema>> {
+        let published = self.published().filter(|plan| plan.id == id)?;
+        Some(Arc::new(published.schema.clone()))
+    }
+}
+
+/// What there is at the target and beside it.
+struct Past {
+    earlier: Earlier,
     found: TargetState,
     /// True if the saved plan is the one that is begun.
     same: bool,
+    /// Numbers of inputs that changed upstream and whose published values are kept.
+    kept: Vec<usize>,
+}
+
+impl Past {
+    fn of(mut earlier: Earlier, place: &Place, (found, kept): (TargetState, Vec<usize>), identity: &str) -> Self {
+        if place.is_plain() {
+            let same = earlier.saved.as_ref().is_some_and(|saved| saved.identity() == identity);
+            return Self { earlier, found, same, kept };
+        }
+        let same = place.is_known();
+        earlier.committed = place.committed(identity);
+        earlier.saved = earlier.saved.filter(|_| same);
+        Self { earlier, found, same, kept }
+    }
 }
 
 /// Settles what is to be done at the target and saves the plan there; `None` if nothing is to be done.
 pub(super) fn begin(
-    fresh: Plan,
+    (mut fresh, earlier): (Plan, Earlier),
+    recipe: &Recipe,
     options: &Options,
     setting: Setting<'_>,
     state: &State,
     report: &mut Report,
 ) -> Result<Option<Begun>, RunError> {
-    let saved = state.plan()?;
-    let plan = adopt(fresh, saved.as_ref(), options)?;
+    // A further version is made of the files as they are.
+    let kept = if options.versioned { Vec::new() } else { changed(&earlier, &mut fresh, recipe, options, setting)? };
+    let mut plan = adopt(fresh, earlier.saved.as_ref(), options)?;
     let identity = plan.identity();
     report.planned(&plan, &identity);
     tracing::info!(plan = identity, tasks = report.tasks, "planned");
@@ -57,11 +108,9 @@ pub(super) fn begin(
     report.target_version = place.version().map(str::to_owned);
     let store = store::target(&place.root, setting.access)?;
     let target = Arc::new(ZarrTarget::new(Arc::clone(&store), plan.format));
-    let same = if place.is_plain() { saved.as_ref().is_some_and(|saved| saved.identity() == identity) } else { place.is_known() };
-    let committed = place.committed(state, &store, saved.as_ref(), &identity)?;
-    let past = Past { saved: saved.filter(|_| place.is_plain() || same), committed, found: target.state()?, same };
+    let past = Past::of(earlier, &place, (target.state()?, kept), &identity);
     let mut accounted = true;
-    let published = match standing(state, &past, &plan, &identity)? {
+    let continuation = match standing(state, &past, &plan, &identity, recipe)? {
         Standing::Complete => {
             place.catch_up(state, (&plan, &identity), setting)?;
             let (uncounted, finished) = receipts(state, &plan, &identity, &|_, _| Ok(true))?;
@@ -72,25 +121,52 @@ pub(super) fn begin(
                 return expect::check(&plan, &finished.judged).map(|()| None);
             }
             accounted = false;
-            Vec::new()
+            None
         }
         Standing::Unfinished if place.is_plain() => {
             clear_leftovers(state, &*store, &past, &plan, &identity)?;
-            Vec::new()
+            None
         }
-        Standing::Unfinished => place.left(),
-        Standing::Continued(published) => {
+        Standing::Unfinished => None,
+        Standing::Continued(continuation) => {
             state.permits(Mode::Append)?;
-            published
+            Some(continuation)
         }
     };
+    let old = past.earlier.published().filter(|_| continuation.is_some());
+    let unjudged = old.map(|old| append::unjudged(old, &plan)).unwrap_or_default();
+    plan.used.extend(unjudged);
+    report.used.clone_from(&plan.used);
     plan.warnings.iter().for_each(|message| setting.reporter.report(Event::Warned { message: message.clone() }));
     place.begin(state, (&plan, &identity), &past.found, past.same)?;
     room::check(&plan)?;
+    let tail = tail(&store, old, continuation.as_ref())?;
+    let left = continuation.map_or_else(|| place.left(), |continuation| continuation.left);
     let scratch = plan.scratch.as_deref().map(|url| store::target(url, setting.access)).transpose()?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
-    let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(published).keeping_scratch(scratch);
+    let workshop =
+        Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(left).guarding(tail).keeping_scratch(scratch);
     Ok(Some(Begun { workshop, target, store, place, accounted, resumed: past.same }))
+}
+
+/// How published values are read back that a task is about to write again.
+fn tail(store: &Arc<dyn TargetStore>, old: Option<&Plan>, continuation: Option<&Continuation>) -> Result<Option<Tail>, RunError> {
+    let (Some(old), Some(continuation)) = (old, continuation) else { return Ok(None) };
+    if continuation.tails.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let reader = ZarrReader::with_schema(Arc::clone(store), old.format, &old.schema)?;
+    Ok(Some(Tail::new(reader, continuation.tails.clone())))
+}
+
+/// Looks for inputs that changed upstream since they were published; their numbers where what is published is kept.
+fn changed(earlier: &Earlier, fresh: &mut Plan, recipe: &Recipe, options: &Options, setting: Setting<'_>) -> Result<Vec<usize>, RunError> {
+    let Some(old) = earlier.published().filter(|old| old.id == fresh.id) else { return Ok(Vec::new()) };
+    let target = ZarrTarget::new(store::target(&options.target, setting.access)?, fresh.format);
+    if !matches!(target.state()?, TargetState::Ours { .. }) {
+        return Ok(Vec::new());
+    }
+    append::reconcile(old, fresh, recipe.changed).map_err(|hindrance| refused(&options.target, &fresh.id, hindrance))
 }
 
 /// The saved plan, if it makes the same store from the same files and still fits; else the fresh one.
@@ -111,24 +187,24 @@ enum Standing {
     Complete,
     /// Nothing, or a part of its objects, is there.
     Unfinished,
-    /// A shorter result is there; objects to leave as they are, per variable and dimension.
-    Continued(Vec<Vec<u64>>),
+    /// A shorter result is there.
+    Continued(Continuation),
 }
 
 /// Looks at the target before anything is written; an error if it holds anything that is not ours to write over.
-fn standing(state: &State, past: &Past, plan: &Plan, identity: &str) -> Result<Standing, RunError> {
+fn standing(state: &State, past: &Past, plan: &Plan, identity: &str, recipe: &Recipe) -> Result<Standing, RunError> {
     let place = state.target();
     let conflict = |message: String| Err(RunError::Conflict { message });
-    match (&past.committed, &past.found) {
+    match (&past.earlier.committed, &past.found) {
         (Some(committed), TargetState::Ours { .. }) if committed.plan == identity => Ok(Standing::Complete),
         (Some(committed), TargetState::Ours { .. }) if committed.id != plan.id => {
             conflict(format!("{place} holds the dataset `{}`, not `{}`; choose another target, or `--replace` it", committed.id, plan.id))
         }
-        (Some(_), TargetState::Ours { .. }) => continued(state, plan),
+        (Some(_), TargetState::Ours { .. }) => continued(place, past, plan, recipe),
         (None, TargetState::Ours { .. }) if !past.same => {
             conflict(format!("{place} already holds a Zarr store that gristmill did not make; choose another target"))
         }
-        (_, TargetState::Foreign { example }) if past.saved.is_none() => {
+        (_, TargetState::Foreign { example }) if past.earlier.saved.is_none() => {
             conflict(format!("{place} holds objects that gristmill did not write, such as `{example}`; choose another target"))
         }
         _ => Ok(Standing::Unfinished),
@@ -140,29 +216,41 @@ fn clear_leftovers(state: &State, store: &dyn TargetStore, past: &Past, plan: &P
     if past.found == TargetState::Empty {
         // Tasks that wrote scratch only have lost nothing.
         let lost = past.same && receipts(state, plan, identity, &|_, _| Ok(true))?.1.objects > 0;
-        let known = past.saved.is_some() || past.committed.is_some();
+        let known = past.earlier.saved.is_some() || past.earlier.committed.is_some();
         return if known && (lost || !past.same) { state.forget() } else { Ok(()) };
     }
-    let saved = past.saved.iter().filter(|_| !past.same);
+    let saved = past.earlier.saved.iter().filter(|_| !past.same);
     let mut names = saved.flat_map(|saved| &saved.schema.variables).map(|variable| variable.name.as_str());
     Ok(names.try_for_each(|name| empty(store, name))?)
 }
 
-/// What an append may leave as it is.
-fn continued(state: &State, plan: &Plan) -> Result<Standing, RunError> {
-    let place = state.target();
-    let Some(old) = state.committed_plan()? else {
+/// How an append continues what is published.
+fn continued(place: &str, past: &Past, plan: &Plan, recipe: &Recipe) -> Result<Standing, RunError> {
+    let Some(old) = past.earlier.published() else {
         return Err(RunError::Conflict { message: format!("{place} has lost the plan it was made by; `--replace` it") });
     };
-    append::published(&old, plan).map(Standing::Continued).map_err(|hindrance| match hindrance {
-        Hindrance::Rewritten(what) => RunError::Conflict {
-            message: format!("{place} holds another state of `{}`: {what}; choose another target, or `--replace` it", plan.id),
-        },
-        Hindrance::Boundary(what) => RunError::Conflict {
+    let found = append::published(old, plan, recipe.output.rewrite_tail, &past.kept);
+    found.map(Standing::Continued).map_err(|hindrance| refused(place, &plan.id, hindrance))
+}
+
+fn refused(place: &str, id: &str, hindrance: Hindrance) -> RunError {
+    match hindrance {
+        Hindrance::Changed(files) => RunError::PublishedChanged {
             message: format!(
-                "{place} cannot be continued in place: {what}; choose chunks that end where files end, another target, or `--replace`"
+                "{place} was made from files that have changed upstream since then: {files}; keep what is published with `--changed keep`, or build it anew with `--replace`"
+            ),
+        },
+        Hindrance::Retracted(what) => RunError::AppendRefused {
+            message: format!("{place} would become shorter: {what}; nothing that is published is taken back without `--replace`"),
+        },
+        Hindrance::Rewritten(what) => RunError::AppendRefused {
+            message: format!("{place} holds another state of `{id}`: {what}; choose another target, or `--replace` it"),
+        },
+        Hindrance::Boundary(what) => RunError::AppendRefused {
+            message: format!(
+                "{place} cannot be continued in place: {what}; choose chunks that end where files end, let the last one grow with `output: {{append: rewrite-tail}}`, choose another target, or `--replace`"
             ),
         },
         Hindrance::Encoding(what) => RunError::Unappendable { target: place.to_owned(), what },
-    })
+    }
 }

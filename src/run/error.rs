@@ -54,6 +54,18 @@ pub enum RunError {
         /// What, and what to do.
         message: String,
     },
+    /// Files that the published data were made from changed upstream.
+    #[error("{message}")]
+    PublishedChanged {
+        /// Which, and what to do.
+        message: String,
+    },
+    /// The recipe does not go on where the published data end.
+    #[error("{message}")]
+    AppendRefused {
+        /// Why, and what to do.
+        message: String,
+    },
     /// New files cannot join what is published.
     #[error("{target} cannot be continued: {what}; the published encoding is fixed: make the new files agree, or `--replace` the store")]
     Unappendable {
@@ -124,6 +136,12 @@ impl RunError {
         }
     }
 
+    /// True if what is published stands in the way, so that a run where nothing is published would not have met it.
+    #[must_use]
+    pub fn is_about_the_published(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::PublishedChanged { .. } | Self::AppendRefused { .. } | Self::Unappendable { .. })
+    }
+
     /// What `docs/errors.md` calls it; `None` for faults of ours and for several at once.
     #[must_use]
     pub fn code(&self) -> Option<Code> {
@@ -134,6 +152,8 @@ impl RunError {
             Self::NotRemembered { .. } => Some(Code::SourceNotRemembered),
             Self::Held { .. } => Some(Code::TargetHeld),
             Self::Conflict { .. } => Some(Code::TargetForeign),
+            Self::PublishedChanged { .. } => Some(Code::PublishedChanged),
+            Self::AppendRefused { .. } => Some(Code::AppendRefused),
             Self::Unappendable { .. } => Some(Code::Unappendable),
             // Tasks encode; what decodes outside of them is verification.
             Self::Verification { .. } | Self::Target(TargetError::Codec { .. }) => Some(Code::VerificationFailed),
@@ -228,6 +248,7 @@ fn work_code(error: &WorkError) -> Option<Code> {
         WorkError::Changed { .. } => Some(Code::SourceChanged),
         WorkError::Conversion { .. } => Some(Code::ConversionInexact),
         WorkError::Unrepeatable { .. } => Some(Code::TaskUnrepeatable),
+        WorkError::Published { .. } => Some(Code::PublishedChanged),
         WorkError::Internal(_) => None,
     }
 }

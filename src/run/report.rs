@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::tally::Tally;
 use super::{Problem, RunError, Writing};
+use crate::combine::Gap;
 use crate::event::{Event, Reporter};
 use crate::plan::Plan;
+use crate::recipe::Used;
 
 /// What a run did.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -33,6 +35,12 @@ pub struct Report {
     pub errors: Vec<Problem>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// Policies of the recipe that mattered, and lossless conversions.
+    #[serde(default)]
+    pub used: Vec<Used>,
+    /// Gaps of time coordinates.
+    #[serde(default)]
+    pub gaps: Vec<Gap>,
     /// [`Plan::identity`].
     pub plan: String,
     /// Every file read.
@@ -114,6 +122,8 @@ impl Report {
         self.tasks = plan.stages.iter().map(crate::plan::Stage::tasks).sum();
         self.value_bytes = plan.bytes();
         self.warnings.clone_from(&plan.warnings);
+        self.used.clone_from(&plan.used);
+        self.gaps.clone_from(&plan.gaps);
         let input = |input: &crate::plan::PlannedInput| InputReport {
             url: crate::pattern::without_secrets(&input.url),
             size: input.identity.size,

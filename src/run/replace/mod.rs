@@ -30,7 +30,7 @@ pub(super) fn replace(
         // The replacement that was asked for is in place, unless something else is asked for now.
         let plain = Options { replace: None, ..options.clone() };
         match bake(recipe, &plain, setting, state, report) {
-            Err(RunError::Conflict { .. } | RunError::Unappendable { .. }) => {}
+            Err(error) if error.is_about_the_published() => {}
             done => return done,
         }
     }
@@ -104,7 +104,7 @@ fn beside(
     let fresh = State::open(&beside.target, setting.access)?;
     let baked = match bake(recipe, &beside, setting, &fresh, report) {
         // What a killed run wanted to put in place is not what is wanted now.
-        Err(RunError::Conflict { .. } | RunError::Unappendable { .. }) => {
+        Err(error) if error.is_about_the_published() => {
             fresh.forget()?;
             exchange.discard_next()?;
             bake(recipe, &beside, setting, &fresh, report)
