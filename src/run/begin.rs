@@ -127,7 +127,10 @@ pub(super) fn begin(
             clear_leftovers(state, &*store, &past, &plan, &identity)?;
             None
         }
-        Standing::Unfinished => None,
+        Standing::Unfinished => {
+            state.permits(Mode::Versioned)?;
+            None
+        }
         Standing::Continued(continuation) => {
             state.permits(Mode::Append)?;
             Some(continuation)

@@ -18,7 +18,7 @@ use crate::run::state::{Committed, State, local_folder};
 use crate::run::versions::kept::{About, Kept, Version, key, now};
 use crate::run::versions::{Pointer, pointer, root_of};
 use crate::run::{RunError, commit, parallel, replace};
-use crate::store::{self, Access, TargetStore, is_far, unfinished_files};
+use crate::store::{self, Access, ErrorKind, TargetStore, Upload, unfinished_files};
 use crate::target::TargetError;
 use crate::target::zarr::{Absent, ZarrReader, metadata_keys, object_index};
 
@@ -61,9 +61,7 @@ impl<'a> Finder<'a> {
         self.of_plans(&gone, &mut swept)?;
         self.unpublished(&mut swept)?;
         self.unfinished(&mut swept)?;
-        if is_far(target) {
-            swept.notes.push("uploads in parts that were cut off cannot be listed by the S3 library in use: let the bucket's lifecycle rules abort incomplete multipart uploads".to_owned());
-        }
+        self.uploads(&mut swept)?;
         swept.objects = swept.items.iter().map(|item| item.objects).sum();
         swept.bytes = swept.items.iter().map(|item| item.bytes).sum();
         Ok(swept)
@@ -260,6 +258,39 @@ impl<'a> Finder<'a> {
                     deeds: vec![Deed::Files(files.into_iter().map(|(path, _)| path).collect())],
                 });
             }
+        }
+        Ok(())
+    }
+
+    /// Uploads in parts that were cut off: whoever began them does not hold the target any more.
+    fn uploads(&self, swept: &mut Swept) -> Result<(), RunError> {
+        let Some(store) = store::uploads(&self.wish.target, self.access)? else { return Ok(()) };
+        let found = match store.unfinished() {
+            Ok(found) => found,
+            Err(error) if error.kind == ErrorKind::Other => {
+                let note = "the store cannot list uploads in parts that were cut off: let the bucket's lifecycle rules abort them";
+                swept.notes.push(note.to_owned());
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let is_old = |upload: &Upload| {
+            let begun = upload.begun.as_deref().and_then(|begun| begun.parse::<jiff::Timestamp>().ok());
+            begun.is_some_and(|begun| self.now.saturating_sub(begun.as_second().max(0) as u64) >= self.wish.older_than.as_secs())
+        };
+        let (old, young): (Vec<Upload>, Vec<Upload>) = found.into_iter().partition(is_old);
+        if !young.is_empty() {
+            swept.notes.push(format!("{} uploads in parts that were begun lately, or nobody tells when, stay", young.len()));
+        }
+        if !old.is_empty() {
+            swept.items.push(Item {
+                kind: Kind::Uploads,
+                name: self.wish.target.clone(),
+                objects: old.len() as u64,
+                bytes: 0,
+                why: "in parts, never finished; their bytes are not told".to_owned(),
+                deeds: vec![Deed::Uploads(store, old)],
+            });
         }
         Ok(())
     }

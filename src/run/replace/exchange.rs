@@ -25,7 +25,7 @@ use crate::run::state::State;
 
 const JOURNAL: &str = "exchange.json";
 /// What is not moved to TARGET's state: each state has its own, and the commit is noted last.
-const LEFT: [&str; 4] = ["lock", "epoch.json", "report.json", COMMITTED];
+const LEFT: [&str; 5] = ["lock", "epoch.json", "abilities.json", "report.json", COMMITTED];
 const COMMITTED: &str = "committed.json";
 
 /// The new store's folder, recognised wherever it is.

@@ -115,6 +115,7 @@ fn beside(
     baked?;
     // Nothing had to be baked where a run was killed just before this, but the store is another one all the same.
     report.found_complete = false;
+    state.still_ours()?;
     exchange.begin(state)?;
     exchange.finish(state).map(drop)
 }
@@ -122,6 +123,7 @@ fn beside(
 /// Takes the old store away, so that a run that is killed on the way can be followed by any other: first nobody believes in it,
 /// then nobody can open it, then its objects go, and at last the plan that tells whose they were.
 fn clear(options: &Options, setting: Setting<'_>, state: &State) -> Result<(), RunError> {
+    state.still_ours()?;
     state.withdraw()?;
     let target = store::target(&options.target, setting.access)?;
     for key in ["zarr.json", ".zmetadata", ".zgroup"] {
