@@ -20,11 +20,15 @@ mod schema;
 mod status;
 mod store;
 mod verify;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::run::RunError;
+use crate::work::WorkError;
 
 /// Turns archives of `NetCDF` and HDF5 files into one analysis-ready Zarr store.
 #[derive(Debug, Parser)]
@@ -173,7 +177,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     // Not locked: progress is printed from other threads.
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut terminal = Terminal { out: &mut out, err: &mut err, global: cli.global.clone() };
-    let outcome = dispatch(cli.command, &mut terminal).and_then(|code| terminal.out.flush().map(|()| code));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(cli.command, &mut terminal)));
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(payload) => {
+            let error = RunError::from(WorkError::of_panic(&*payload));
+            error.problems().iter().for_each(|problem| drop(terminal.tell(&format!("{problem}\n"))));
+            return error.exit();
+        }
+    };
+    let outcome = outcome.and_then(|code| terminal.out.flush().map(|()| code));
     match outcome {
         Ok(code) => code,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::DONE,

@@ -9,7 +9,7 @@ use super::interrupt::stop_flag;
 use super::load::{Loaded, load, show_error};
 use super::progress::{Progress, Style};
 use super::run::Resources;
-use super::{Terminal, exit};
+use super::{Terminal, exit, watch};
 use crate::event::Reporter;
 use crate::run::{self, Options, RunError, Setting};
 
@@ -47,6 +47,7 @@ impl Plan {
         // Events would mix with the explanation on stdout.
         let reporter: Arc<dyn Reporter> = Arc::new(Progress::new(Style::choose(terminal.global.quiet || json, false)));
         let (stop, memory, threads) = (stop_flag(), self.resources.memory_bytes(), self.resources.thread_count());
+        let _watch = watch::memory(memory);
         let options = Options { memory, threads, frozen: self.frozen, ..Options::default() };
         let setting = Setting { access: &loaded.access, reporter: &reporter, stop: &stop };
         let plan = run::plan_with(&loaded.recipe, &options, setting, None)?;

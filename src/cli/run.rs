@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use super::Terminal;
-use super::exit;
 use super::interrupt::stop_flag;
 use super::load::{Loaded, load, show_error};
 use super::profile::Profile;
 use super::progress::{Progress, Style};
+use super::{Terminal, exit, watch};
 use crate::event::Reporter;
 use crate::recipe::ChangedFile;
 use crate::run::report::Report;
@@ -110,7 +109,7 @@ impl Resources {
 }
 
 /// Bytes that the cgroup, else the machine, allows (Linux); 4 GiB where that cannot be told.
-fn allowed_memory() -> u64 {
+pub(super) fn allowed_memory() -> u64 {
     let number = |path: &str| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());
     let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
@@ -197,7 +196,7 @@ impl Run {
         report: &mut Report,
         terminal: &mut Terminal<'_>,
     ) -> io::Result<u8> {
-        let stop = stop_flag();
+        let (stop, _watch) = (stop_flag(), watch::memory(self.resources.memory_bytes()));
         report.recipe.clone_from(&loaded.recipe.id);
         let setting = Setting { access: &loaded.access, reporter, stop: &stop };
         let result = run::run(&loaded.recipe, &self.options(), setting, report);

@@ -47,9 +47,7 @@ fn shown(status: &Status) -> String {
         lines.push(format!("  published  plan {}: {files} files, {bytes} of values{commits}", published.plan));
     }
     lines.extend(status.begun.as_ref().map(under_way));
-    lines.push(status.holder.as_ref().map_or("  held by    nobody".to_owned(), |holder| {
-        format!("  held by    {holder}")
-    }));
+    lines.push(status.holder.as_ref().map_or("  held by    nobody".to_owned(), |holder| format!("  held by    {holder}")));
     if let Some(last) = &status.last {
         lines.push(format!("  last run   {} (exit {}), {} tasks in {:.1} s", last.outcome, last.exit, last.tasks_run, last.seconds));
         lines.extend(last.errors.iter().map(|error| format!("             {error}")));

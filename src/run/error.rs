@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::PlanFileError;
-use crate::recipe::diagnostic::{Class, Code, Diagnostic, Severity};
+use crate::recipe::diagnostic::{Class, Code, Diagnostic, Severity, inert};
 use crate::source::SourceError;
 use crate::store::{ErrorKind, StoreError};
 use crate::target::TargetError;
@@ -210,8 +210,8 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.code {
-            Some(code) => write!(formatter, "error[{code}]: {}", self.message),
-            None => write!(formatter, "error: {}", self.message),
+            Some(code) => write!(formatter, "error[{code}]: {}", inert(&self.message)),
+            None => write!(formatter, "error: {}", inert(&self.message)),
         }
     }
 }
@@ -256,6 +256,7 @@ fn work_code(error: &WorkError) -> Option<Code> {
         WorkError::Conversion { .. } => Some(Code::ConversionInexact),
         WorkError::Unrepeatable { .. } => Some(Code::TaskUnrepeatable),
         WorkError::Published { .. } => Some(Code::PublishedChanged),
-        WorkError::Internal(_) => None,
+        WorkError::NoThreads => Some(Code::MemoryTooSmall),
+        WorkError::Internal(_) | WorkError::Panicked => None,
     }
 }

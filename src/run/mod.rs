@@ -45,6 +45,7 @@ use crate::plan::{BASELINE, Plan, Settings, Stage, build};
 use crate::receipt::Receipt;
 use crate::rechunk::Costs;
 use crate::recipe::{ChangedFile, Recipe, Used};
+use crate::source::ceiling::Ceiling;
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
 use crate::target::zarr::default_codecs;
 use crate::work::{Described, WorkError, Workshop};
@@ -209,7 +210,8 @@ fn scan_and_plan(
     let (memory, frozen) = (scan::Memory::of(state, setting.access)?, options.frozen);
     let described_bytes = if state.is_some() { DESCRIBED } else { 0 };
     let (reporter, stop) = (&**setting.reporter, setting.stop);
-    let scanner = scan::Scanner { recipe, sources, memory, reporter, stop, width, frozen, described_bytes };
+    let ceiling = Ceiling::of_memory(options.memory);
+    let scanner = scan::Scanner { recipe, sources, memory, reporter, stop, width, frozen, described_bytes, ceiling };
     let scan = spent_stage(reporter, Activity::Scan, || scanner.scan())?;
     let mut present = scan.present(recipe);
     if published.is_some() {
@@ -226,7 +228,10 @@ fn scan_and_plan(
         scratch: state::scratch_url(&options.target)?,
         costs: Costs::MEASURED,
     };
-    let plan = spent_stage(reporter, Activity::Plan, || build(&present, combined, scan.identities, &settings)).map_err(RunError::Recipe)?;
+    let absences = scan.absences(recipe);
+    let mut plan =
+        spent_stage(reporter, Activity::Plan, || build(&present, combined, scan.identities, &settings)).map_err(RunError::Recipe)?;
+    plan.warnings.extend(absences.into_iter().chain(scan.warnings));
     Ok((plan, scan.described))
 }
 
@@ -407,7 +412,7 @@ fn remembered(memory: u64) -> u64 {
 }
 
 /// Bytes of memory this process holds now (Linux).
-fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)

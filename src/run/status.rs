@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::lock::Holder;
 use super::report::Report;
 use super::state::State;
 use super::tally::unfinished;
-use super::lock::Holder;
 use super::{Problem, RunError, Setting};
 use crate::plan::{Plan, Stage};
 use crate::receipt::Receipt;

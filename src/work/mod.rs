@@ -28,7 +28,7 @@ use crate::grid::Region;
 use crate::plan::{Passage, Plan, PlannedContent, Task, Work};
 use crate::receipt::{ChunkRef, InputRead, Receipt};
 use crate::source::SourceError;
-use crate::store::{SourceStore, StoreError, TargetStore, shown};
+use crate::store::{ErrorKind, SourceStore, StoreError, TargetStore, shown};
 use crate::target::zarr::Encoder;
 use crate::target::{ChunkPayload, Target, TargetError};
 
@@ -93,6 +93,34 @@ pub enum WorkError {
     /// A defect of ours.
     #[error("internal: {0}; please report this")]
     Internal(String),
+    /// Memory or processes are short.
+    #[error("the system starts no more threads; allow the process more memory and processes, or give fewer `--threads`")]
+    NoThreads,
+    /// A defect of ours that ended in a panic, whose message is on stderr.
+    #[error("internal: a task ended in a panic, whose message stands above; please report this")]
+    Panicked,
+}
+
+impl WorkError {
+    /// What a panic says: a library's that could not start a thread is no defect.
+    #[must_use]
+    pub fn of_panic(payload: &(dyn std::any::Any + Send)) -> Self {
+        let said = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+        let threads = said.is_some_and(|said| said.contains("ThreadPoolBuildError") || said.contains("failed to spawn thread"));
+        if threads { Self::NoThreads } else { Self::Panicked }
+    }
+
+    /// True if another task may well succeed: the trouble is in a file, and will be there the next time too.
+    #[must_use]
+    pub fn is_of_its_task(&self) -> bool {
+        match self {
+            Self::Source(SourceError::Store(error)) | Self::Store(error) => {
+                matches!(error.kind, ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Integrity | ErrorKind::Other)
+            }
+            Self::Source(_) | Self::Changed { .. } | Self::Conversion { .. } | Self::Panicked => true,
+            _ => false,
+        }
+    }
 }
 
 /// Everything tasks share.

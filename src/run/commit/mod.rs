@@ -103,7 +103,7 @@ impl<'a> Commit<'a> {
     ///
     /// # Errors
     /// [`TargetError::Altered`] if the store loses or alters metadata, [`RunError::Conflict`] if another run was faster,
-    /// [`RunError::Store`].
+    /// [`RunError::Held`] and [`RunError::Lapsed`] if this one no longer holds the target, [`RunError::Store`].
     pub(super) fn publish(&self) -> Result<(), RunError> {
         let plan = &self.workshop.plan;
         self.state.still_ours()?;

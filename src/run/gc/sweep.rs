@@ -49,6 +49,7 @@ impl std::fmt::Debug for Deed {
 /// Does everything that a search proposed.
 pub(super) fn sweep(swept: &mut Swept, state: &State, stop: &AtomicBool) -> Result<(), RunError> {
     for item in &mut swept.items {
+        // A search may take long.
         state.still_ours()?;
         for deed in std::mem::take(&mut item.deeds) {
             deed.carry_out(state, stop)?;

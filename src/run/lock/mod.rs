@@ -171,9 +171,9 @@ impl Lock {
             let _end = End { done: &done, watcher: watcher.thread() };
             work()
         });
-        match (result, keeper.lost()) {
-            (Err(RunError::Interrupted), Some(lost)) => Err(lost),
-            (result, _) => result,
+        match result {
+            Err(RunError::Interrupted) => Err(keeper.lost_to().unwrap_or(RunError::Interrupted)),
+            result => result,
         }
     }
 }
