@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// No input may take longer, however slow the machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Gives every file of a target to it; at least `least` there must be.
 fn replay(name: &str, target: fn(&[u8]), least: usize) {
@@ -102,7 +102,8 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], state: &mut u64) {
 fn mutated() {
     let asked = std::env::var("MUTATE").unwrap_or_else(|_| "hdf5,10".to_owned());
     let (name, seconds) = asked.split_once(',').unwrap();
-    let targets: [(&str, fn(&[u8])); 8] = [
+    type Target = fn(&[u8]);
+    let targets: [(&str, Target); 8] = [
         ("recipe", targets::recipe),
         ("template", targets::template),
         ("netcdf3", targets::netcdf3),

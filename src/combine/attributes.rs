@@ -170,7 +170,9 @@ fn rest(
             (None, _) if of_one_file && one.seen < count => dropped.push(name),
             (None, _) => keep(&one, one.value),
             (Some(_), AttributePolicy::DropConflicts | AttributePolicy::Override) if newest(&one).is_some() => {
-                newest(&one).into_iter().for_each(|newest| keep(&one, newest))
+                if let Some(newest) = newest(&one) {
+                    keep(&one, newest);
+                }
             }
             (Some(_), AttributePolicy::Override) if !of_one_file => {
                 overridden.push(name);

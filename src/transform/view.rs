@@ -219,8 +219,8 @@ impl ViewAxis {
             }
             Self::List { source, elements } => {
                 let chosen = elements.iter().skip(usize::try_from(first).ok()?).step_by(usize::try_from(step).ok()?);
-                let list = Self::List { source: *source, elements: chosen.take(usize::try_from(count).ok()?).copied().collect() };
-                list.simplified()
+                let picked = Self::List { source: *source, elements: chosen.take(usize::try_from(count).ok()?).copied().collect() };
+                picked.simplified()
             }
         })
     }

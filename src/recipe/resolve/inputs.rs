@@ -206,7 +206,7 @@ impl Resolver<'_> {
         }
         let Some((scheme, rest)) = url.split_once("://") else { return };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        if authority.contains('@') && scheme.to_ascii_lowercase() != "file" {
+        if authority.contains('@') && !scheme.eq_ignore_ascii_case("file") {
             let help = "recipes are public: remove it, change the password, and let the operator keep the credential";
             self.error(Code::SecretInUrl, span, "the URL holds a user name, or a token", help);
         }

@@ -34,7 +34,9 @@ fn receipt(bytes: &[u8]) {
     assert_eq!(serde_json::to_vec(&again).unwrap(), serde_json::to_vec(&receipt).unwrap());
     if let Some((first, others)) = receipt.inputs.split_first() {
         let mut sum = first.clone();
-        others.iter().for_each(|other| sum.add(other));
+        for other in others {
+            sum.add(other);
+        }
     }
 }
 
