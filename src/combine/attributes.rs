@@ -169,7 +169,9 @@ fn rest(
         match (one.other, survey.recipe.combine.attributes) {
             (None, _) if of_one_file && one.seen < count => dropped.push(name),
             (None, _) => keep(&one, one.value),
-            (Some(_), _) if newest(&one).is_some() => newest(&one).into_iter().for_each(|newest| keep(&one, newest)),
+            (Some(_), AttributePolicy::DropConflicts | AttributePolicy::Override) if newest(&one).is_some() => {
+                newest(&one).into_iter().for_each(|newest| keep(&one, newest))
+            }
             (Some(_), AttributePolicy::Override) if !of_one_file => {
                 overridden.push(name);
                 keep(&one, one.value);

@@ -207,6 +207,12 @@ fn standing(state: &State, past: &Past, plan: &Plan, identity: &str, recipe: &Re
         (None, TargetState::Ours { .. }) if !past.same => {
             conflict(format!("{place} already holds a Zarr store that gristmill did not make; choose another target"))
         }
+        // Seen through the eyes of one version of Zarr a store of the other is but a heap of objects.
+        (_, TargetState::Foreign { .. }) if past.earlier.saved.as_ref().is_some_and(|saved| saved.format != plan.format) => {
+            conflict(format!(
+                "{place} holds the result, or a part of it, in another format than this recipe's; choose another target, or `--replace` it"
+            ))
+        }
         (_, TargetState::Foreign { example }) if past.earlier.saved.is_none() => {
             conflict(format!("{place} holds objects that gristmill did not write, such as `{example}`; choose another target"))
         }
