@@ -184,8 +184,10 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     report.verification = timed(report, "verify", || spent_stage(reporter, Activity::Verify, || verifier.finish(threads)))?;
     tracing::info!(compared = report.verification.compared, of = report.verification.of, "verified; committing");
     timed_with(report, "commit", |report| {
-        provenance::keep(state, recipe, &workshop.plan, report)?;
-        spent_stage(reporter, Activity::Commit, || commit.publish())
+        spent_stage(reporter, Activity::Commit, || {
+            provenance::keep(state, recipe, &workshop.plan, report)?;
+            commit.publish()
+        })
     })
 }
 
