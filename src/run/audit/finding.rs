@@ -84,8 +84,13 @@ impl Findings {
         let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = all.entry((level, rule, array.to_owned())).or_default();
         let (rule, array, key, help) = (rule.to_owned(), array.to_owned(), key.to_owned(), help.to_owned());
+        let finding = Finding { level, rule, array, key, message, help };
+        // Two checks may meet the same thing.
+        if kept.shown.contains(&finding) {
+            return;
+        }
         kept.count += 1;
-        kept.shown.push(Finding { level, rule, array, key, message, help });
+        kept.shown.push(finding);
         // The first by key, whichever thread came first.
         if kept.shown.len() > 2 * SHOWN {
             kept.shown.sort();

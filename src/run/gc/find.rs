@@ -172,8 +172,9 @@ impl<'a> Finder<'a> {
         let begun = self.begun.as_ref().map(Plan::identity);
         let versions = self.kept.iter().flat_map(|kept| &kept.versions).map(|version| version.plan.clone());
         let needed = versions.chain(self.committed.iter().map(|committed| committed.plan.clone()));
-        // Objects of earlier appends are part of what is visible.
-        let needed = needed.chain(self.state.history()?.into_iter().map(|commit| commit.plan));
+        // Objects of earlier appends are part of what is visible; a version is whole by itself.
+        let history = if self.kept.is_none() { self.state.history()? } else { Vec::new() };
+        let needed = needed.chain(history.into_iter().map(|commit| commit.plan));
         let needed: BTreeSet<String> = needed.chain(self.pointer.iter().map(|pointer| pointer.plan.clone())).chain(begun.clone()).collect();
         let is_done = begun.is_some() && begun == self.committed.as_ref().map(|committed| committed.plan.clone());
         let unfinished = begun.filter(|begun| !is_done && !gone.contains(begun));
