@@ -11,6 +11,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// No input may take longer, however slow the machine.
+/// What a target does with some bytes.
+type Target = fn(&[u8]);
+
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// Gives every file of a target to it; at least `least` there must be.
@@ -102,7 +105,6 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], state: &mut u64) {
 fn mutated() {
     let asked = std::env::var("MUTATE").unwrap_or_else(|_| "hdf5,10".to_owned());
     let (name, seconds) = asked.split_once(',').unwrap();
-    type Target = fn(&[u8]);
     let targets: [(&str, Target); 8] = [
         ("recipe", targets::recipe),
         ("template", targets::template),

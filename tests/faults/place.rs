@@ -39,7 +39,7 @@ impl Place {
     }
 
     pub(crate) fn recipe(&self, files: &[String], more: &str) {
-        let files: String = files.iter().map(|file| format!("    - '{file}'\n")).collect();
+        let files: String = files.iter().fold(String::new(), |list, file| list + &format!("    - '{file}'\n"));
         let text = format!(
             "schema: 1\nid: sample\ntitle: A sample\nlicense: CC0-1.0\ninputs:\n  files:\n{files}{more}combine: {{concat: [time]}}\noutput:\n  chunks: {{time: 1}}\n"
         );
