@@ -21,24 +21,31 @@ pub(super) struct Loaded {
     _located: Option<Located>,
 }
 
-/// The operator's settings, and a recipe where one was needed.
+/// The operator's settings, and a recipe where one was named.
 pub(super) struct Opened {
     pub(super) access: Access,
     pub(super) recipe: Option<Recipe>,
-}
-
-impl From<Loaded> for Opened {
-    fn from(loaded: Loaded) -> Self {
-        Self { access: loaded.access, recipe: Some(loaded.recipe) }
-    }
+    /// As in [`Loaded`].
+    _located: Option<Located>,
 }
 
 /// Reads the operator's settings; the exit code if they make no sense.
-pub(super) fn open(config: Option<&Path>, terminal: &mut Terminal<'_>) -> io::Result<Result<Opened, u8>> {
+pub(super) fn settings(config: Option<&Path>, terminal: &mut Terminal<'_>) -> io::Result<Result<Access, u8>> {
     match Access::load(config, &|name| std::env::var(name).ok()) {
-        Ok(access) => Ok(Ok(Opened { access, recipe: None })),
+        Ok(access) => Ok(Ok(access)),
         Err(error) => refuse(terminal, &error).map(Err),
     }
+}
+
+/// Reads the operator's settings, and a recipe if one is named.
+pub(super) fn open(reference: Option<&str>, terminal: &mut Terminal<'_>) -> io::Result<Result<Opened, u8>> {
+    let config = terminal.global.config.clone();
+    let Some(reference) = reference else {
+        let access = settings(config.as_deref(), terminal)?;
+        return Ok(access.map(|access| Opened { access, recipe: None, _located: None }));
+    };
+    let loaded = load(reference, config.as_deref(), terminal)?;
+    Ok(loaded.map(|Loaded { access, recipe, _located, .. }| Opened { access, recipe: Some(recipe), _located }))
 }
 
 /// Finds and parses a recipe; shows its problems and gives the exit code if it has any.
@@ -79,7 +86,7 @@ pub(super) fn from_text(
         let text = render_terminal(&warnings, text, terminal.colour());
         terminal.tell(&(text + "\n"))?;
     }
-    Ok(open(config, terminal)?.map(|Opened { mut access, .. }| {
+    Ok(settings(config, terminal)?.map(|mut access| {
         access.untrusted |= origin.untrusted;
         access.cache_directory = crate::run::scan::cache_folder(&|name| std::env::var(name).ok());
         Loaded { recipe, access, origin: origin.clone(), _located: None }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::interrupt::stop_flag;
-use super::load::{Opened, load, open, show_error};
+use super::load::{open, show_error};
 use super::progress::{Progress, Style};
 use super::run::Resources;
 use super::{Terminal, exit};
@@ -34,25 +34,21 @@ pub struct Repair {
 
 impl Repair {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
-        let config = terminal.global.config.clone();
-        let opened = match &self.recipe {
-            Some(recipe) => load(recipe, config.as_deref(), terminal)?.map(Opened::from),
-            None => open(config.as_deref(), terminal)?,
-        };
-        let Opened { access, recipe } = match opened {
+        // Bound whole: a clone lives as long as it does.
+        let opened = match open(self.recipe.as_deref(), terminal)? {
             Ok(opened) => opened,
             Err(exit) => return Ok(exit),
         };
         let reporter: Arc<dyn Reporter> = Arc::new(Progress::new(Style::choose(terminal.global.quiet, terminal.global.json)));
         let stop = stop_flag();
-        let setting = Setting { access: &access, reporter: &reporter, stop: &stop };
+        let setting = Setting { access: &opened.access, reporter: &reporter, stop: &stop };
         let (memory, threads) = (self.resources.memory_bytes(), self.resources.thread_count());
         let options = Options { target: self.store.clone(), memory, threads, ..Options::default() };
         let extent = Extent { dry_run: self.dry_run, sizes: self.sizes };
-        match repair(recipe.as_ref(), &options, extent, setting) {
+        match repair(opened.recipe.as_ref(), &options, extent, setting) {
             Ok(repaired) => terminal.print(&summary(&self.store, &repaired, terminal.global.json)).map(|()| exit::DONE),
             Err(error) => {
-                let text = recipe.map(|recipe| recipe.text).unwrap_or_default();
+                let text = opened.recipe.map(|recipe| recipe.text).unwrap_or_default();
                 show_error(&error, &text, terminal).map(|()| error.exit())
             }
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::load::{Loaded, from_text, load, open, show_error};
+use super::load::{Loaded, from_text, load, settings, show_error};
 use super::run::{Resources, Run, VerifyArgument};
 use super::{Terminal, exit};
 use crate::recipe::RecipeText;
@@ -38,8 +38,8 @@ pub struct Resume {
 impl Resume {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         let config = terminal.global.config.clone();
-        let access = match open(config.as_deref(), terminal)? {
-            Ok(opened) => opened.access,
+        let access = match settings(config.as_deref(), terminal)? {
+            Ok(access) => access,
             Err(exit) => return Ok(exit),
         };
         let begun = match Begun::of(&self.target, self.recipe.is_some(), &access) {

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
-use super::load::{Opened, open, show_error};
+use super::load::{settings, show_error};
 use super::{Terminal, exit};
 use crate::event::{Reporter, Silent};
 use crate::recipe::RecipeText;
@@ -23,8 +23,9 @@ pub struct StatusCommand {
 
 impl StatusCommand {
     pub(super) fn run(&self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
-        let Opened { access, .. } = match open(terminal.global.config.as_deref().map(std::path::Path::to_owned).as_deref(), terminal)? {
-            Ok(opened) => opened,
+        let config = terminal.global.config.clone();
+        let access = match settings(config.as_deref(), terminal)? {
+            Ok(access) => access,
             Err(exit) => return Ok(exit),
         };
         let (reporter, stop): (Arc<dyn Reporter>, _) = (Arc::new(Silent), AtomicBool::new(false));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::interrupt::stop_flag;
-use super::load::{Opened, load, open, show_error};
+use super::load::{open, show_error};
 use super::progress::{Progress, Style};
 use super::run::Resources;
 use super::{Terminal, exit};
@@ -46,18 +46,14 @@ impl Verify {
             Some(Some(share)) => share,
             None => 0.0,
         };
-        let config = terminal.global.config.clone();
-        let opened = match self.against_source.as_ref().and_then(Option::as_ref) {
-            Some(recipe) => load(recipe, config.as_deref(), terminal)?.map(Opened::from),
-            None => open(config.as_deref(), terminal)?,
-        };
-        let Opened { access, recipe } = match opened {
+        // Bound whole: a clone lives as long as it does.
+        let opened = match open(self.against_source.as_ref().and_then(Option::as_deref), terminal)? {
             Ok(opened) => opened,
             Err(exit) => return Ok(exit),
         };
         let reporter: Arc<dyn Reporter> = Arc::new(Progress::new(Style::choose(terminal.global.quiet, terminal.global.json)));
         let stop = stop_flag();
-        let setting = Setting { access: &access, reporter: &reporter, stop: &stop };
+        let setting = Setting { access: &opened.access, reporter: &reporter, stop: &stop };
         let options = Options {
             receipts: self.receipts,
             read,
@@ -65,7 +61,7 @@ impl Verify {
             memory: self.resources.memory_bytes(),
             threads: self.resources.thread_count(),
         };
-        match audit(&self.store, recipe.as_ref(), &options, setting) {
+        match audit(&self.store, opened.recipe.as_ref(), &options, setting) {
             Ok(audit) => self.show(&audit, terminal),
             Err(error) => show_error(&error, &RecipeText::default(), terminal).map(|()| error.exit()),
         }
