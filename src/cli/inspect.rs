@@ -37,7 +37,7 @@ impl Inspect {
                 return Ok(error.exit());
             }
         };
-        let _watch = watch::memory(super::run::allowed_memory() / 5 * 3);
+        let _watch = watch::memory(super::resources::allowed_memory() / 5 * 3);
         let store = store::source(&access, Arc::new(Progress::new(Style::Quiet)));
         match self.describe(&store, &access) {
             Ok((description, failed)) => {

@@ -18,7 +18,7 @@ pub(super) struct Loaded {
     /// Where the recipe came from.
     pub(super) origin: Origin,
     /// Keeps a clone alive while its files are read.
-    _located: Option<Located>,
+    located: Option<Located>,
 }
 
 /// The operator's settings, and a recipe where one was named.
@@ -26,7 +26,8 @@ pub(super) struct Opened {
     pub(super) access: Access,
     pub(super) recipe: Option<Recipe>,
     /// As in [`Loaded`].
-    _located: Option<Located>,
+    #[expect(dead_code, reason = "held for its drop")]
+    located: Option<Located>,
 }
 
 /// Reads the operator's settings; the exit code if they make no sense.
@@ -42,10 +43,10 @@ pub(super) fn open(reference: Option<&str>, terminal: &mut Terminal<'_>) -> io::
     let config = terminal.global.config.clone();
     let Some(reference) = reference else {
         let access = settings(config.as_deref(), terminal)?;
-        return Ok(access.map(|access| Opened { access, recipe: None, _located: None }));
+        return Ok(access.map(|access| Opened { access, recipe: None, located: None }));
     };
     let loaded = load(reference, config.as_deref(), terminal)?;
-    Ok(loaded.map(|Loaded { access, recipe, _located, .. }| Opened { access, recipe: Some(recipe), _located }))
+    Ok(loaded.map(|Loaded { access, recipe, located, .. }| Opened { access, recipe: Some(recipe), located }))
 }
 
 /// Finds and parses a recipe; shows its problems and gives the exit code if it has any.
@@ -63,7 +64,7 @@ pub(super) fn load(reference: &str, config: Option<&Path>, terminal: &mut Termin
         hidden: false,
     };
     let loaded = from_text(&located.text, &located.base, &origin, config, terminal)?;
-    Ok(loaded.map(|loaded| Loaded { _located: Some(located), ..loaded }))
+    Ok(loaded.map(|loaded| Loaded { located: Some(located), ..loaded }))
 }
 
 /// Parses a recipe's text; shows its problems and gives the exit code if it has any.
@@ -89,7 +90,7 @@ pub(super) fn from_text(
     Ok(settings(config, terminal)?.map(|mut access| {
         access.untrusted |= origin.untrusted;
         access.cache_directory = crate::run::scan::cache_folder(&|name| std::env::var(name).ok());
-        Loaded { recipe, access, origin: origin.clone(), _located: None }
+        Loaded { recipe, access, origin: origin.clone(), located: None }
     }))
 }
 

@@ -14,6 +14,7 @@ mod plan;
 pub mod profile;
 pub mod progress;
 mod repair;
+mod resources;
 mod resume;
 mod run;
 mod schema;

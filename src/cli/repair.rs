@@ -8,7 +8,7 @@ use clap::Args;
 use super::interrupt::stop_flag;
 use super::load::{open, show_error};
 use super::progress::{Progress, Style};
-use super::run::Resources;
+use super::resources::Resources;
 use super::{Terminal, exit};
 use crate::event::Reporter;
 use crate::run::repair::{Extent, Repaired, repair};

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::load::{Loaded, from_text, load, settings, show_error};
-use super::run::{Resources, Run, VerifyArgument};
+use super::resources::Resources;
+use super::run::{Run, VerifyArgument};
 use super::{Terminal, exit};
 use crate::recipe::RecipeText;
 use crate::run::RunError;
