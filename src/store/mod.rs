@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod address;
+pub mod auth;
 mod begun;
 mod error;
 pub mod fault;
@@ -13,6 +14,7 @@ mod file;
 mod http;
 mod limit;
 mod local;
+pub mod manners;
 mod memory;
 mod merge;
 mod open;
@@ -21,12 +23,17 @@ pub mod probe;
 mod retry;
 mod runtime;
 mod s3;
+mod watch;
+mod wrapping;
 
 pub use access::{Access, AccessError, Wrapping};
 pub use address::{shown, sibling};
 pub use begun::Begun;
+pub use http::clock;
 pub use local::unfinished_files;
 pub use open::{conditional, is_far, source, target, uploads};
+pub use policy::{Limits, Names};
+pub use watch::Waits;
 
 use std::ops::Range;
 
@@ -60,6 +67,8 @@ pub enum ErrorKind {
     Exists,
     /// The disk is full or a quota is reached.
     NoSpace,
+    /// A limit of the operator's on inputs, bytes or minutes is reached.
+    Budget,
     /// Anything else; permanent.
     Other,
 }

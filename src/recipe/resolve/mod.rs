@@ -6,6 +6,7 @@
 mod about;
 mod codecs;
 mod combine;
+mod credential;
 mod expect;
 mod inputs;
 mod output;
@@ -60,6 +61,7 @@ impl Resolver<'_> {
         let combine = document.combine.unwrap_or_default();
         let inputs = document.inputs.unwrap_or_default();
         let (missing, changed) = self.input_options(&inputs);
+        let auth = self.credential(&inputs);
         let expansion = self.inputs(&inputs, &combine);
         let late = self.late(&inputs, &combine);
         let concat = self.concat_places(&combine);
@@ -74,7 +76,7 @@ impl Resolver<'_> {
         let moving = !used.is_empty() && late == LateFile::AsMissing && missing != MissingFile::Fail;
         let late = if moving { LateFile::Skip } else { late };
         let (text, published) = (self.text.clone(), None);
-        Some(Recipe { text, id, about, axes, inputs, missing, late, changed, combine: rules, steps, output, expect, used, published })
+        Some(Recipe { text, id, about, axes, inputs, missing, late, changed, auth, combine: rules, steps, output, expect, used, published })
     }
 
     fn schema(&mut self, schema: Option<i64>) {
