@@ -6,6 +6,7 @@
 mod check;
 mod completions;
 pub mod exit;
+mod feedstock;
 mod gc;
 mod inspect;
 mod interrupt;
@@ -105,6 +106,8 @@ pub enum Command {
     Gc(gc::Gc),
     /// Ask a target store what it can do
     Store(store::Store),
+    /// Begin a repository of recipes, or check one
+    Feedstock(feedstock::Feedstock),
     /// Print the JSON Schema of a recipe
     Schema,
     /// Print a completion script for a shell
@@ -210,6 +213,7 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Inspect(command) => command.run(terminal),
         Command::Gc(command) => command.run(terminal),
         Command::Store(command) => command.run(terminal),
+        Command::Feedstock(command) => command.run(terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
         #[cfg(feature = "netcdf-c")]

@@ -6,6 +6,7 @@
 
 pub mod diagnostic;
 pub mod document;
+mod fit;
 pub mod lint;
 pub mod parse;
 mod resolve;
@@ -23,6 +24,7 @@ use crate::pattern::{Axis, Input};
 use crate::size::ByteSize;
 use crate::transform::Step;
 use diagnostic::Span;
+pub(crate) use fit::fit;
 pub use parse::{parse, parse_on};
 pub(crate) use shape::similar;
 
