@@ -3,6 +3,7 @@
 //! Commands call the library and turn what comes back into text and an exit code. Invariant: what a command is asked to print
 //! goes to stdout, what a person should know about the run goes to stderr, and a closed pipe is no error.
 
+mod cache;
 mod check;
 mod completions;
 pub mod exit;
@@ -108,6 +109,8 @@ pub enum Command {
     Store(store::Store),
     /// Begin a repository of recipes, or check one
     Feedstock(feedstock::Feedstock),
+    /// Look after the files that are kept for later runs
+    Cache(cache::Cache),
     /// Print the JSON Schema of a recipe
     Schema,
     /// Print a completion script for a shell
@@ -214,6 +217,7 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Gc(command) => command.run(terminal),
         Command::Store(command) => command.run(terminal),
         Command::Feedstock(command) => command.run(terminal),
+        Command::Cache(command) => command.run(terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
         #[cfg(feature = "netcdf-c")]
