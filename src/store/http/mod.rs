@@ -6,6 +6,8 @@
 
 mod answer;
 mod body;
+mod document;
+mod index;
 mod request;
 mod spool;
 
@@ -29,6 +31,7 @@ use super::policy::{self, PublicOnly};
 use super::retry::Patience;
 use super::runtime::{install_cryptography, wait};
 use super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
+pub(super) use document::streamed;
 use spool::Spool;
 
 /// Redirects followed for one request.
