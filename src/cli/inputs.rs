@@ -15,6 +15,7 @@ use super::{Terminal, exit};
 use crate::discover::{About, Discovered, Found, discover, lock, look};
 use crate::event::Reporter;
 use crate::pattern::{Input, without_secrets};
+use crate::recipe::diagnostic::inert;
 use crate::run::RunError;
 
 /// Show which files a recipe is about.
@@ -70,16 +71,21 @@ impl Inputs {
 fn raw(found: &[Found], json: bool) -> String {
     if json {
         let rows = found.iter().map(|one| {
-            json!({"url": without_secrets(&one.url), "path": one.path, "fields": one.fields, "size": one.size, "modified": one.modified, "checksum": one.checksum})
+            json!({"url": without_secrets(&one.url), "path": one.path, "fields": fields(one), "size": one.size, "modified": one.modified, "checksum": one.checksum})
         });
         return json!({"found": rows.collect::<Vec<_>>()}).to_string() + "\n";
     }
     let mut text = String::new();
     for one in found {
         // Writing into a String cannot fail.
-        let _ = writeln!(text, "{}", crate::store::shown(&one.path));
+        let _ = writeln!(text, "{}", inert(&one.path));
     }
     text + &format!("{} files are there\n", found.len())
+}
+
+/// What is told of a file, without the secrets of addresses.
+fn fields(found: &Found) -> std::collections::BTreeMap<&str, String> {
+    found.fields.iter().map(|(name, text)| (name.as_str(), without_secrets(text))).collect()
 }
 
 fn all(discovered: &Discovered, json: bool) -> String {
@@ -92,10 +98,11 @@ fn all(discovered: &Discovered, json: bool) -> String {
     let mut text = String::new();
     for input in &discovered.inputs {
         let keys: Vec<String> = texts(input).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let _ = writeln!(text, "{}{}{}", keys.join(" "), if keys.is_empty() { "" } else { "  " }, without_secrets(&input.url));
+        let gap = if keys.is_empty() { "" } else { "  " };
+        let _ = writeln!(text, "{}", inert(&format!("{}{gap}{}", keys.join(" "), without_secrets(&input.url))));
     }
     for used in &discovered.used {
-        let _ = writeln!(text, "{}: {}", used.policy, used.what);
+        let _ = writeln!(text, "{}: {}", used.policy, inert(&used.what));
     }
     let axes: Vec<String> = discovered.axes.iter().map(super::check::axis).collect();
     text + &format!("{} inputs\n{}", discovered.inputs.len(), axes.concat())

@@ -26,9 +26,9 @@ pub(super) fn fields(value: &Value) -> BTreeMap<String, String> {
     members.filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
 }
 
-/// A URL without query and fragment, as names are matched with it.
+/// A URL without query, fragment and user, as names are matched with it; a path as it is.
 pub(super) fn path(url: &str) -> String {
-    if url.contains("://") { url.split(['?', '#']).next().unwrap_or_default().to_owned() } else { url.to_owned() }
+    if url.contains("://") { crate::store::shown(url) } else { url.to_owned() }
 }
 
 /// An address relative to the document that names it.

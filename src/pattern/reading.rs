@@ -197,10 +197,10 @@ mod tests {
 
     #[test]
     fn reads_what_templates_write() {
-        let date = DateTime::constant(1981, 9, 1, 6, 5, 4, 0);
+        let date = KeyValue::Date(DateTime::constant(1981, 9, 1, 6, 5, 4, 0));
         for format in ["%Y%m%d%H%M%S", "%Y-%j %H:%M:%S", "%d%b%YT%H%M%S%%", "%B %d %y, %H.%M.%S", "%Y%m%d_%Y%j-%H%M%S"] {
             let template = format!("{{t:{format}}}");
-            let written = super::super::template::Template::parse(&template).unwrap().fill(|_| Some(&KeyValue::Date(date))).clone();
+            let written = super::super::template::Template::parse(&template).unwrap().fill(|_| Some(&date));
             assert_eq!(read(format, &written).as_deref(), Some("1981-09-01T06:05:04"), "{format}: {written}");
         }
         assert_eq!(read("%Y%m", "198109").as_deref(), Some("1981-09-01T00:00:00"));

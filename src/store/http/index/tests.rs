@@ -77,3 +77,12 @@ fn a_page_that_is_no_index_is_refused() {
     let thredds = entries(&page("http://h/thredds/catalog/x/", "text/html", "<a href='catalog.html?dataset=x/a.nc'>a.nc</a>")).unwrap_err();
     assert!(thredds.contains("catalog.xml"), "{thredds}");
 }
+
+proptest::proptest! {
+    /// Whatever a server sends: names are single parts of paths, and nothing panics.
+    #[test]
+    fn no_page_makes_names_that_climb(text in "(<a href=['\"]?[a-z./%2?#&;:]{0,9}['\"]?>|</a>|[ -~é]|<!--|-->|<|\n|[0-9]{1,4}-(Jan|13)-[0-9]{1,4} [0-9]{1,2}:[0-9]{1,2}){0,40}") {
+        let listed = entries(&page("http://h/a/b/", "text/html", &text)).unwrap_or_default();
+        proptest::prop_assert!(listed.iter().all(|entry| is_name(&entry.name)), "{:?}", listed);
+    }
+}
