@@ -13,6 +13,7 @@ pub mod cli;
 pub mod codec;
 pub mod combine;
 pub mod dataset;
+pub mod discover;
 pub mod event;
 pub mod executor;
 pub mod grid;

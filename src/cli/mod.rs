@@ -9,6 +9,7 @@ mod completions;
 pub mod exit;
 mod feedstock;
 mod gc;
+mod inputs;
 mod inspect;
 mod interrupt;
 mod load;
@@ -89,6 +90,8 @@ pub enum Colour {
 pub enum Command {
     /// Check a recipe without opening a file or the network
     Check(check::Check),
+    /// Show which files a recipe is about, found or written
+    Inputs(inputs::Inputs),
     /// Scan the inputs and show what a run would do
     Plan(plan::Plan),
     /// Bake a recipe into a Zarr store
@@ -207,6 +210,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
     match command {
         Command::Check(command) => command.run(terminal),
+        Command::Inputs(command) => command.run(terminal),
         Command::Plan(command) => command.run(terminal),
         Command::Run(command) => command.run(terminal),
         Command::Resume(command) => command.run(terminal),
