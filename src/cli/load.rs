@@ -40,7 +40,7 @@ pub(super) fn settings(config: Option<&Path>, terminal: &mut Terminal<'_>) -> io
             for warning in access.warnings.iter().filter(|_| !quiet) {
                 terminal.tell(&format!("warning: {warning}\n"))?;
             }
-            Ok(Ok(access))
+            Ok(Ok(with_cache(access)))
         }
         Err(error) => refuse(terminal, &error).map(Err),
     }
@@ -100,7 +100,6 @@ pub(super) fn from_text(
         Err(exit) => return Ok(Err(exit)),
     };
     access.untrusted |= origin.untrusted;
-    access.cache_directory = crate::run::scan::cache_folder(&|name| std::env::var(name).ok());
     if let Err(error) = access.authorise(recipe.auth.as_deref()) {
         return refuse(terminal, &error).map(Err);
     }
@@ -112,6 +111,12 @@ pub(super) fn from_text(
         return Ok(Err(exit::RECIPE));
     }
     Ok(Ok(Loaded { recipe, access, origin: origin.clone(), located: None }))
+}
+
+/// The settings with the usual folder for caches, where the operator named none.
+pub(super) fn with_cache(mut access: Access) -> Access {
+    access.cache_directory = access.cache_directory.or_else(|| crate::run::scan::cache_folder(&|name| std::env::var(name).ok()));
+    access
 }
 
 fn refuse(terminal: &mut Terminal<'_>, error: &dyn std::error::Error) -> io::Result<u8> {

@@ -4,7 +4,7 @@
 
 use super::Resolver;
 use crate::pattern::{holds_key, secret_parameter};
-use crate::recipe::diagnostic::{Code, Span};
+use crate::recipe::diagnostic::{Code, Diagnostic, Span};
 use crate::recipe::document::Inputs;
 
 /// Longest name of a credential, in bytes.
@@ -21,7 +21,8 @@ impl Resolver<'_> {
         let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
         if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(plain) {
             let help = "`auth` is the name of a credential, such as `earthdata`; what it stands for is in the operator's gristmill.toml";
-            self.error(Code::BadAuth, self.root.get("inputs").get("auth").span(), "this is not the name of a credential", help);
+            // Without its place: that line may hold what must not be shown.
+            self.problems.push(Diagnostic::error(Code::BadAuth, "what `auth` says is not the name of a credential").help(help));
         }
         Some(name)
     }

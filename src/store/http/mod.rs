@@ -1,15 +1,16 @@
 //! Source files of web servers.
 //!
 //! Ranges are fetched in parallel, each retried and resumed by itself. A file whose server cannot send ranges is fetched whole
-//! once into an unnamed temporary file. Invariant: all bytes handed on of one URL are of one content, the one that was there
+//! once into the spool. Invariant: all bytes handed on of one URL are of one content, the one that was there
 //! when it was first looked at, and as long as announced.
 
 mod answer;
 mod body;
 mod clock;
 pub(super) mod courier;
+mod document;
+mod index;
 mod request;
-mod spool;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -24,15 +25,16 @@ use url::Url;
 use crate::event::Reporter;
 
 use super::access::{Access, Retries};
-use super::address::Address;
+use super::address::{Address, shown};
 use super::limit::Gate;
 use super::manners::Manners;
 use super::retry::Patience;
 use super::runtime::wait;
+use super::spool::{Content, Spool, Spooled};
 use super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
 pub use clock::clock;
 use courier::Courier;
-use spool::Spool;
+pub(super) use document::streamed;
 
 /// Reads `http://` and `https://` URLs.
 pub(super) struct HttpSource {
@@ -43,7 +45,7 @@ pub(super) struct HttpSource {
     reporter: Arc<dyn Reporter>,
     idle: Duration,
     seen: Mutex<HashMap<String, Arc<Seen>>>,
-    spool: Spool,
+    spool: Arc<Spool>,
 }
 
 /// What was learned of a file when it was first looked at.
@@ -71,7 +73,7 @@ struct Reading<'a> {
 
 impl HttpSource {
     /// A source with the operator's settings.
-    pub(super) fn new(access: &Access, reporter: Arc<dyn Reporter>) -> Result<Self, StoreError> {
+    pub(super) fn new(access: &Access, reporter: Arc<dyn Reporter>, spool: Arc<Spool>) -> Result<Self, StoreError> {
         Ok(Self {
             courier: Courier::new(access)?,
             retries: access.retries.clone(),
@@ -80,7 +82,7 @@ impl HttpSource {
             reporter,
             idle: access.idle_timeout,
             seen: Mutex::default(),
-            spool: Spool::new(access.spool_directory.clone(), access.spool_limit.0),
+            spool,
         })
     }
 
@@ -128,7 +130,7 @@ impl<'a> Reading<'a> {
         if seen.head.size.is_none() {
             // Neither HEAD nor a range tells the length: only the whole file does.
             seen.no_ranges = AtomicBool::new(true);
-            let file = self.source.spool.file(self, &seen).await?;
+            let file = self.spooled(&seen).await?;
             seen.head.size = Some(file.length());
         }
         Ok(self.source.remember(self.url, seen))
@@ -144,7 +146,7 @@ impl<'a> Reading<'a> {
             }
         };
         if seen.lacks_ranges() {
-            let file = self.source.spool.file(self, &seen).await?;
+            let file = self.spooled(&seen).await?;
             seen.head.size = Some(file.length());
             start = file.read(self.url, &(0..file.length().min(START)))?;
         }
@@ -162,15 +164,26 @@ impl<'a> Reading<'a> {
                 return answers;
             }
         }
-        let file = self.source.spool.file(self, &seen).await?;
+        let file = self.spooled(&seen).await?;
         merge::check(self.url, ranges, file.length())?;
         ranges.iter().map(|range| file.read(self.url, range)).collect()
     }
 
+    fn content(&self, seen: &Seen) -> Content {
+        // The length may be learned only from the file itself.
+        Content::new(self.url, shown(self.url), "as stored", &Head { size: None, ..seen.head.clone() })
+    }
+
+    /// The whole file on disk, since its server cannot send ranges.
+    async fn spooled(&self, seen: &Seen) -> Result<Arc<Spooled>, StoreError> {
+        let content = self.content(seen);
+        self.source.spool.fetched(&content, async |part| self.download(seen, part).await.map(drop)).await
+    }
+
     async fn stream(&self, sink: &mut dyn Write) -> Result<u64, StoreError> {
         let seen = self.seen().await?;
-        if seen.lacks_ranges() && self.source.spool.holds(self.url) {
-            return self.source.spool.file(self, &seen).await?.copy(self.url, sink);
+        if seen.lacks_ranges() && self.source.spool.holds(&self.content(&seen)) {
+            return self.spooled(&seen).await?.copy(self.url, sink);
         }
         self.download(&seen, sink).await
     }

@@ -130,11 +130,11 @@ impl Reading<'_> {
         }
     }
 
-    fn request(&self, method: Method) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method) -> RequestBuilder {
         self.source.courier.client().request(method, self.target.clone()).header(ACCEPT_ENCODING, "identity")
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Response, Fault> {
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Fault> {
         let request = request.build().map_err(|error| broken(self.url, error))?;
         self.source.courier.send(self.url, request).await
     }
