@@ -25,7 +25,7 @@ fuzz() {
   local target=$1 words=(-timeout=25 -report_slow_units=25 -rss_limit_mb=2048 -max_len=65536 -artifact_prefix="tests/fuzz/artifacts/$1/")
   shift
   [ -f "tests/fuzz/$target.dict" ] && words+=(-dict="tests/fuzz/$target.dict")
-  nice -n 19 "target/fuzz/programs/$target" "${words[@]}" "$@"
+  nice -n "${NICE:-19}" "target/fuzz/programs/$target" "${words[@]}" "$@"
 }
 
 # How many there are of a target: slow ones are no findings before their time is over.
