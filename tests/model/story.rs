@@ -195,10 +195,9 @@ impl Story {
             target: self.place.target.clone(),
             memory: MEMORY,
             threads: 2,
-            replace: None,
             verify: verify::Level::Sample,
-            frozen: false,
             versioned: self.place.versioned,
+            ..Options::default()
         }
     }
 
