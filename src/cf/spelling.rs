@@ -82,7 +82,8 @@ fn is_known(word: &str) -> bool {
         return true;
     }
     let symbol = PREFIX_SYMBOLS.iter().filter_map(|prefix| word.strip_prefix(prefix)).any(|rest| is_one_of(SYMBOLS, rest));
-    symbol || PREFIX_NAMES.iter().filter_map(|prefix| word.strip_prefix(prefix)).any(is_name)
+    let either = |word: &str| is_name(word) || is_one_of(SYMBOLS, word);
+    symbol || PREFIX_NAMES.iter().filter_map(|prefix| word.strip_prefix(prefix)).any(either)
 }
 
 fn is_name(word: &str) -> bool {
