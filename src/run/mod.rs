@@ -320,8 +320,10 @@ fn work(
     })?;
     setting.reporter.report(Event::PhaseFinished { phase: Phase::Execute });
     workshop.rest();
-    let finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.tasks_run += finished.tasks - before;
+    finished.own.extend(todo);
+    finished.own.sort_unstable();
     Ok(finished)
 }
 

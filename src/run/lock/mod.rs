@@ -140,6 +140,16 @@ impl Lock {
         }
     }
 
+    /// Whether of several that create one object exactly one wins, and whether a put that is to replace a certain version of an object
+    /// fails where there is another: as the store answered. Neither where a file lock does it all.
+    pub(super) fn conditions(&self) -> (bool, bool) {
+        match (&self.kind, &self.abilities) {
+            (Kind::Lease(_), Some(abilities)) => (abilities.creates_exclusively(), abilities.replace == Support::Honoured),
+            (Kind::Lease(_), None) => (true, true),
+            (Kind::File(_) | Kind::Looking, _) => (false, false),
+        }
+    }
+
     /// How the target is held.
     pub(super) fn writing(&self) -> Writing {
         let weak = self.abilities.as_ref().filter(|abilities| !abilities.creates_exclusively());
