@@ -5,6 +5,7 @@
 //! has a receipt, and the sample read back equals the sources.
 
 pub mod audit;
+pub mod doctor;
 pub mod expect;
 pub mod feedstock;
 pub mod found;

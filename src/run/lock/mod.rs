@@ -236,11 +236,11 @@ fn abilities(url: &str, access: &Access, store: &dyn TargetStore) -> Result<Opti
     Ok(told)
 }
 
-/// Renewals that fail are tried again by the next one, not by waiting.
+/// Renewals that fail are tried again by the next one, not by waiting; nor do they queue behind uploads to the same host.
 fn hasty(access: &Access) -> Access {
     let short = Duration::from_millis(200);
     let retries = Retries { attempts: 2, give_up_after: Timing::USUAL.renewal, first_wait: short, longest_wait: short };
-    Access { retries, ..access.clone() }
+    Access { retries, manners: access.manners.apart(), ..access.clone() }
 }
 
 /// The number of the latest holder, as it was noted.
