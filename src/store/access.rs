@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::TargetStore;
+pub use super::spool::SharedSpool;
 use crate::size::ByteSize;
 
 /// Where settings are looked for when no file is named.
@@ -52,6 +53,8 @@ pub struct Access {
     pub untrusted: bool,
     /// True if private addresses are fine all the same (tests, networks of one's own).
     pub allow_private: bool,
+    /// Where what must be whole on disk is kept while it is used.
+    pub spool: SharedSpool,
     /// What is put around every target store that is opened; no file and no environment can set it.
     pub wrapping: Wrapping,
 }
@@ -105,6 +108,7 @@ impl Default for Access {
             single_writer: false,
             untrusted: false,
             allow_private: false,
+            spool: SharedSpool::default(),
             wrapping: Wrapping::default(),
         }
     }

@@ -17,17 +17,15 @@ use super::http::HttpSource;
 use super::local::LocalTarget;
 use super::memory::MemoryTarget;
 use super::s3::{S3Source, S3Target};
-use super::spool::Spool;
 use super::wrapped::Wrapped;
 use super::{Conditional, ErrorKind, Head, SourceStore, StoreError, TargetStore, Uploads, policy};
 
 /// Reads every supported scheme: paths, `file://`, `http(s)://`, `s3://`; packed files and members of archives as well. Make one per run: it holds the limits per host.
 #[must_use]
 pub fn source(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn SourceStore> {
-    let (s3, spool) = (S3Source::new(access, Arc::clone(&reporter)), Arc::new(Spool::new(access)));
-    let (file, http) = (FileSource::default(), OnceLock::new());
-    let plain = AnySource { access: access.clone(), reporter, file, http, s3, spool: Arc::clone(&spool) };
-    Arc::new(Wrapped::around(Arc::new(plain), access, spool))
+    let s3 = S3Source::new(access, Arc::clone(&reporter));
+    let plain = AnySource { access: access.clone(), reporter, file: FileSource::default(), http: OnceLock::new(), s3 };
+    Arc::new(Wrapped::around(Arc::new(plain), access))
 }
 
 /// Opens the place where objects are written: a path, `file://`, `s3://bucket/prefix` or `memory://name`. Asks no server yet.
@@ -84,7 +82,6 @@ struct AnySource {
     /// Made when first needed: loading certificates takes its time.
     http: OnceLock<HttpSource>,
     s3: S3Source,
-    spool: Arc<Spool>,
 }
 
 impl AnySource {
@@ -105,7 +102,7 @@ impl AnySource {
         if let Some(http) = self.http.get() {
             return Ok(http);
         }
-        let made = HttpSource::new(&self.access, Arc::clone(&self.reporter), Arc::clone(&self.spool))?;
+        let made = HttpSource::new(&self.access, Arc::clone(&self.reporter))?;
         Ok(self.http.get_or_init(|| made))
     }
 }

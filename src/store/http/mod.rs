@@ -70,7 +70,7 @@ struct Reading<'a> {
 
 impl HttpSource {
     /// A source with the operator's settings.
-    pub(super) fn new(access: &Access, reporter: Arc<dyn Reporter>, spool: Arc<Spool>) -> Result<Self, StoreError> {
+    pub(super) fn new(access: &Access, reporter: Arc<dyn Reporter>) -> Result<Self, StoreError> {
         install_cryptography();
         let client = client(access).build().map_err(|error| {
             StoreError::new(ErrorKind::Other, "network", "cannot set up web access; check the user agent and certificates").because(error)
@@ -83,7 +83,7 @@ impl HttpSource {
             idle: access.idle_timeout,
             guarded: policy::guards(access),
             seen: Mutex::default(),
-            spool,
+            spool: access.spool.of(access),
         })
     }
 
@@ -260,8 +260,7 @@ mod tests {
             connection.write_all(answer.as_bytes()).unwrap();
         });
         let access = Access { untrusted: true, ..Access::default() };
-        let spool = Arc::new(Spool::new(&access));
-        let mut source = HttpSource::new(&access, Arc::new(Silent), spool).unwrap();
+        let mut source = HttpSource::new(&access, Arc::new(Silent)).unwrap();
         // Stands for a public server: only its name is asked for, which this client knows without looking it up.
         source.client = client(&access).resolve("public.example", address).build().unwrap();
         let error = source.head(&format!("http://public.example:{}/a.nc", address.port())).unwrap_err();
