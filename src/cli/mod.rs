@@ -7,7 +7,9 @@ mod cache;
 mod check;
 mod completions;
 pub mod exit;
+mod feedstock;
 mod gc;
+mod inputs;
 mod inspect;
 mod interrupt;
 mod load;
@@ -88,6 +90,8 @@ pub enum Colour {
 pub enum Command {
     /// Check a recipe without opening a file or the network
     Check(check::Check),
+    /// Show which files a recipe is about, found or written
+    Inputs(inputs::Inputs),
     /// Scan the inputs and show what a run would do
     Plan(plan::Plan),
     /// Bake a recipe into a Zarr store
@@ -106,6 +110,8 @@ pub enum Command {
     Gc(gc::Gc),
     /// Ask a target store what it can do
     Store(store::Store),
+    /// Begin a repository of recipes, or check one
+    Feedstock(feedstock::Feedstock),
     /// Look after the files that are kept for later runs
     Cache(cache::Cache),
     /// Print the JSON Schema of a recipe
@@ -204,6 +210,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
     match command {
         Command::Check(command) => command.run(terminal),
+        Command::Inputs(command) => command.run(terminal),
         Command::Plan(command) => command.run(terminal),
         Command::Run(command) => command.run(terminal),
         Command::Resume(command) => command.run(terminal),
@@ -213,6 +220,7 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Inspect(command) => command.run(terminal),
         Command::Gc(command) => command.run(terminal),
         Command::Store(command) => command.run(terminal),
+        Command::Feedstock(command) => command.run(terminal),
         Command::Cache(command) => command.run(terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),

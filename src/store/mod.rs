@@ -11,6 +11,7 @@ pub mod cache;
 mod error;
 pub mod fault;
 mod file;
+mod folder;
 mod http;
 mod limit;
 mod local;
@@ -29,7 +30,7 @@ pub use access::{Access, AccessError, Wrapping};
 pub use address::{shown, sibling};
 pub use begun::Begun;
 pub use local::unfinished_files;
-pub use open::{conditional, is_far, source, target, uploads};
+pub use open::{child, conditional, documents, is_far, listing, permit, source, target, uploads};
 
 use std::ops::Range;
 
@@ -155,6 +156,28 @@ pub trait Listing: Send + Sync {
     /// `NotFound` if there is no such folder (an object store may give an empty list instead), `Integrity` for a page that is no
     /// index; any other [`ErrorKind`] but `Exists`.
     fn list(&self, folder: &str) -> Result<Vec<Entry>, StoreError>;
+}
+
+/// An answer that is no file: a page, a table, a part of a catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Where it came from, redirects followed: what its links are relative to.
+    pub url: String,
+    /// Its media type in small letters, if told.
+    pub kind: Option<String>,
+    /// Headers of the answer; their names in small letters.
+    pub headers: Vec<(String, String)>,
+    /// All of it.
+    pub bytes: Bytes,
+}
+
+/// Reads documents. Not for data: web pages are welcome, and nothing is remembered.
+pub trait Documents: Send + Sync {
+    /// A document of at most `limit` bytes; `headers` go with the request where the scheme has any.
+    ///
+    /// # Errors
+    /// `Other` if it is longer; any [`ErrorKind`] but `Exists`.
+    fn document(&self, url: &str, headers: &[(&str, &str)], limit: u64) -> Result<Document, StoreError>;
 }
 
 /// How a put treats an object that is already there.

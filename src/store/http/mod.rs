@@ -6,6 +6,8 @@
 
 mod answer;
 mod body;
+mod document;
+mod index;
 mod request;
 
 use std::collections::HashMap;
@@ -29,6 +31,7 @@ use super::retry::Patience;
 use super::runtime::{install_cryptography, wait};
 use super::spool::{Content, Spool, Spooled};
 use super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
+pub(super) use document::streamed;
 
 /// Redirects followed for one request.
 const REDIRECTS: usize = 10;
