@@ -169,7 +169,7 @@ pub struct Output {
     pub shards: Option<BTreeMap<String, u64>>,
     /// Encoding per variable name; `*` stands for all others.
     pub encoding: BTreeMap<String, (EncodingChoice, Span)>,
-    /// Zarr 3 or Zarr 2.
+    /// Zarr 3, Zarr 2 or Icechunk.
     pub format: OutputFormat,
 }
 
@@ -220,6 +220,8 @@ pub enum OutputFormat {
     Zarr3,
     /// Zarr version 2.
     Zarr2,
+    /// An Icechunk repository of Zarr version 3.
+    Icechunk,
 }
 
 /// What must hold of the result.

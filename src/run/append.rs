@@ -8,6 +8,7 @@ use crate::combine::Pieces;
 use crate::dataset::{Schema, Variable};
 use crate::grid::{ChunkGrid, Region, unravel};
 use crate::plan::{Plan, PlannedContent};
+use crate::recipe::OutputFormat;
 use crate::store::shown;
 
 /// Attributes that decide what a stored number means.
@@ -75,7 +76,7 @@ fn variable(old: &Plan, new: &Plan, position: usize) -> Result<Vec<u64>, Hindran
         }
         (PlannedContent::Pieces(before), PlannedContent::Pieces(pieces)) => {
             same_files((old, before), (new, pieces), &after.name)?;
-            whole_objects(&new.objects(position), &shape, after)
+            whole_objects((&new.objects(position), new.format), &shape, after)
         }
         _ => Err(Hindrance::Encoding(format!("`{}` is read in another way", after.name))),
     }
@@ -130,13 +131,17 @@ fn same_files((old, before): (&Plan, &Pieces), (new, after): (&Plan, &Pieces), n
     Ok(())
 }
 
-/// Objects along each dimension that the published lengths fill exactly.
-fn whole_objects(objects: &ChunkGrid, published: &[u64], variable: &Variable) -> Result<Vec<u64>, Hindrance> {
+/// Objects along each dimension that the published lengths fill exactly. Where a format keeps every object that was ever published, an
+/// object that they fill in part is written anew, and what was published stays as it is.
+fn whole_objects((objects, format): (&ChunkGrid, OutputFormat), published: &[u64], variable: &Variable) -> Result<Vec<u64>, Hindrance> {
     (0..published.len())
         .map(|axis| {
             let (before, after, object) = (published[axis], objects.shape[axis], objects.chunk[axis]);
             if before == after || before.is_multiple_of(object) {
                 return Ok(before.div_ceil(object));
+            }
+            if format == OutputFormat::Icechunk {
+                return Ok(before / object);
             }
             let place = &variable.dimensions[axis];
             Err(Hindrance::Boundary(format!("`{}` is published up to {before} along `{place}`, inside a chunk of {object}", variable.name)))

@@ -12,15 +12,15 @@ use super::{Options, RunError, Setting, empty, expect, receipts, room};
 use crate::dataset::TargetState;
 use crate::event::Event;
 use crate::plan::Plan;
+use crate::recipe::OutputFormat;
 use crate::store::{self, TargetStore};
-use crate::target::Target;
-use crate::target::zarr::ZarrTarget;
+use crate::target::{self, Intent, Opened, Target, TargetError};
 use crate::work::Workshop;
 
 /// A plan ready to be executed.
 pub(super) struct Begun {
     pub(super) workshop: Workshop,
-    pub(super) target: Arc<ZarrTarget>,
+    pub(super) target: Arc<dyn Target>,
     pub(super) store: Arc<dyn TargetStore>,
     /// True if an earlier run of the same plan may have left receipts.
     pub(super) resumed: bool,
@@ -33,11 +33,13 @@ struct Past {
     found: TargetState,
     /// True if the saved plan is the one that is begun.
     same: bool,
+    /// True if the target itself tells which plan made it.
+    tells_plan: bool,
 }
 
 /// Settles what is to be done at the target and saves the plan there; `None` if nothing is to be done.
 pub(super) fn begin(
-    fresh: Plan,
+    (fresh, title): (Plan, &str),
     options: &Options,
     setting: Setting<'_>,
     state: &State,
@@ -48,11 +50,12 @@ pub(super) fn begin(
     let identity = plan.identity();
     report.planned(&plan, &identity);
     tracing::info!(plan = identity, tasks = report.tasks, "planned");
-    let store = store::target(&options.target, setting.access)?;
-    let target = Arc::new(ZarrTarget::new(Arc::clone(&store), plan.format));
+    let opened = target::open(plan.format, &options.target, setting.access)?;
     let same = saved.as_ref().is_some_and(|saved| saved.identity() == identity);
-    let past = Past { saved, committed: state.committed()?, found: target.state()?, same };
-    let published = match standing(state, &past, &plan, &identity)? {
+    let tells_plan = plan.format == OutputFormat::Icechunk;
+    let past = Past { saved, committed: state.committed()?, found: opened.target.state()?, same, tells_plan };
+    let replacing = options.replace.is_some() && plan.format == OutputFormat::Icechunk;
+    let published = match standing(state, &past, (&plan, &identity), replacing)? {
         Standing::Complete => {
             let (uncounted, finished) = receipts(state, &plan, &identity, &|_, _| Ok(true))?;
             // A rule that is newer than the store may ask for what its tasks did not count: they are then done again.
@@ -64,17 +67,24 @@ pub(super) fn begin(
             Vec::new()
         }
         Standing::Unfinished => {
-            clear_leftovers(state, &*store, &past, &plan, &identity)?;
+            clear_leftovers(state, &*opened.store, &past, &plan, &identity)?;
             Vec::new()
         }
         Standing::Continued(published) => published,
     };
+    opened.begin(Intent {
+        id: plan.id.clone(),
+        title: title.to_owned(),
+        plan: identity.clone(),
+        continues: published.iter().flatten().any(|left| *left > 0),
+    });
     plan.warnings.iter().for_each(|message| setting.reporter.report(Event::Warned { message: message.clone() }));
     state.begin(&plan, &identity, past.same)?;
     room::check(&plan)?;
     let scratch = plan.scratch.as_deref().map(|url| store::target(url, setting.access)).transpose()?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
-    let workshop = Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(published).keeping_scratch(scratch);
+    let Opened { target, store, .. } = opened;
+    let workshop = Workshop::new(plan, sources, Arc::clone(&target))?.leaving(published).keeping_scratch(scratch);
     Ok(Some(Begun { workshop, target, store, resumed: past.same }))
 }
 
@@ -90,6 +100,20 @@ fn adopt(fresh: Plan, saved: Option<&Plan>, options: &Options) -> Result<Plan, R
     Ok(if same && saved.memory <= options.memory { resumed } else { fresh })
 }
 
+impl Past {
+    /// What somebody else has done to a target that tells which plan made it, if it is neither the last one that we know of nor this.
+    fn moved(&self, identity: &str) -> Option<String> {
+        let TargetState::Ours { plan: tip, .. } = &self.found else { return None };
+        let known = self.committed.as_ref().map(|committed| committed.plan.as_str());
+        if !self.tells_plan || tip == identity || known == Some(tip) || (known.is_none() && !self.same) {
+            return None;
+        }
+        let message = "its `main` holds a commit that is not the last one of this recipe; nothing was merged and nothing written: \
+                       look at that commit, then `--replace` it (the history keeps it), or choose another target";
+        Some(message.to_owned())
+    }
+}
+
 /// How a plan stands to what is at its target.
 enum Standing {
     /// Its result is there.
@@ -101,17 +125,26 @@ enum Standing {
 }
 
 /// Looks at the target before anything is written; an error if it holds anything that is not ours to write over.
-fn standing(state: &State, past: &Past, plan: &Plan, identity: &str) -> Result<Standing, RunError> {
+fn standing(state: &State, past: &Past, (plan, identity): (&Plan, &str), replacing: bool) -> Result<Standing, RunError> {
     let place = state.target();
     let conflict = |message: String| Err(RunError::Conflict { message });
+    if replacing {
+        return Ok(Standing::Unfinished);
+    }
+    if let Some(message) = past.moved(identity) {
+        return Err(TargetError::Conflict { target: place.to_owned(), message }.into());
+    }
     match (&past.committed, &past.found) {
+        (_, TargetState::Foreign { .. }) if past.saved.as_ref().is_some_and(|saved| saved.format != plan.format) => conflict(format!(
+            "{place} holds the result, or a part of it, in another format than this recipe's; choose another target, or `--replace` it"
+        )),
         (Some(committed), TargetState::Ours { .. }) if committed.plan == identity => Ok(Standing::Complete),
         (Some(committed), TargetState::Ours { .. }) if committed.id != plan.id => {
             conflict(format!("{place} holds the dataset `{}`, not `{}`; choose another target, or `--replace` it", committed.id, plan.id))
         }
         (Some(_), TargetState::Ours { .. }) => continued(state, plan),
         (None, TargetState::Ours { .. }) if !past.same => {
-            conflict(format!("{place} already holds a Zarr store that gristmill did not make; choose another target"))
+            conflict(format!("{place} already holds a dataset that gristmill did not make, or has lost its state of; choose another target"))
         }
         (_, TargetState::Foreign { example }) if past.saved.is_none() => {
             conflict(format!("{place} holds objects that gristmill did not write, such as `{example}`; choose another target"))
@@ -128,7 +161,8 @@ fn clear_leftovers(state: &State, store: &dyn TargetStore, past: &Past, plan: &P
         let known = past.saved.is_some() || past.committed.is_some();
         return if known && (lost || !past.same) { state.forget() } else { Ok(()) };
     }
-    let saved = past.saved.iter().filter(|_| !past.same);
+    // What a repository does not refer to is in nobody's way.
+    let saved = past.saved.iter().filter(|_| !past.same && !past.tells_plan);
     let mut names = saved.flat_map(|saved| &saved.schema.variables).map(|variable| variable.name.as_str());
     Ok(names.try_for_each(|name| empty(store, name))?)
 }

@@ -35,7 +35,6 @@ use crate::receipt::Receipt;
 use crate::rechunk::Costs;
 use crate::recipe::Recipe;
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
-use crate::target::Target;
 use crate::target::zarr::default_codecs;
 use crate::work::{Described, WorkError, Workshop};
 use begin::{Begun, begin};
@@ -116,7 +115,7 @@ pub fn run(recipe: &Recipe, options: &Options, setting: Setting<'_>, report: &mu
 fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State, report: &mut Report) -> Result<(), RunError> {
     let reporter = &**setting.reporter;
     let (fresh, described) = timed(report, "scan", || scan_and_plan(recipe, options, setting, Some(state)))?;
-    let begun = spent_stage(reporter, Activity::Prepare, || begin(fresh, options, setting, state, report))?;
+    let begun = spent_stage(reporter, Activity::Prepare, || begin((fresh, &recipe.about.title), options, setting, state, report))?;
     let Some(Begun { workshop, target, store, resumed }) = begun else { return Ok(()) };
     let workshop = workshop.knowing(described);
     let kept = remembered(options.memory) as usize;
@@ -200,6 +199,7 @@ fn work(
     let look = |receipt: &Receipt, scratch_is_needed: bool| {
         let holds = !scratch_is_needed || workshop.keeps_scratch_of(receipt)?;
         if holds {
+            workshop.target.remember(&receipt.chunks);
             verifier.stored(receipt);
         }
         Ok(holds)

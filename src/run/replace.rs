@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use super::report::Report;
 use super::state::{State, local_folder};
 use super::{Options, Replace, RunError, Setting, bake, empty};
-use crate::recipe::Recipe;
-use crate::store;
+use crate::recipe::{OutputFormat, Recipe};
+use crate::{store, target};
 
 pub(super) fn replace(
     how: Replace,
@@ -19,6 +19,13 @@ pub(super) fn replace(
     state: &State,
     report: &mut Report,
 ) -> Result<(), RunError> {
+    if recipe.output.format == OutputFormat::Icechunk && target::keeps_history(&options.target, setting.access)? {
+        // One more commit: readers see the old dataset or the new one, and the history keeps both.
+        if state.committed()?.is_some() {
+            state.forget()?;
+        }
+        return bake(recipe, options, setting, state, report);
+    }
     match (how, local_folder(&options.target)) {
         (Replace::Atomic, Some(target)) => exchange(&target, recipe, options, setting, state, report),
         (Replace::Atomic, None) => Err(RunError::Conflict {
@@ -29,12 +36,12 @@ pub(super) fn replace(
         }),
         (Replace::NonAtomic, _) => {
             state.forget()?;
-            let target = store::target(&options.target, setting.access)?;
+            let place = store::target(&options.target, setting.access)?;
             // Metadata first, so that nobody opens a store whose chunks are going.
             for key in ["zarr.json", ".zmetadata", ".zgroup"] {
-                target.delete(key)?;
+                place.delete(key)?;
             }
-            empty(&*target, "")?;
+            empty(&*place, "")?;
             bake(recipe, options, setting, state, report)
         }
     }

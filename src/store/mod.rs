@@ -11,6 +11,8 @@ mod error;
 pub mod fault;
 mod file;
 mod http;
+#[cfg(feature = "icechunk")]
+pub mod library;
 mod limit;
 mod local;
 mod memory;

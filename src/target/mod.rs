@@ -4,7 +4,12 @@
 //! [`crate::store`], and what a run has done is told by receipts, not here. Invariant: nothing that a reader could open exists
 //! before [`Target::commit`], and the bytes written follow from schema and values alone (no time, host, threads or run id).
 
+#[cfg(feature = "icechunk")]
+pub mod icechunk;
+mod open;
 pub mod zarr;
+
+pub use open::{Opened, existing, keeps_history, open};
 
 use bytes::Bytes;
 
@@ -18,6 +23,22 @@ pub enum ChunkPayload {
     /// The object's bytes, encoded.
     Encoded(Bytes),
 }
+
+/// What a commit is, for formats that keep a history.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Intent {
+    /// `id` of the recipe.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Identity of the plan.
+    pub plan: String,
+    /// True if objects that are published and not written again stay.
+    pub continues: bool,
+}
+
+/// What to do where a recipe wants Icechunk and the build has it not.
+pub const WITHOUT_ICECHUNK: &str = "use a released binary, build with `--features icechunk`, or write `zarr3`";
 
 /// Why a target cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +79,14 @@ pub enum TargetError {
         #[source]
         cause: Option<Cause>,
     },
+    /// Somebody else has published there meanwhile; nothing of ours is visible.
+    #[error("{target}: {message}")]
+    Conflict {
+        /// The target.
+        target: String,
+        /// What was found, and what to do.
+        message: String,
+    },
     /// An object that must exist does not: a hole in the data.
     #[error("object `{key}` of variable `{variable}` is missing from the target; run the recipe again to write it")]
     Missing {
@@ -86,6 +115,12 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// [`TargetError::Store`].
     fn write(&self, variable: &Variable, index: &[u64], payload: ChunkPayload) -> Result<ChunkRef, TargetError>;
+
+    /// Objects that receipts tell of, written by an earlier process or another machine: a part of the next commit. Formats whose
+    /// objects are found by their keys need not be told.
+    fn remember(&self, chunks: &[ChunkRef]) {
+        let _ = chunks;
+    }
 
     /// Makes everything visible; the root's metadata is written last. Again with the same schema: the same bytes.
     ///

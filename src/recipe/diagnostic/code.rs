@@ -111,7 +111,7 @@ codes! {
         WrongType "wrong-type" "The value is of another kind than this key takes: a text where a list belongs, a word where a number belongs. A single name in a list is written `[name]`."
         UnknownValue "unknown-value" "This key takes one of a few words, and the one written is not among them."
         UnknownStep "unknown-step" "There is no step of that name. A step is a mapping with one key, the name of the operation: `- drop: [time_bnds]`."
-        NotYetSupported "not-yet-supported" "The recipe is valid, but asks for something that this version of Gristmill cannot do yet."
+        NotYetSupported "not-yet-supported" "The recipe is valid, but asks for something that this version of Gristmill cannot do yet, or that was left out of this build of it."
         UnsupportedSchema "unsupported-schema" "`schema` says which version of the recipe contract the file follows. This version of Gristmill reads `schema: 1`."
         BadId "bad-id" "An id is made of lowercase letters, digits and `-`, begins and ends with a letter or digit and has at most 100 characters."
         EmptyValue "empty-value" "A text or list that must say something is empty."
@@ -193,6 +193,7 @@ codes! {
     }
     Conflict {
         TargetHeld "target-held" "Another run writes to the same target right now."
+        TargetMoved "target-moved" "Somebody else has committed to the Icechunk repository since this recipe was last baked into it, or while the run worked. Nothing was merged, and nothing of this run is visible. Look at what they have committed; `--replace` then puts this dataset on top of it (the history keeps theirs), or choose another target."
         TargetForeign "target-foreign" "The target holds another dataset, an earlier state of this one, or objects that no run of Gristmill accounts for. Choose another target, or `--replace`; nothing was touched."
     }
     Verification {

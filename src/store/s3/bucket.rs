@@ -16,6 +16,16 @@ use super::super::{ErrorKind, StoreError};
 ///
 /// `silence` is the longest wait for an answer, an upload's own time included.
 pub(super) fn open(access: &Access, url: &str, name: &str, own: bool, silence: Duration) -> Result<AmazonS3, StoreError> {
+    finish(url, settings(access, name, own, silence).with_retry(once()))
+}
+
+/// The operator's own bucket for a library that asks by itself: what can be repeated is repeated below it.
+#[cfg(feature = "icechunk")]
+pub(super) fn open_patient(access: &Access, url: &str, name: &str, silence: Duration) -> Result<AmazonS3, StoreError> {
+    finish(url, settings(access, name, true, silence).with_retry(patient(&access.retries)))
+}
+
+fn settings(access: &Access, name: &str, own: bool, silence: Duration) -> AmazonS3Builder {
     install_cryptography();
     let agent = HeaderValue::from_str(&access.user_agent).unwrap_or_else(|_| HeaderValue::from_static("gristmill"));
     let options = ClientOptions::new()
@@ -30,18 +40,20 @@ pub(super) fn open(access: &Access, url: &str, name: &str, own: bool, silence: D
         .with_client_options(options)
         // Deleting many at once is what small servers do not know, or know only with checksums of their own.
         .with_disable_bulk_delete(true)
-        .with_virtual_hosted_style_request(access.s3.path_style == PathStyle::HostName)
-        .with_retry(once());
+        .with_virtual_hosted_style_request(access.s3.path_style == PathStyle::HostName);
     if let Some(endpoint) = access.s3.endpoint.as_deref().filter(|_| own) {
         builder = builder.with_endpoint(endpoint);
     }
-    builder = match access.s3.credentials.as_ref().filter(|_| own) {
+    match access.s3.credentials.as_ref().filter(|_| own) {
         None => builder.with_skip_signature(true),
         Some(known) => {
             let signed = builder.with_access_key_id(known.key_id.as_str()).with_secret_access_key(known.secret.reveal());
             known.token.iter().fold(signed, |signed, token| signed.with_token(token.reveal()))
         }
-    };
+    }
+}
+
+fn finish(url: &str, builder: AmazonS3Builder) -> Result<AmazonS3, StoreError> {
     builder
         .build()
         .map_err(|error| StoreError::new(ErrorKind::Other, url, "cannot set up S3 access; check endpoint and region").because(error))
@@ -57,6 +69,13 @@ fn allows_http(access: &Access) -> bool {
 /// Retries are ours.
 fn once() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
+}
+
+/// Repeats as the operator says.
+#[cfg(feature = "icechunk")]
+fn patient(retries: &super::super::access::Retries) -> RetryConfig {
+    let backoff = object_store::BackoffConfig { init_backoff: retries.first_wait, max_backoff: retries.longest_wait, base: 2.0 };
+    RetryConfig { backoff, max_retries: retries.attempts.saturating_sub(1) as usize, retry_timeout: retries.give_up_after }
 }
 
 /// An object's path, taken as it is written.

@@ -20,7 +20,7 @@ use crate::recipe::OutputFormat;
 pub fn object_key(variable: &Variable, index: &[u64], format: OutputFormat) -> String {
     let numbers: Vec<String> = index.iter().map(ToString::to_string).collect();
     match format {
-        OutputFormat::Zarr3 => [&[variable.name.clone(), "c".to_owned()], numbers.as_slice()].concat().join("/"),
+        OutputFormat::Zarr3 | OutputFormat::Icechunk => [&[variable.name.clone(), "c".to_owned()], numbers.as_slice()].concat().join("/"),
         OutputFormat::Zarr2 if numbers.is_empty() => format!("{}/0", variable.name),
         OutputFormat::Zarr2 => format!("{}/{}", variable.name, numbers.join(".")),
     }

@@ -27,6 +27,8 @@ pub use decode::Decoder;
 pub use encode::Encoder;
 pub use keys::object_key;
 pub use read::{Absent, ZarrReader};
+#[cfg(feature = "icechunk")]
+pub(super) use read::schema_of_root;
 
 use super::{ChunkPayload, Target, TargetError, bad_metadata};
 use crate::dataset::{Schema, TargetState, Variable};
@@ -57,9 +59,30 @@ pub fn check(schema: &Schema, format: OutputFormat) -> Result<(), TargetError> {
     schema.variables.iter().try_for_each(|variable| Encoder::new(variable).map(drop))
 }
 
+/// Every document of Zarr 3 with its key: what is in a group before the group, the root last.
+#[cfg(feature = "icechunk")]
+pub(super) fn documents(schema: &Schema) -> Result<Vec<(String, serde_json::Value)>, TargetError> {
+    metadata::documents(schema, OutputFormat::Icechunk)
+}
+
+/// A document as it is stored.
+pub(super) fn text(key: &str, document: &serde_json::Value) -> Result<Bytes, TargetError> {
+    let mut text = serde_json::to_vec_pretty(document).map_err(|cause| bad_metadata(key, cause.to_string()))?;
+    text.push(b'\n');
+    Ok(Bytes::from(text))
+}
+
+/// Objects (chunks, or shards) that the document of a Zarr 3 array asks for; none for a group.
+#[cfg(feature = "icechunk")]
+pub(super) fn objects_of(document: &serde_json::Value) -> u64 {
+    let object = parse::lengths(&document["chunk_grid"]["configuration"]["chunk_shape"]);
+    let (Some(shape), Some(object)) = (parse::lengths(&document["shape"]), object) else { return 0 };
+    shape.iter().zip(&object).map(|(length, object)| length.div_ceil((*object).max(1))).product()
+}
+
 impl Target for ZarrTarget {
     fn state(&self) -> Result<TargetState, TargetError> {
-        let own = if self.format == OutputFormat::Zarr3 { metadata3::FILE } else { metadata2::FILE };
+        let own = if self.format == OutputFormat::Zarr2 { metadata2::FILE } else { metadata3::FILE };
         match self.schema() {
             Ok(Some(schema)) => {
                 Ok(TargetState::Ours { id: String::new(), plan: String::new(), committed: true, schema: Some(Box::new(schema)) })
@@ -85,9 +108,7 @@ impl Target for ZarrTarget {
 
     fn commit(&self, schema: &Schema) -> Result<(), TargetError> {
         for (key, document) in metadata::documents(schema, self.format)? {
-            let mut text = serde_json::to_vec_pretty(&document).map_err(|cause| bad_metadata(&key, cause.to_string()))?;
-            text.push(b'\n');
-            self.store.put(&key, Bytes::from(text), PutMode::Overwrite)?;
+            self.store.put(&key, text(&key, &document)?, PutMode::Overwrite)?;
         }
         Ok(())
     }
