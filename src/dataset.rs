@@ -252,3 +252,11 @@ pub struct Identity {
     /// Last modification as told.
     pub modified: Option<String>,
 }
+
+impl Identity {
+    /// True if a file that was written anew would have another one. A length alone says nothing.
+    #[must_use]
+    pub fn tells_versions_apart(&self) -> bool {
+        self.etag.is_some() || self.modified.is_some()
+    }
+}

@@ -1,6 +1,8 @@
 //! Two stages with scratch between them: the same store, byte for byte, as in one; resumed wherever they were stopped.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot set up its files shall fail")]
 
+mod real_s3;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -143,17 +145,7 @@ impl Bench {
 
     /// Runs as planned until so many tasks are done (0: all).
     fn run(&self, name: &str, recipe: &Recipe, plan: Option<&Plan>, tasks: u64) -> (Result<(), RunError>, Report) {
-        let target = self.target(name).display().to_string();
-        if let Some(plan) = plan {
-            State::open(&target, &Access::default()).unwrap().save_plan(plan).unwrap();
-        }
-        let stop = Arc::new(AtomicBool::new(false));
-        let reporter: Arc<dyn Reporter> = Arc::new(Stopper { stop: Arc::clone(&stop), left: AtomicU64::new(tasks) });
-        let options = Options { target: target.clone(), memory: 1 << 30, threads: 2, replace: None, verify: Level::Sample, frozen: false };
-        let mut report = Report::begin("turned", &target);
-        let access = Access::default();
-        let result = run(recipe, &options, Setting { access: &access, reporter: &reporter, stop: &stop }, &mut report);
-        (result, report)
+        run_at(&self.target(name).display().to_string(), &Access::default(), recipe, plan, tasks)
     }
 
     /// Number of tasks of a plan that are done.
@@ -166,6 +158,19 @@ impl Bench {
     fn scratch(&self, name: &str) -> BTreeMap<PathBuf, Vec<u8>> {
         files(&self.target(&format!("{name}.gristmill")).join("scratch"))
     }
+}
+
+/// Runs as planned, at any target, until so many tasks are done (0: all).
+fn run_at(target: &str, access: &Access, recipe: &Recipe, plan: Option<&Plan>, tasks: u64) -> (Result<(), RunError>, Report) {
+    if let Some(plan) = plan {
+        State::open(target, access).unwrap().save_plan(plan).unwrap();
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let reporter: Arc<dyn Reporter> = Arc::new(Stopper { stop: Arc::clone(&stop), left: AtomicU64::new(tasks) });
+    let options = Options { target: target.to_owned(), memory: 1 << 30, threads: 2, replace: None, verify: Level::Sample, frozen: false };
+    let mut report = Report::begin("turned", target);
+    let result = run(recipe, &options, Setting { access, reporter: &reporter, stop: &stop }, &mut report);
+    (result, report)
 }
 
 /// Every file below a folder.
@@ -297,4 +302,24 @@ fn an_append_in_two_stages_leaves_what_is_published() {
     assert!(read[0] == 0 && read[1] < read[2] / 2 && read[2..].iter().all(|&bytes| bytes == read[2]), "{read:?} {:?}", plan.stages);
     assert!(published.iter().all(|path| modified(path) < begun), "a published object was written again");
     assert!(files(&bench.target("grown")) == files(&bench.target("whole")));
+}
+
+#[test]
+fn scratch_on_an_object_store_is_fetched_though_the_files_are_near() {
+    let Some(access) = real_s3::bucket("gristmill-stages") else { return };
+    let bench = Bench::new();
+    let recipe = bench.recipe(5, 5 * STEPS);
+    let url = format!("s3://gristmill-stages/{}/out.zarr", std::process::id());
+    let plan = Bench::plan(&recipe, LITTLE, 0.1);
+    assert_two_stages(&plan);
+    run_at(&url, &access, &recipe, Some(&plan), 0).0.unwrap();
+    bench.run("near", &recipe, None, 0).0.unwrap();
+    let stored = store::target(&url, &access).unwrap();
+    let stored: BTreeMap<PathBuf, Vec<u8>> = stored
+        .list("", 100_000)
+        .unwrap()
+        .into_iter()
+        .map(|key| (PathBuf::from(&key), stored.get(&key).unwrap().unwrap().to_vec()))
+        .collect();
+    assert!(stored == files(&bench.target("near")), "{} objects", stored.len());
 }

@@ -96,9 +96,26 @@ fn allowed_memory() -> u64 {
         let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
         line.split_whitespace().nth(1)?.parse::<u64>().ok()
     });
-    let cgroup = number("/sys/fs/cgroup/memory.max").or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
     let machine = total.map_or(4 << 30, |kilobytes| kilobytes * 1024);
-    cgroup.map_or(machine, |limit| limit.min(machine))
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    limit_files(&own).iter().filter_map(|path| number(path)).fold(machine, u64::min)
+}
+
+/// Files that may hold a limit of the cgroups of a process, given its `/proc/self/cgroup` (cgroups(7)): each group's own, and those above.
+fn limit_files(cgroups: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for line in cgroups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        let (root, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            names if names.split(',').any(|name| name == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            _ => continue,
+        };
+        let groups = std::path::Path::new(path.trim_start_matches('/')).ancestors();
+        files.extend(groups.map(|group| std::path::Path::new(root).join(group).join(file).display().to_string()));
+    }
+    files
 }
 
 impl Run {
@@ -209,4 +226,19 @@ fn opening(target: &str, format: OutputFormat) -> String {
         None => format!("local_filesystem_storage({:?})", target.trim_start_matches("file://")),
     };
     format!("xarray.open_zarr(icechunk.Repository.open(icechunk.{storage}).readonly_session(\"main\").store, consolidated=False)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::limit_files;
+
+    #[test]
+    fn limits_of_all_groups_above_count() {
+        let second =
+            ["/sys/fs/cgroup/system.slice/slurmd.scope/memory.max", "/sys/fs/cgroup/system.slice/memory.max", "/sys/fs/cgroup/memory.max"];
+        assert_eq!(limit_files("0::/system.slice/slurmd.scope\n"), second);
+        let first = ["/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+        assert_eq!(limit_files("5:cpu,cpuacct:/job\n4:memory:/job\n"), first);
+        assert!(limit_files("").is_empty());
+    }
 }

@@ -161,8 +161,10 @@ fn groups(plan: &Plan, source_chunks: &BTreeMap<String, Shape>, settings: &Setti
     groups
         .into_iter()
         .map(|(variables, pieces)| {
-            let chunks = source_chunks.get(&plan.schema.variables[variables[0]].name);
-            group(plan, variables, pieces, (chunks, settings))
+            // The largest counts for all: what fits it fits the others.
+            let chunks = variables.iter().filter_map(|&variable| source_chunks.get(&plan.schema.variables[variable].name));
+            let largest = chunks.max_by_key(|chunk| elements(chunk));
+            group(plan, variables, pieces, (largest, settings))
         })
         .collect()
 }
@@ -180,7 +182,8 @@ fn group(plan: &Plan, variables: Vec<usize>, pieces: &Pieces, (chunks, settings)
         }
         lengths
     };
-    let read = within_file(chunks.unwrap_or(&objects.shape).clone());
+    // A chunk is decoded whole, also where it reaches beyond its file's end.
+    let read = chunks.cloned().unwrap_or_else(|| within_file(objects.shape.clone()));
     // What is converted may be as wide as 8 bytes before or after.
     let kept = |variable: &usize| match &plan.contents[*variable] {
         PlannedContent::Pieces(pieces) => pieces.conversions.iter().all(|conversion| *conversion == Conversion::Keep),

@@ -153,7 +153,7 @@ fn scan_and_plan(
     state: Option<&State>,
 ) -> Result<(Plan, Vec<(usize, Described)>), RunError> {
     let sources: Arc<dyn SourceStore> = store::source(setting.access, Arc::clone(setting.reporter));
-    let far = recipe.inputs.first().is_some_and(|input| !sources.is_local(&input.url));
+    let far = recipe.inputs.iter().any(|input| !sources.is_local(&input.url));
     let width = if far { FAR } else { options.threads };
     let (memory, frozen) = (scan::Memory::of(state, setting.access)?, options.frozen);
     let described_bytes = if state.is_some() { DESCRIBED } else { 0 };
@@ -229,6 +229,7 @@ fn work(
         result
     })?;
     setting.reporter.report(Event::PhaseFinished { phase: Phase::Execute });
+    workshop.rest();
     let finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.tasks_run = finished.tasks - before;
     Ok(finished)
@@ -248,7 +249,7 @@ fn work_through(
         let tasks = todo.iter().filter(|(of, _)| *of == stage).map(|(_, task)| *task).collect();
         let job = Job { workshop, stage, tasks, keep, reporter: &**setting.reporter, stop: setting.stop };
         let mut resources = resources(options, &workshop.plan);
-        resources.budget = resources.budget.saturating_sub(verifying_bytes(&workshop.plan) * verifiers as u64);
+        resources.budget = resources.budget.saturating_sub(verifying_bytes(&workshop.plan, options.verify) * verifiers as u64);
         match execute(&job, resources) {
             Outcome::Done => {}
             Outcome::Stopped => return Err(RunError::Interrupted),
@@ -263,16 +264,17 @@ fn is_far(options: &Options, workshop: &Workshop) -> bool {
     store::is_far(&options.target) || workshop.plan.inputs.iter().any(|input| !workshop.sources.is_local(&input.url))
 }
 
-/// Bytes that a thread may need to compare one part: an object, encoded and decoded, and the sample.
-fn verifying_bytes(plan: &Plan) -> u64 {
+/// Bytes that a thread may need to compare one part: an object, encoded and decoded, what it reads of a source chunk, and the part.
+fn verifying_bytes(plan: &Plan, level: verify::Level) -> u64 {
     let object = (0..plan.schema.variables.len()).map(|variable| plan.object_bytes(variable)).max().unwrap_or(0);
-    2 * object + (8 << 20)
+    let source = plan.overhead.thread.saturating_sub(object + (object >> 4));
+    2 * object + source + level.part_bytes()
 }
 
 /// Threads that verify when everything is written: as many as compute, or as wait, while their objects fit into the memory.
 fn verifying_threads(options: &Options, workshop: &Workshop) -> usize {
     let wanted = if is_far(options, workshop) { FAR.max(options.threads) } else { options.threads };
-    let room = options.memory.saturating_sub(resident_bytes().unwrap_or(64 << 20)) / verifying_bytes(&workshop.plan);
+    let room = options.memory.saturating_sub(resident_bytes().unwrap_or(64 << 20)) / verifying_bytes(&workshop.plan, options.verify);
     wanted.min(room as usize).max(1)
 }
 

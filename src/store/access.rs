@@ -5,10 +5,12 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::TargetStore;
 use crate::size::ByteSize;
 
 /// Where settings are looked for when no file is named.
@@ -41,6 +43,38 @@ pub struct Access {
     pub untrusted: bool,
     /// True if private addresses are fine all the same (tests, networks of one's own).
     pub allow_private: bool,
+    /// What is put around every target store that is opened; no file and no environment can set it.
+    pub wrapping: Wrapping,
+}
+
+/// A store around another one.
+type Wrap = dyn Fn(&str, Arc<dyn TargetStore>) -> Arc<dyn TargetStore> + Send + Sync;
+
+/// What is put around every target store as it is opened, given its URL: nothing, or what a caller of the library puts there (a
+/// store that misbehaves or records, to see what a run does then).
+#[derive(Clone, Default)]
+pub struct Wrapping(Option<Arc<Wrap>>);
+
+impl Wrapping {
+    /// Puts something around every target store.
+    #[must_use]
+    pub fn with(wrap: impl Fn(&str, Arc<dyn TargetStore>) -> Arc<dyn TargetStore> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(wrap)))
+    }
+
+    /// The store with what is put around it.
+    pub(super) fn around(&self, url: &str, store: Arc<dyn TargetStore>) -> Arc<dyn TargetStore> {
+        match &self.0 {
+            Some(wrap) => wrap(url, store),
+            None => store,
+        }
+    }
+}
+
+impl fmt::Debug for Wrapping {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if self.0.is_some() { "Wrapping(something)" } else { "Wrapping(nothing)" })
+    }
 }
 
 impl Default for Access {
@@ -58,6 +92,7 @@ impl Default for Access {
             s3: S3Access::default(),
             untrusted: false,
             allow_private: false,
+            wrapping: Wrapping::default(),
         }
     }
 }

@@ -19,9 +19,6 @@ use super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
 /// Bytes copied at once when a file is streamed.
 const BLOCK: usize = 1 << 20;
 
-/// Files whose identity is remembered.
-const REMEMBERED: usize = 1 << 14;
-
 /// Reads plain paths and `file://` URLs.
 #[derive(Debug, Default)]
 pub(super) struct FileSource {
@@ -57,9 +54,6 @@ impl FileSource {
         let (path, file, metadata) = Self::open(url)?;
         let identity = Identity::of(&metadata);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= REMEMBERED {
-            seen.clear();
-        }
         if *seen.entry(path).or_insert(identity) == identity { Ok((file, metadata.len())) } else { Err(changed(url)) }
     }
 

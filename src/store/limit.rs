@@ -61,7 +61,8 @@ impl Gate {
             match self.try_enter() {
                 Entry::Given => return Pass { gate: Arc::clone(self) },
                 Entry::Closed(rest) => tokio::time::sleep(rest).await,
-                Entry::Full => changed.await,
+                // A wake-up may be lost with a waiter that was dropped after it was woken.
+                Entry::Full => drop(tokio::time::timeout(ONE_SLOWDOWN, changed).await),
             }
         }
     }

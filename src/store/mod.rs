@@ -24,7 +24,7 @@ mod retry;
 mod runtime;
 mod s3;
 
-pub use access::{Access, AccessError};
+pub use access::{Access, AccessError, Wrapping};
 pub use address::{shown, sibling};
 pub use begun::Begun;
 pub use open::{is_far, source, target};

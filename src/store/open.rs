@@ -31,12 +31,15 @@ pub fn source(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn SourceSto
 /// # Errors
 /// `Policy` for a scheme that cannot be written to, `Other` for settings or URLs that make no sense.
 pub fn target(url: &str, access: &Access) -> Result<Arc<dyn TargetStore>, StoreError> {
-    match Address::parse(url)? {
-        Address::File(path) => Ok(Arc::new(LocalTarget::new(path, access.flush_chunks))),
-        Address::Memory(name) => Ok(Arc::new(MemoryTarget::open(&name))),
-        Address::S3 { bucket, path } => Ok(Arc::new(S3Target::open(access, url, &bucket, &path)?)),
-        Address::Http(_) => Err(StoreError::new(ErrorKind::Policy, url, "a web server cannot be written to; use a path or `s3://`")),
-    }
+    let store: Arc<dyn TargetStore> = match Address::parse(url)? {
+        Address::File(path) => Arc::new(LocalTarget::new(path, access.flush_chunks)),
+        Address::Memory(name) => Arc::new(MemoryTarget::open(&name)),
+        Address::S3 { bucket, path } => Arc::new(S3Target::open(access, url, &bucket, &path)?),
+        Address::Http(_) => {
+            return Err(StoreError::new(ErrorKind::Policy, url, "a web server cannot be written to; use a path or `s3://`"));
+        }
+    };
+    Ok(access.wrapping.around(url, store))
 }
 
 /// True if reading from or writing to a URL means waiting for a server.

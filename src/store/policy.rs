@@ -63,7 +63,7 @@ pub(super) fn is_private(address: IpAddr) -> bool {
 }
 
 fn is_private_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
+    let [a, b, c, d] = address.octets();
     address.is_private()
         || address.is_loopback()
         || address.is_link_local()
@@ -73,6 +73,8 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
         || (a == 100 && (64..128).contains(&b))
         || (a == 192 && b == 0 && c == 0)
         || (a == 198 && (b == 18 || b == 19))
+        // Azure's platform: reachable from its machines only, whatever its range says.
+        || [a, b, c, d] == [168, 63, 129, 16]
 }
 
 fn is_private_v6(address: Ipv6Addr) -> bool {

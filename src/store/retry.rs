@@ -56,19 +56,20 @@ pub(super) struct Patience<'a> {
     gate: &'a Gate,
     reporter: &'a dyn Reporter,
     failures: u32,
-    since: Instant,
+    /// When the first attempt failed; waiting for a turn is no failure.
+    since: Option<Instant>,
 }
 
 impl<'a> Patience<'a> {
     /// Full patience for a request to the host of `gate`.
     pub(super) fn new(url: &'a str, retries: &'a Retries, gate: &'a Gate, reporter: &'a dyn Reporter) -> Self {
-        Self { url, retries, gate, reporter, failures: 0, since: Instant::now() }
+        Self { url, retries, gate, reporter, failures: 0, since: None }
     }
 
     /// New bytes arrived before the fault: the count starts anew.
     pub(super) fn renew(&mut self) {
         self.failures = 0;
-        self.since = Instant::now();
+        self.since = None;
     }
 
     /// Waits until the next attempt, or says that there will be none.
@@ -82,7 +83,8 @@ impl<'a> Patience<'a> {
         }
         self.failures = self.failures.saturating_add(1);
         let wait = self.retries.wait(self.failures, passing.wait);
-        if self.failures >= self.retries.attempts || self.since.elapsed().saturating_add(wait) > self.retries.give_up_after {
+        let tried = self.since.get_or_insert_with(Instant::now).elapsed();
+        if self.failures >= self.retries.attempts || tried.saturating_add(wait) > self.retries.give_up_after {
             return Err(self.give_up(passing));
         }
         self.reporter.report(Event::Retried { url: shown(self.url), reason: passing.reason });
@@ -93,7 +95,7 @@ impl<'a> Patience<'a> {
     fn give_up(&self, passing: Passing) -> StoreError {
         let asked = passing.wait.map_or_else(String::new, |wait| format!(", which asks to wait {} s", wait.as_secs()));
         let times = if self.failures == 1 { "once".to_owned() } else { format!("{} times", self.failures) };
-        let seconds = self.since.elapsed().as_secs_f64();
+        let seconds = self.since.map_or(0.0, |since| since.elapsed().as_secs_f64());
         let message = format!("{}{asked}; tried {times} in {seconds:.0} s; run again later: retry helps", passing.reason);
         let error = StoreError::new(ErrorKind::Temporary, self.url, message);
         match passing.cause {

@@ -62,28 +62,28 @@ impl Inputs {
         Self { scanned: Mutex::new(scanned.into_iter().collect()), ..Self::default() }
     }
 
-    /// Makes sure that descriptions exist, opening several files at a time.
-    pub(super) fn open_all(&self, workshop: &Workshop, inputs: impl Iterator<Item = usize>) -> Result<(), WorkError> {
-        let missing: Vec<usize> = inputs.filter(|input| self.kept(*input).is_none()).collect();
-        let far = missing.first().is_some_and(|&input| !workshop.sources.is_local(&workshop.plan.inputs[input].url));
-        let openers = if far { FAR_OPENERS } else { 1 };
-        if openers == 1 || missing.len() < 2 {
-            return Ok(());
-        }
+    /// Adds the descriptions of some inputs to those `known`, opening several far files at a time.
+    pub(super) fn open_all(
+        &self,
+        workshop: &Workshop,
+        inputs: impl Iterator<Item = usize>,
+        known: &mut HashMap<usize, Arc<Described>>,
+    ) -> Result<(), WorkError> {
+        let missing: Vec<usize> = inputs.filter(|input| !known.contains_key(input)).collect();
+        let far = missing.iter().any(|&input| !workshop.sources.is_local(&workshop.plan.inputs[input].url));
+        let openers = if far { FAR_OPENERS.min(missing.len()) } else { 1 };
         let queue = Mutex::new(missing.into_iter());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let open = || -> Result<(), WorkError> {
-            while let Some(input) = next() {
-                self.get(workshop, input)?;
-            }
-            Ok(())
+        let open = || -> Result<Vec<(usize, Arc<Described>)>, WorkError> {
+            std::iter::from_fn(next).map(|input| Ok((input, self.get(workshop, input)?))).collect()
         };
-        std::thread::scope(|scope| {
-            let openers: Vec<_> = (0..openers).map(|_| scope.spawn(open)).collect();
-            openers.into_iter().try_for_each(|opener| {
-                opener.join().unwrap_or_else(|_| Err(WorkError::Internal("a thread that opens files died".to_owned())))
-            })
-        })
+        let died = |_| Err(WorkError::Internal("a thread that opens files died".to_owned()));
+        let opened: Vec<Result<Vec<_>, WorkError>> = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..openers).map(|_| scope.spawn(open)).collect();
+            let own = open();
+            others.into_iter().map(|opener| opener.join().unwrap_or_else(died)).chain([own]).collect()
+        });
+        opened.into_iter().try_for_each(|some| some.map(|some| known.extend(some)))
     }
 
     /// The description of an input, made now if it is not remembered.
@@ -107,8 +107,9 @@ impl Inputs {
             return Ok(None);
         };
         let planned = &workshop.plan.inputs[input];
-        compare(planned, &workshop.sources.head(&planned.url)?)?;
-        Ok(Some(described))
+        // Some servers tell less, or in other words, to a HEAD than to the GET of the scan; who opens the file asks like that again.
+        let same = compare(planned, &workshop.sources.head(&planned.url)?).is_ok();
+        Ok(same.then_some(described))
     }
 
     fn kept(&self, input: usize) -> Option<Arc<Described>> {

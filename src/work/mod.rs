@@ -22,6 +22,7 @@ use bytes::Bytes;
 use crate::array::Values;
 use crate::cf::statistics::{Counting, Statistics};
 use crate::codec;
+use crate::codec::pages::Pool;
 use crate::grid::Region;
 use crate::plan::{Passage, Plan, PlannedContent, Task, Work};
 use crate::receipt::{ChunkRef, InputRead, Receipt};
@@ -92,6 +93,8 @@ pub struct Workshop {
     /// What source chunks must be to be moved as they are, by variable; `None`: nothing is.
     fitting: Vec<Option<Fitting>>,
     readers: expected::Readers,
+    /// Buffers of objects that are encoded.
+    buffers: Arc<Pool>,
 }
 
 /// A task whose inputs are open and whose reads are known.
@@ -158,7 +161,13 @@ impl Workshop {
             published: Vec::new(),
             scratch: None,
             readers,
+            buffers: Arc::default(),
         })
+    }
+
+    /// Lets go of the memory that tasks passed on to one another: no more of them follow.
+    pub fn rest(&self) {
+        self.buffers.clear();
     }
 
     /// Begins with what the scan of this run found in inputs.
@@ -211,7 +220,7 @@ impl Workshop {
             let region = grid.region(&index);
             let lengths = if task.work.is_to_scratch() { region.shape.clone() } else { grid.chunk };
             let chunk = self.fitting(&task.work, variable).map(|fitting| fitting.chunk().clone());
-            Object::new(variable, index, region, lengths, &self.plan.schema.variables[variable]).divided(chunk)
+            Object::new(variable, index, region, lengths, (&self.plan.schema.variables[variable], &self.buffers)).divided(chunk)
         };
         self.plan.owned(task).into_iter().map(object).collect()
     }
@@ -231,9 +240,11 @@ impl Workshop {
         let slab = grid.covered(objects);
         let cells = reads::cells(&self.plan.axes, pieces, &grid.shape, &slab);
         let fitting = self.fitting(&prepared.task.work, variable);
-        self.inputs.open_all(self, cells.iter().map(|cell| cell.input))?;
+        // The task's variables share their files, and more of them than the cache holds.
+        let mut opened = prepared.inputs.iter().map(|input| (input.number, Arc::clone(&input.described))).collect();
+        self.inputs.open_all(self, cells.iter().map(|cell| cell.input), &mut opened)?;
         for cell in cells {
-            let described = self.inputs.get(self, cell.input)?;
+            let described = opened.get(&cell.input).map_or_else(|| self.inputs.get(self, cell.input), |known| Ok(Arc::clone(known)))?;
             let conversion = pieces.conversions.get(cell.conversion).cloned().unwrap_or_default();
             let name = &self.plan.schema.variables[variable].name;
             let found = described.variable(name)?;

@@ -1,7 +1,7 @@
 //! Objects while they fill up: a buffer each, which reads are placed into from many threads.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use super::chunks::Chunks;
 use super::reads::PlacedPiece;
 use crate::array::{Array, DataType, FillValue, Placed, Values, copy_box};
 use crate::cf::statistics::{Counting, Statistics};
-use crate::codec::pages;
+use crate::codec::pages::Pool;
 use crate::dataset::Variable;
 use crate::grid::{ChunkGrid, Region, Shape, elements, positions, strides};
 use crate::receipt::ChunkRef;
@@ -35,6 +35,8 @@ pub struct Object {
     state: Mutex<State>,
     /// What its values are, if that is wanted.
     counted: OnceLock<Statistics>,
+    /// Where its buffer comes from and goes back to.
+    buffers: Arc<Pool>,
 }
 
 enum State {
@@ -49,7 +51,7 @@ enum State {
 }
 
 impl Object {
-    pub(super) fn new(variable: usize, index: Vec<u64>, region: Region, lengths: Shape, of: &Variable) -> Self {
+    pub(super) fn new(variable: usize, index: Vec<u64>, region: Region, lengths: Shape, (of, buffers): (&Variable, &Arc<Pool>)) -> Self {
         let fill = of.encoding.fill.clone().unwrap_or_else(|| default_fill(of.dtype));
         Self {
             variable,
@@ -62,6 +64,7 @@ impl Object {
             waiting: AtomicU32::new(0),
             state: Mutex::new(State::Empty),
             counted: OnceLock::new(),
+            buffers: Arc::clone(buffers),
         }
     }
 
@@ -186,7 +189,11 @@ impl Object {
             self.counted.get_or_init(|| counting.corner(bytes, &self.lengths, &self.region.shape));
         }
         Ok(match values {
-            Values::Bytes(bytes) => encoder.encode(bytes)?,
+            Values::Bytes(bytes) => {
+                let encoded = encoder.encode(bytes.as_slice())?;
+                self.buffers.give(bytes);
+                encoded
+            }
             Values::Texts(texts) => encoder.encode_texts(&texts)?,
         })
     }
@@ -224,7 +231,7 @@ impl Object {
             FillValue::Number(number) => {
                 let item = number.to_bytes();
                 let size = count.checked_mul(item.len()).ok_or_else(too_large)?;
-                Values::Bytes(pages::repeated(&item, size))
+                Values::Bytes(self.buffers.repeated(&item, size))
             }
         })
     }

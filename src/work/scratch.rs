@@ -110,8 +110,10 @@ impl Workshop {
     /// What is stored of a scratch object's values.
     pub(super) fn pack(&self, object: &Object) -> Result<Bytes, WorkError> {
         let item = self.plan.schema.variables[object.variable].dtype.size();
-        let packed = packer(item)?.encode(Cow::Owned(object.raw()?), &CodecOptions::default());
-        Ok(Bytes::from(packed.map_err(|cause| WorkError::Internal(format!("scratch cannot be packed: {cause}")))?.into_owned()))
+        let raw = object.raw()?;
+        let packed = packer(item)?.encode(Cow::Borrowed(&raw), &CodecOptions::default()).map(Cow::into_owned);
+        self.buffers.give(raw);
+        Ok(Bytes::from(packed.map_err(|cause| WorkError::Internal(format!("scratch cannot be packed: {cause}")))?))
     }
 
     fn scratch_key(&self, variable: usize, index: &[u64]) -> String {

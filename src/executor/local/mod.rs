@@ -7,6 +7,7 @@
 
 mod board;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +17,9 @@ use bytes::Bytes;
 use super::{Job, Outcome};
 use crate::codec::Scratch;
 use crate::event::{Activity, Detail, Event, Phase, Span, spent};
+use crate::plan::{Passage, Stage};
 use crate::receipt::Receipt;
+use crate::store;
 use crate::work::{Prepared, WorkError};
 use board::{Board, Place, Step, Terms};
 
@@ -122,8 +125,12 @@ pub fn execute(job: &Job<'_>, resources: Resources) -> Outcome {
     }
 }
 
+/// True if what the tasks read lies far away: inputs, or the scratch objects of an earlier stage.
 fn far_sources(job: &Job<'_>) -> bool {
-    job.workshop.plan.inputs.iter().any(|input| !job.workshop.sources.is_local(&input.url))
+    let plan = &job.workshop.plan;
+    let from_scratch = |stage: &Stage| stage.grids.iter().any(|grid| matches!(grid.passage, Passage::FromScratch(_)));
+    let far_scratch = plan.scratch.as_deref().is_some_and(store::is_far) && plan.stages.get(job.stage).is_some_and(from_scratch);
+    far_scratch || plan.inputs.iter().any(|input| !job.workshop.sources.is_local(&input.url))
 }
 
 /// The tasks, those with fewer values behind the others.
@@ -149,7 +156,9 @@ impl Floor<'_> {
     fn run(&self, kind: Kind) {
         let mut scratch = Scratch::default();
         while let Some(step) = self.next(kind) {
-            if let Err(error) = self.take(step, &mut scratch) {
+            // A library that panics on a file must end the run, not one thread that the others then wait for.
+            let taken = catch_unwind(AssertUnwindSafe(|| self.take(step, &mut scratch)));
+            if let Err(error) = taken.unwrap_or_else(|_| Err(WorkError::Internal("a step of a task panicked".to_owned()))) {
                 self.lock().errors.push(error);
             }
         }

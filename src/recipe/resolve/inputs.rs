@@ -150,9 +150,9 @@ impl Resolver<'_> {
         }
         let Some((scheme, rest)) = url.split_once("://") else { return };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) {
+        if authority.contains('@') && scheme.to_ascii_lowercase() != "file" {
             let help = "recipes are public: remove it, change the password, and let the operator keep the credential";
-            self.error(Code::SecretInUrl, span, "the URL holds a user name and password", help);
+            self.error(Code::SecretInUrl, span, "the URL holds a user name, or a token", help);
         }
         let lower = scheme.to_ascii_lowercase();
         if LATER.contains(&lower.as_str()) {

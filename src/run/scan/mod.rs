@@ -21,7 +21,7 @@ use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::recipe::{MissingFile, Recipe};
 use crate::store::{ErrorKind, Head, SourceStore, shown};
 use crate::transform::{Absent, Step};
-use crate::work::Described;
+use crate::work::{Described, WorkError};
 use opened::Opened;
 use record::{Place, Placer, Record, Segment};
 
@@ -211,7 +211,9 @@ impl Scanning<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        if let Some(record) = known.and_then(Option::as_ref).filter(|record| record.identity == identity(&head)) {
+        if let Some(record) =
+            known.and_then(Option::as_ref).filter(|record| record.identity.tells_versions_apart() && record.identity == identity(&head))
+        {
             return Ok(Some(record.clone()));
         }
         fresh.store(true, Ordering::Relaxed);
@@ -288,6 +290,11 @@ impl Scanning<'_> {
         let input = self.scanner.recipe.inputs.get(number).filter(|_| !self.scanner.frozen).ok_or_else(missing)?;
         let mut record = found.get(number).cloned().flatten().ok_or_else(missing)?;
         let (head, start) = self.scanner.sources.begin(&input.url)?;
+        if record.identity != identity(&head) {
+            return Err(
+                WorkError::Changed { url: input.url.clone(), message: "it changed while it was scanned; run again".to_owned() }.into()
+            );
+        }
         Opened::open(self, input, (&head, start))?.read(self, lacking, &mut record)?;
         Ok(record)
     }

@@ -3,7 +3,7 @@
 //! Verification compares several boxes of one object, from several threads; each object is fetched once while there is room.
 //! Encoded bytes only: decoding is the reader's. Invariant: what is handed out is what the store gave; nothing is ever written.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -19,7 +19,9 @@ pub(super) struct Remembering {
 
 #[derive(Default)]
 struct Kept {
-    objects: VecDeque<(String, Bytes)>,
+    objects: HashMap<String, Bytes>,
+    /// Their keys, oldest first.
+    order: VecDeque<String>,
     bytes: usize,
 }
 
@@ -31,18 +33,19 @@ impl Remembering {
 
     fn recall(&self, key: &str) -> Option<Bytes> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.objects.iter().find(|(known, _)| known == key).map(|(_, bytes)| bytes.clone())
+        kept.objects.get(key).cloned()
     }
 
     fn remember(&self, key: &str, bytes: &Bytes) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if bytes.len() > self.limit || kept.objects.iter().any(|(known, _)| known == key) {
+        if bytes.len() > self.limit || kept.objects.contains_key(key) {
             return;
         }
         kept.bytes += bytes.len();
-        kept.objects.push_back((key.to_owned(), bytes.clone()));
+        kept.objects.insert(key.to_owned(), bytes.clone());
+        kept.order.push_back(key.to_owned());
         while kept.bytes > self.limit {
-            let Some((_, oldest)) = kept.objects.pop_front() else { return };
+            let Some(oldest) = kept.order.pop_front().and_then(|key| kept.objects.remove(&key)) else { return };
             kept.bytes = kept.bytes.saturating_sub(oldest.len());
         }
     }

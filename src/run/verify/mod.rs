@@ -37,6 +37,17 @@ pub enum Level {
     Full,
 }
 
+impl Level {
+    /// Bytes that the values of one part take, twice, and where each of them is.
+    #[must_use]
+    pub fn part_bytes(self) -> u64 {
+        match self {
+            Self::Sample => 8 << 20,
+            Self::Full => PART * 24,
+        }
+    }
+}
+
 /// File boundaries compared per variable, besides first and last.
 const BOUNDARIES: usize = 2;
 /// Elements compared of one corner of an input in a sample.
@@ -307,19 +318,21 @@ fn objects(plan: &Plan, check: Check, reach: u64) -> Vec<(usize, Vec<u64>)> {
     touched.into_iter().map(|index| (variable, index)).collect()
 }
 
-/// Boxes of at most `limit` elements that cover a box, cut along its first dimension.
+/// Boxes of at most `limit` elements that cover a box: as long as can be along its last dimensions.
 fn pieces_of(whole: &Region, limit: u64) -> Vec<Region> {
-    let Some(&length) = whole.shape.first() else { return vec![whole.clone()] };
-    let row = crate::grid::elements(&whole.shape[1..]).max(1);
-    let step = (limit / row).clamp(1, length.max(1));
-    (0..length.div_ceil(step))
-        .map(|number| {
-            let mut part = whole.clone();
-            part.start[0] += number * step;
-            part.shape[0] = step.min(length - number * step);
-            part
-        })
-        .collect()
+    if whole.is_empty() || whole.rank() == 0 {
+        return vec![whole.clone()];
+    }
+    let mut room = limit.max(1);
+    let mut lengths: Vec<u64> = Vec::with_capacity(whole.rank());
+    for &length in whole.shape.iter().rev() {
+        lengths.push(length.min(room).max(1));
+        room /= lengths.last().copied().unwrap_or(1);
+    }
+    lengths.reverse();
+    let grid = ChunkGrid::new(whole.shape.clone(), lengths);
+    let moved = |part: Region| Region::new(part.start.iter().zip(&whole.start).map(|(start, offset)| start + offset).collect(), part.shape);
+    (0..grid.chunks()).map(|number| moved(grid.region(&grid.index(number)))).collect()
 }
 
 /// The first and the last corner of a box, a few rows each, of few objects.

@@ -31,9 +31,6 @@ use super::runtime::{install_cryptography, wait};
 use super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
 use spool::Spool;
 
-/// Files whose validators are remembered; beyond it memory would grow with the archive, and asking again is cheap.
-const REMEMBERED: usize = 1 << 14;
-
 /// Redirects followed for one request.
 const REDIRECTS: usize = 10;
 
@@ -104,11 +101,7 @@ impl HttpSource {
 
     fn remember(&self, url: &str, seen: Seen) -> Arc<Seen> {
         let seen = Arc::new(seen);
-        let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= REMEMBERED {
-            all.clear();
-        }
-        all.insert(url.to_owned(), Arc::clone(&seen));
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(url.to_owned(), Arc::clone(&seen));
         seen
     }
 
@@ -184,7 +177,7 @@ impl<'a> Reading<'a> {
             seen.head.size = Some(file.length());
             start = file.read(self.url, &(0..file.length().min(START)))?;
         }
-        let seen = self.source.remember(self.url, seen);
+        let seen = if seen.head.size.is_none() { self.look().await? } else { self.source.remember(self.url, seen) };
         Ok((seen.head.clone(), start))
     }
 

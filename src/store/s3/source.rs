@@ -25,9 +25,6 @@ use super::answer::judge;
 use super::bucket::{self, object_path};
 use super::persist;
 
-/// Objects whose validators are remembered.
-const REMEMBERED: usize = 1 << 14;
-
 /// Reads objects.
 pub(in super::super) struct S3Source {
     access: Access,
@@ -81,8 +78,14 @@ impl Object<'_> {
     async fn begin(&self) -> Result<(Head, Bytes), StoreError> {
         let ask = || async {
             let options = GetOptions { range: Some(GetRange::Bounded(0..START)), ..GetOptions::default() };
-            // An empty object has no part to send; every other fault is told by the HEAD that follows.
-            let Ok(answer) = self.store.get_opts(&self.path, options).await else { return Ok(None) };
+            let answer = match self.store.get_opts(&self.path, options).await {
+                Ok(answer) => answer,
+                Err(error) => match judge(self.url, error) {
+                    // An empty object has no part to send (416), and says so in one of many ways; the HEAD that follows tells.
+                    Fault::Final(error) if error.kind == ErrorKind::Other => return Ok(None),
+                    fault => return Err(fault),
+                },
+            };
             let meta = answer.meta.clone();
             let start = answer.bytes().await.map_err(|error| judge(self.url, error))?;
             Ok(Some((meta, start)))
@@ -101,11 +104,7 @@ impl Object<'_> {
 
     fn remember(&self, meta: object_store::ObjectMeta) -> Head {
         let head = Head { size: Some(meta.size), etag: meta.e_tag, modified: Some(meta.last_modified.to_rfc2822()) };
-        let mut seen = self.source.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= REMEMBERED {
-            seen.clear();
-        }
-        seen.insert(self.url.to_owned(), head.clone());
+        self.source.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(self.url.to_owned(), head.clone());
         head
     }
 

@@ -72,14 +72,14 @@ impl Encoder {
     ///
     /// # Errors
     /// [`TargetError::Codec`] if the length does not fit, or a codec fails.
-    pub fn encode(&self, raw: Vec<u8>) -> Result<Bytes, TargetError> {
-        let size = self.dtype.size();
+    pub fn encode<'a>(&self, raw: impl Into<Cow<'a, [u8]>>) -> Result<Bytes, TargetError> {
+        let (raw, size) = (raw.into(), self.dtype.size());
         if size == 0 || raw.len() as u64 != elements(&self.object).saturating_mul(size as u64) {
             return Err(self.refuse(format!("{} bytes given for an object of shape {:?}", raw.len(), self.object)));
         }
         let raw = little_endian(raw, size);
         match &self.inner {
-            None => self.compress(Cow::Owned(raw)).map(Bytes::from),
+            None => self.compress(raw).map(Bytes::from),
             Some(inner) => self.shard(inner, |region| self.cut(&raw, region)),
         }
     }
@@ -89,7 +89,7 @@ impl Encoder {
     /// # Errors
     /// [`TargetError::Codec`] if a codec fails.
     pub fn encode_chunk(&self, raw: Vec<u8>) -> Result<Bytes, TargetError> {
-        self.compress(Cow::Owned(little_endian(raw, self.dtype.size()))).map(Bytes::from)
+        self.compress(little_endian(Cow::Owned(raw), self.dtype.size())).map(Bytes::from)
     }
 
     /// The object's bytes from its encoded chunks: all inner chunks of a shard in C order, else the one chunk itself.
@@ -294,9 +294,9 @@ fn signed(strides: &[u64]) -> Vec<i64> {
     strides.iter().map(|&stride| stride as i64).collect()
 }
 
-fn little_endian(mut bytes: Vec<u8>, size: usize) -> Vec<u8> {
+fn little_endian(mut bytes: Cow<'_, [u8]>, size: usize) -> Cow<'_, [u8]> {
     if cfg!(target_endian = "big") && size > 1 {
-        bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+        bytes.to_mut().chunks_exact_mut(size).for_each(<[u8]>::reverse);
     }
     bytes
 }

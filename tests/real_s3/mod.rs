@@ -1,0 +1,29 @@
+//! The S3 server that `ci/servers.sh` starts, for tests that need a real one.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use gristmill::store::Access;
+use gristmill::store::access::{Credentials, S3Access, Secret};
+
+/// A bucket of that name, and how it is reached; `None`, said aloud, where no server runs.
+pub(crate) fn bucket(name: &str) -> Option<Access> {
+    let Ok(endpoint) = std::env::var("GRISTMILL_TEST_S3") else {
+        println!("no S3: `GRISTMILL_TEST_S3` is not set; ci/servers.sh starts a server");
+        return None;
+    };
+    make_bucket(&endpoint, name);
+    let credentials = Credentials { key_id: "test".into(), secret: Secret::new("test"), token: None };
+    let s3 = S3Access { endpoint: Some(endpoint), credentials: Some(credentials), ..S3Access::default() };
+    Some(Access { s3, ..Access::default() })
+}
+
+/// Buckets are the operator's to make, so no store can: one plain request does.
+fn make_bucket(endpoint: &str, name: &str) {
+    let host = endpoint.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(host).unwrap();
+    write!(connection, "PUT /{name} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") || answer.contains("BucketAlreadyOwnedByYou"), "{answer}");
+}
