@@ -143,9 +143,9 @@ fn standing(state: &State, past: &Past, (plan, identity): (&Plan, &str), replaci
             conflict(format!("{place} holds the dataset `{}`, not `{}`; choose another target, or `--replace` it", committed.id, plan.id))
         }
         (Some(_), TargetState::Ours { .. }) => continued(state, plan),
-        (None, TargetState::Ours { .. }) if !past.same => {
-            conflict(format!("{place} already holds a dataset that gristmill did not make, or has lost its state of; choose another target"))
-        }
+        (None, TargetState::Ours { .. }) if !past.same => conflict(format!(
+            "{place} already holds a dataset that gristmill did not make, or has lost its state of; choose another target"
+        )),
         (_, TargetState::Foreign { example }) if past.saved.is_none() => {
             conflict(format!("{place} holds objects that gristmill did not write, such as `{example}`; choose another target"))
         }

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{fault, locked};
-use crate::store::library::{self, Client};
 use crate::store::Access;
+use crate::store::library::{self, Client};
 use crate::target::TargetError;
 
 static CLIENTS: LazyLock<Mutex<HashMap<u64, Client>>> = LazyLock::new(Mutex::default);

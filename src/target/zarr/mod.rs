@@ -26,9 +26,9 @@ pub use codecs::default_codecs;
 pub use decode::Decoder;
 pub use encode::Encoder;
 pub use keys::object_key;
-pub use read::{Absent, ZarrReader};
 #[cfg(feature = "icechunk")]
 pub(super) use read::schema_of_root;
+pub use read::{Absent, ZarrReader};
 
 use super::{ChunkPayload, Target, TargetError, bad_metadata};
 use crate::dataset::{Schema, TargetState, Variable};

@@ -103,7 +103,9 @@ impl ZarrReader {
     pub fn missing(&self, variable: &str) -> Option<Scalar> {
         let stored = self.nodes.arrays.iter().find(|array| array.path == variable)?;
         match self.format {
-            OutputFormat::Zarr3 | OutputFormat::Icechunk => fill::missing_from_json(stored.dtype, &stored.document["attributes"]["_FillValue"]),
+            OutputFormat::Zarr3 | OutputFormat::Icechunk => {
+                fill::missing_from_json(stored.dtype, &stored.document["attributes"]["_FillValue"])
+            }
             OutputFormat::Zarr2 => fill::number_from_json(stored.dtype, &stored.document["fill_value"]),
         }
     }
