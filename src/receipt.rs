@@ -1,7 +1,7 @@
 //! The small object that a finished task leaves: what it wrote, from what.
 //!
 //! Plain data; who writes and reads receipts is `run` and `executor`. Invariant: a receipt is written after every object it
-//! names is safely stored, and holds no time, host or attempt, so that two runs of one task leave equal receipts.
+//! names is safely stored, holds no time or host, and two runs of one task leave receipts that [tell the same](Receipt::agrees_with).
 
 use std::collections::BTreeMap;
 
@@ -64,6 +64,31 @@ pub struct Receipt {
     /// Chunks of those objects that are stored as the sources hold them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub moved: u64,
+    /// How often the task had been done before: more than never only where the store had lost what it acknowledged.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempt: u64,
+}
+
+impl Receipt {
+    /// True if both tell of the same task and the same objects with the same bytes. How often, under whose lease and from which
+    /// requests they came does not count.
+    #[must_use]
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        (self.stage, self.task) == (other.stage, other.task)
+            && (&self.plan, &self.chunks, &self.scratch) == (&other.plan, &other.chunks, &other.scratch)
+    }
+
+    /// Every object it names, of the target and of scratch.
+    pub fn objects(&self) -> impl Iterator<Item = &ChunkRef> {
+        self.chunks.iter().chain(&self.scratch)
+    }
+
+    /// Key of an object that only this receipt names, or that has other bytes in the other one.
+    #[must_use]
+    pub fn differs_in(&self, other: &Self) -> Option<&str> {
+        let known: BTreeMap<&str, &ChunkRef> = other.objects().map(|chunk| (chunk.key.as_str(), chunk)).collect();
+        self.objects().find(|chunk| known.get(chunk.key.as_str()) != Some(chunk)).map(|chunk| chunk.key.as_str())
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]

@@ -129,11 +129,13 @@ fn hold(place: &Path) -> fs::File {
 }
 
 /// Codes without a case here: their snapshot is held by this test. Those of recipes have theirs in `tests/invalid`.
-const ELSEWHERE: [(Code, &str); 4] = [
+const ELSEWHERE: [(Code, &str); 6] = [
     (Code::Unappendable, "tests/exit_codes.rs"),
     (Code::SourceChanged, "tests/exit_codes.rs"),
     (Code::VerificationFailed, "tests/exit_codes.rs"),
     (Code::SourceUnsupported, "tests/exit_codes.rs"),
+    (Code::ObjectAltered, "tests/commit.rs"),
+    (Code::TaskUnrepeatable, "tests/commit.rs"),
 ];
 
 #[test]

@@ -14,7 +14,7 @@ use gristmill::grid::Region;
 use gristmill::receipt::Receipt;
 use gristmill::recipe::{RecipeText, parse};
 use gristmill::run::report::Report;
-use gristmill::run::{Options, Setting, run, verify};
+use gristmill::run::{Options, Setting, run};
 use gristmill::store::{self, Access};
 use gristmill::target::zarr::{Absent, ZarrReader};
 use serde_json::Value;
@@ -250,14 +250,7 @@ impl Reporter for Mortal {
 fn bake_and_die(recipe: &str, target: &Path) {
     let (recipe, _) = parse(&RecipeText { name: "recipe.yaml".into(), text: recipe.into() }, target.parent().unwrap()).expect("a recipe");
     let reporter: Arc<dyn Reporter> = Arc::new(Mortal { tasks: AtomicU64::new(2) });
-    let options = Options {
-        target: target.display().to_string(),
-        memory: 512 << 20,
-        threads: 1,
-        replace: None,
-        verify: verify::Level::Sample,
-        frozen: false,
-    };
+    let options = Options { target: target.display().to_string(), memory: 512 << 20, threads: 1, ..Options::default() };
     let (access, stop) = (access(), AtomicBool::new(false));
     let setting = Setting { access: &access, reporter: &reporter, stop: &stop };
     let outcome = run(&recipe, &options, setting, &mut Report::begin("", &options.target));

@@ -17,7 +17,6 @@ use gristmill::recipe::{Recipe, RecipeText};
 use gristmill::run::report::Report;
 use gristmill::run::scan::{Memory, Scanner};
 use gristmill::run::state::State;
-use gristmill::run::verify::Level;
 use gristmill::run::{Options, RunError, Setting, run};
 use gristmill::store::{self, Access};
 use gristmill::target::zarr::default_codecs;
@@ -167,7 +166,7 @@ fn run_at(target: &str, access: &Access, recipe: &Recipe, plan: Option<&Plan>, t
     }
     let stop = Arc::new(AtomicBool::new(false));
     let reporter: Arc<dyn Reporter> = Arc::new(Stopper { stop: Arc::clone(&stop), left: AtomicU64::new(tasks) });
-    let options = Options { target: target.to_owned(), memory: 1 << 30, threads: 2, replace: None, verify: Level::Sample, frozen: false };
+    let options = Options { target: target.to_owned(), memory: 1 << 30, threads: 2, ..Options::default() };
     let mut report = Report::begin("turned", target);
     let result = run(recipe, &options, Setting { access, reporter: &reporter, stop: &stop }, &mut report);
     (result, report)

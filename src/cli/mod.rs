@@ -6,6 +6,7 @@
 mod check;
 mod completions;
 pub mod exit;
+mod gc;
 mod inspect;
 mod interrupt;
 mod load;
@@ -79,6 +80,8 @@ pub enum Command {
     Run(run::Run),
     /// Show what a file or a Zarr store holds
     Inspect(inspect::Inspect),
+    /// Remove what earlier runs left at a target and nobody needs
+    Gc(gc::Gc),
     /// Print the JSON Schema of a recipe
     Schema,
     /// Print a completion script for a shell
@@ -161,6 +164,7 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Plan(command) => command.run(terminal),
         Command::Run(command) => command.run(terminal),
         Command::Inspect(command) => command.run(terminal),
+        Command::Gc(command) => command.run(terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
         #[cfg(feature = "netcdf-c")]

@@ -11,7 +11,7 @@ use super::progress::{Progress, Style};
 use super::run::Resources;
 use super::{Terminal, exit};
 use crate::event::Reporter;
-use crate::run::{self, Options, RunError, Setting, verify};
+use crate::run::{self, Options, RunError, Setting};
 
 /// Scans the inputs and shows what a run would do.
 #[derive(Debug, Args)]
@@ -47,7 +47,7 @@ impl Plan {
         // Events would mix with the explanation on stdout.
         let reporter: Arc<dyn Reporter> = Arc::new(Progress::new(Style::choose(terminal.global.quiet || json, false)));
         let (stop, memory, threads) = (stop_flag(), self.resources.memory_bytes(), self.resources.thread_count());
-        let options = Options { target: String::new(), memory, threads, replace: None, verify: verify::Level::Sample, frozen: self.frozen };
+        let options = Options { memory, threads, frozen: self.frozen, ..Options::default() };
         let setting = Setting { access: &loaded.access, reporter: &reporter, stop: &stop };
         let plan = run::plan_with(&loaded.recipe, &options, setting, None)?;
         if let Some(path) = &self.save {

@@ -32,6 +32,9 @@ pub struct Run {
     /// Build anew what is at the target; `non-atomic` for stores that cannot exchange folders.
     #[arg(long, num_args = 0..=1, default_missing_value = "atomic", require_equals = true)]
     pub replace: Option<ReplaceArgument>,
+    /// Keep each state of the dataset as a store of its own, TARGET/<version>, with a pointer to the current one.
+    #[arg(long)]
+    pub versioned: bool,
     /// How much of the result to compare with the sources before it becomes visible.
     #[arg(long, value_enum, default_value_t = VerifyArgument::Sample)]
     pub verify: VerifyArgument,
@@ -183,6 +186,7 @@ impl Run {
             memory: self.resources.memory_bytes(),
             threads: self.resources.thread_count(),
             frozen: self.frozen,
+            versioned: self.versioned,
             replace: self.replace.map(|replace| match replace {
                 ReplaceArgument::Atomic => Replace::Atomic,
                 ReplaceArgument::NonAtomic => Replace::NonAtomic,
@@ -200,19 +204,19 @@ fn summary(report: &Report, format: OutputFormat, json: bool) -> String {
         return format!("{}\n", serde_json::json!({"event": "done", "report": report}));
     }
     if report.outcome == "nothing-to-do" {
-        return format!("{} is complete already: nothing to do\n", report.target);
+        return format!("{} is complete already: nothing to do\n", root(report));
     }
     let ratio = report.value_bytes as f64 / report.stored_bytes.max(1) as f64;
     let moved =
         if report.moved_chunks > 0 { format!("{} chunks stored as the files hold them\n", report.moved_chunks) } else { String::new() };
     format!(
         "{}: {} objects, {}, {ratio:.1} times smaller than the values\n{moved}{} of {} parts compared with their sources: equal\nopen it: {}\n",
-        report.target,
+        root(report),
         report.objects,
         ByteSize(report.stored_bytes),
         report.verification.compared,
         report.verification.of,
-        opening(&report.target, format)
+        opening(&root(report), format)
     )
 }
 
@@ -226,6 +230,16 @@ fn opening(target: &str, format: OutputFormat) -> String {
         None => format!("local_filesystem_storage({:?})", target.trim_start_matches("file://")),
     };
     format!("xarray.open_zarr(icechunk.Repository.open(icechunk.{storage}).readonly_session(\"main\").store, consolidated=False)")
+}
+
+/// What a reader opens: the target or, where versions are kept, the link to the current one, or else that one itself.
+fn root(report: &Report) -> String {
+    let below = |name: &str| format!("{}/{name}", report.target.trim_end_matches('/'));
+    match &report.target_version {
+        None => report.target.clone(),
+        Some(version) if report.target.contains("://") => below(version),
+        Some(_) => below("current"),
+    }
 }
 
 #[cfg(test)]

@@ -148,3 +148,33 @@ fn whole_objects((objects, format): (&ChunkGrid, OutputFormat), published: &[u64
         })
         .collect()
 }
+
+/// For each variable of the new plan, the number of whole objects along each dimension that hold the same values in both plans: what
+/// a new version may copy of an old one. Zeros for a variable that is not continued, and for all where the plans are of different kinds.
+pub(super) fn shared(old: &Plan, new: &Plan) -> Vec<Vec<u64>> {
+    let axes = old.axes.iter().zip(&new.axes);
+    let continues =
+        axes.into_iter().all(|(before, after)| before.dimension == after.dimension && after.lengths.starts_with(&before.lengths));
+    let alike = continues && old.axes.len() == new.axes.len() && old.format == new.format && old.steps == new.steps;
+    (0..new.schema.variables.len())
+        .map(|position| {
+            let objects = new.objects(position);
+            let nothing = vec![0; objects.shape.len()];
+            if alike { shared_objects((old, new), position, &objects).unwrap_or(nothing) } else { nothing }
+        })
+        .collect()
+}
+
+fn shared_objects((old, new): (&Plan, &Plan), position: usize, objects: &ChunkGrid) -> Option<Vec<u64>> {
+    let after = &new.schema.variables[position];
+    let before = old.schema.variables.iter().position(|variable| variable.name == after.name)?;
+    let variable = &old.schema.variables[before];
+    let (PlannedContent::Pieces(old_pieces), PlannedContent::Pieces(pieces)) = (&old.contents[before], &new.contents[position]) else {
+        return None;
+    };
+    same_encoding(variable, after).and_then(|()| same_files((old, old_pieces), (new, pieces), &after.name)).ok()?;
+    let whole = old.may_move(before) == new.may_move(position) && old.objects(before).chunk == objects.chunk;
+    let counts = old.schema.shape(variable).into_iter().zip(objects.shape.iter().zip(&objects.chunk));
+    // An object that the old state ends in holds fill where the new one has values.
+    whole.then(|| counts.map(|(length, (&all, &object))| if length == all { length.div_ceil(object) } else { length / object }).collect())
+}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::append::{self, Hindrance};
 use super::report::Report;
 use super::state::{self, Committed, State};
+use super::versions::Place;
 use super::{Options, RunError, Setting, empty, expect, receipts, room};
 use crate::dataset::TargetState;
 use crate::event::Event;
@@ -22,6 +23,9 @@ pub(super) struct Begun {
     pub(super) workshop: Workshop,
     pub(super) target: Arc<dyn Target>,
     pub(super) store: Arc<dyn TargetStore>,
+    pub(super) place: Place,
+    /// True if receipts, and what is left of an earlier state, account for every object.
+    pub(super) accounted: bool,
     /// True if an earlier run of the same plan may have left receipts.
     pub(super) resumed: bool,
 }
@@ -50,13 +54,18 @@ pub(super) fn begin(
     let identity = plan.identity();
     report.planned(&plan, &identity);
     tracing::info!(plan = identity, tasks = report.tasks, "planned");
-    let opened = target::open(plan.format, &options.target, setting.access)?;
-    let same = saved.as_ref().is_some_and(|saved| saved.identity() == identity);
+    let place = Place::choose(options, setting, state, (&plan, &identity))?;
+    report.target_version = place.version().map(str::to_owned);
+    let opened = target::open(plan.format, &place.root, setting.access)?;
+    let same = if place.is_plain() { saved.as_ref().is_some_and(|saved| saved.identity() == identity) } else { place.is_known() };
     let tells_plan = plan.format == OutputFormat::Icechunk;
-    let past = Past { saved, committed: state.committed()?, found: opened.target.state()?, same, tells_plan };
-    let replacing = options.replace.is_some() && plan.format == OutputFormat::Icechunk;
-    let published = match standing(state, &past, (&plan, &identity), replacing)? {
+    let committed = if tells_plan { state.committed()? } else { place.committed(state, &opened.store, saved.as_ref(), &identity)? };
+    let saved = saved.filter(|_| place.is_plain() || same);
+    let past = Past { saved, committed, found: opened.target.state()?, same, tells_plan };
+    let mut accounted = true;
+    let published = match standing(state, &past, (&plan, &identity), tells_plan && options.replace.is_some())? {
         Standing::Complete => {
+            place.catch_up(state, (&plan, &identity), setting)?;
             let (uncounted, finished) = receipts(state, &plan, &identity, &|_, _| Ok(true))?;
             // A rule that is newer than the store may ask for what its tasks did not count: they are then done again.
             if uncounted.is_empty() || !expect::is_wanted(&plan) {
@@ -64,12 +73,14 @@ pub(super) fn begin(
                 report.found_complete = true;
                 return expect::check(&plan, &finished.judged).map(|()| None);
             }
+            accounted = false;
             Vec::new()
         }
-        Standing::Unfinished => {
+        Standing::Unfinished if place.is_plain() => {
             clear_leftovers(state, &*opened.store, &past, &plan, &identity)?;
             Vec::new()
         }
+        Standing::Unfinished => place.left(),
         Standing::Continued(published) => published,
     };
     opened.begin(Intent {
@@ -79,13 +90,13 @@ pub(super) fn begin(
         continues: published.iter().flatten().any(|left| *left > 0),
     });
     plan.warnings.iter().for_each(|message| setting.reporter.report(Event::Warned { message: message.clone() }));
-    state.begin(&plan, &identity, past.same)?;
+    place.begin(state, (&plan, &identity), &past.found, past.same)?;
     room::check(&plan)?;
     let scratch = plan.scratch.as_deref().map(|url| store::target(url, setting.access)).transpose()?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
     let Opened { target, store, .. } = opened;
     let workshop = Workshop::new(plan, sources, Arc::clone(&target))?.leaving(published).keeping_scratch(scratch);
-    Ok(Some(Begun { workshop, target, store, resumed: past.same }))
+    Ok(Some(Begun { workshop, target, store, place, accounted, resumed: past.same }))
 }
 
 /// The saved plan, if it makes the same store from the same files and still fits; else the fresh one.

@@ -195,6 +195,7 @@ fn target_code(error: &TargetError) -> Option<Code> {
         TargetError::Store(error) => Some(error.code()),
         TargetError::Missing { .. } => Some(Code::VerificationFailed),
         TargetError::Conflict { .. } => Some(Code::TargetMoved),
+        TargetError::Altered { .. } => Some(Code::ObjectAltered),
         _ => None,
     }
 }
@@ -206,6 +207,7 @@ fn work_code(error: &WorkError) -> Option<Code> {
         WorkError::Target(error) => target_code(error),
         WorkError::Changed { .. } => Some(Code::SourceChanged),
         WorkError::Conversion { .. } => Some(Code::ConversionInexact),
+        WorkError::Unrepeatable { .. } => Some(Code::TaskUnrepeatable),
         WorkError::Internal(_) => None,
     }
 }

@@ -6,20 +6,25 @@
 
 pub mod expect;
 pub mod feedstock;
+pub mod gc;
 pub mod inspect;
 pub mod report;
 pub mod scan;
 pub mod state;
 pub mod verify;
+pub mod versions;
 
 mod append;
 mod begin;
+mod commit;
 mod error;
 mod lock;
+mod parallel;
 mod replace;
 mod room;
 mod tally;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -38,10 +43,12 @@ use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
 use crate::target::zarr::default_codecs;
 use crate::work::{Described, WorkError, Workshop};
 use begin::{Begun, begin};
+use commit::Commit;
 use report::Report;
-use state::{Committed, State};
+use state::State;
 use tally::{Look, Tally, TaskNumber, unfinished};
 use verify::Verifier;
+use versions::Copies;
 
 pub use error::{Problem, RunError, with_causes};
 
@@ -49,7 +56,7 @@ pub use error::{Problem, RunError, with_causes};
 pub const INTERRUPTED: u8 = 75;
 
 /// What the operator says about a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// URL or path of the Zarr root.
     pub target: String,
@@ -63,6 +70,8 @@ pub struct Options {
     pub verify: verify::Level,
     /// Scan without asking any server: what an earlier scan found holds. Tasks check each file all the same.
     pub frozen: bool,
+    /// Keep each state of the dataset as a store of its own below the target, with a pointer to the current one.
+    pub versioned: bool,
 }
 
 /// How to build anew.
@@ -103,8 +112,9 @@ const REMEMBERED: u64 = 64 << 20;
 pub fn run(recipe: &Recipe, options: &Options, setting: Setting<'_>, report: &mut Report) -> Result<(), RunError> {
     let state = State::open(&options.target, setting.access)?;
     let result = spent_stage(&**setting.reporter, Activity::Run, || match options.replace {
-        None => bake(recipe, options, setting, &state, report),
-        Some(how) => replace::replace(how, recipe, options, setting, &state, report),
+        // A version that is made anew takes no other's place: the pointer does.
+        Some(how) if !options.versioned => replace::replace(how, recipe, options, setting, &state, report),
+        _ => replace::finish(options, &state).and_then(|_| bake(recipe, options, setting, &state, report)),
     });
     report.ended(&result);
     let kept = state.save_report(report);
@@ -116,25 +126,25 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     let reporter = &**setting.reporter;
     let (fresh, described) = timed(report, "scan", || scan_and_plan(recipe, options, setting, Some(state)))?;
     let begun = spent_stage(reporter, Activity::Prepare, || begin((fresh, &recipe.about.title), options, setting, state, report))?;
-    let Some(Begun { workshop, target, store, resumed }) = begun else { return Ok(()) };
+    let Some(Begun { workshop, target, store, place, accounted, resumed }) = begun else { return Ok(()) };
     let workshop = workshop.knowing(described);
     let kept = remembered(options.memory) as usize;
-    let verifier = Verifier::new(&workshop, store, (options.verify, kept, store::is_far(&options.target)), (reporter, setting.stop))?;
+    let far = store::is_far(&options.target);
+    let verifier = Verifier::new(&workshop, Arc::clone(&store), (options.verify, kept, far), (reporter, setting.stop))?;
+    let commit = Commit::new((state, &place, accounted), (&workshop, &*target, &store), (options, setting));
     let finished = timed_with(report, "execute", |report| {
-        spent_stage(reporter, Activity::Execute, || work(&workshop, &verifier, (state, resumed), options, setting, report))
+        let mut work = |again: &BTreeSet<TaskNumber>| {
+            let todo = Todo { again, resumed: resumed || !again.is_empty(), copies: place.copied().map(|copies| (copies, &*store)) };
+            spent_stage(reporter, Activity::Execute, || self::work(&workshop, &verifier, (state, todo), options, setting, report))
+        };
+        commit.complete(&mut work)
     })?;
     report.worked(&finished);
     expect::check(&workshop.plan, &finished.judged)?;
     let threads = verifying_threads(options, &workshop);
     report.verification = timed(report, "verify", || spent_stage(reporter, Activity::Verify, || verifier.finish(threads)))?;
     tracing::info!(compared = report.verification.compared, of = report.verification.of, "verified; committing");
-    timed(report, "commit", || {
-        spent_stage(reporter, Activity::Commit, || {
-            target.commit(&workshop.plan.schema)?;
-            state.clear_scratch()?;
-            state.save_committed(&Committed { id: workshop.plan.id.clone(), plan: workshop.plan_id.clone() }, &workshop.plan)
-        })
-    })
+    timed(report, "commit", || spent_stage(reporter, Activity::Commit, || commit.publish()))
 }
 
 /// Scans the inputs and plans, without touching the target.
@@ -187,33 +197,55 @@ fn timed_with<T>(report: &mut Report, phase: &str, step: impl FnOnce(&mut Report
     result
 }
 
-/// Runs every task without a receipt, verifying meanwhile what lies far away; gives all receipts.
+/// What is to be done of a plan.
+struct Todo<'a> {
+    /// Tasks to do again, though they have receipts.
+    again: &'a BTreeSet<TaskNumber>,
+    /// True if there may be receipts.
+    resumed: bool,
+    /// What is copied instead, and where to.
+    copies: Option<(&'a Copies, &'a dyn TargetStore)>,
+}
+
+/// Runs every task without a receipt, verifying meanwhile what lies far away; gives what all receipts tell.
 fn work(
     workshop: &Workshop,
     verifier: &Verifier<'_>,
-    (state, resumed): (&State, bool),
+    (state, wanted): (&State, Todo<'_>),
     options: &Options,
     setting: Setting<'_>,
     report: &mut Report,
 ) -> Result<Tally, RunError> {
     let look = |receipt: &Receipt, scratch_is_needed: bool| {
-        let holds = !scratch_is_needed || workshop.keeps_scratch_of(receipt)?;
+        let again = wanted.again.contains(&(receipt.stage as usize, receipt.task));
+        let holds = !again && (!scratch_is_needed || workshop.keeps_scratch_of(receipt)?);
         if holds {
             workshop.target.remember(&receipt.chunks);
             verifier.stored(receipt);
         }
         Ok(holds)
     };
-    let (todo, finished) =
-        if resumed { receipts(state, &workshop.plan, &workshop.plan_id, &look)? } else { (every_task(&workshop.plan), Tally::default()) };
-    let before = finished.tasks;
+    let (todo, finished) = if wanted.resumed {
+        receipts(state, &workshop.plan, &workshop.plan_id, &look)?
+    } else {
+        (every_task(&workshop.plan), Tally::default())
+    };
+    let finished = Mutex::new(finished);
+    if let Some((copies, store)) = wanted.copies {
+        let threads = verifying_threads(options, workshop);
+        copies.make(state, (&workshop.plan, &workshop.plan_id, store), wanted.again, (threads, setting.stop), &finished)?;
+    }
+    let before = finished.lock().unwrap_or_else(PoisonError::into_inner).tasks;
     let bytes = |stage: usize, task: u64| workshop.plan.task(stage, task).map_or(0, |task| task.bytes);
     let steps = report.tasks;
     let todo_bytes = todo.iter().map(|&(stage, task)| bytes(stage, task)).sum();
     setting.reporter.report(Event::PhaseStarted { phase: Phase::Execute, steps, done: steps - todo.len() as u64, bytes: todo_bytes });
-    let finished = Mutex::new(finished);
     let keep = |receipt: &Receipt| -> Result<(), WorkError> {
-        state.save_receipt(receipt)?;
+        if wanted.again.contains(&(receipt.stage as usize, receipt.task)) {
+            state.save_receipt(&Receipt { attempt: 1, ..receipt.clone() })?;
+        } else {
+            state.save_receipt(receipt)?;
+        }
         verifier.stored(receipt);
         finished.lock().unwrap_or_else(PoisonError::into_inner).add(&workshop.plan, receipt);
         Ok(())
@@ -231,7 +263,7 @@ fn work(
     setting.reporter.report(Event::PhaseFinished { phase: Phase::Execute });
     workshop.rest();
     let finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
-    report.tasks_run = finished.tasks - before;
+    report.tasks_run += finished.tasks - before;
     Ok(finished)
 }
 

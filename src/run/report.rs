@@ -21,6 +21,9 @@ pub struct Report {
     pub recipe: String,
     /// URL of the target.
     pub target: String,
+    /// Folder below the target, where versions are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_version: Option<String>,
     /// `done`, `nothing-to-do`, `interrupted` or `failed`.
     pub outcome: String,
     /// Exit code.

@@ -14,6 +14,7 @@ use crate::store::{self, Access, PutMode, StoreError, TargetStore};
 use super::RunError;
 use super::lock::{self, Lock};
 use super::report::Report;
+use crate::work::WorkError;
 
 /// The state beside one target.
 pub struct State {
@@ -45,6 +46,20 @@ impl State {
             None => lock::lease(&store, target)?,
         };
         Ok(Self { store, target: target.to_owned(), _lock: lock })
+    }
+
+    /// True if a run has left any state beside the target.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub fn is_there(target: &str, access: &Access) -> Result<bool, RunError> {
+        let store = store::target(&store::sibling(target, ".gristmill")?, access)?;
+        for key in ["report.json", "plan.json", "committed.json", "versions.json"] {
+            if store.head(key)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn json<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, RunError> {
@@ -135,13 +150,32 @@ impl State {
         Ok(receipt.filter(|receipt| receipt.plan == plan && receipt.task == task))
     }
 
-    /// Keeps the receipt of a finished task.
+    /// Keeps the receipt of a finished task. Where one that is equal is there already nothing changes; one that tells of the same
+    /// objects, but (as of an older rule) lacks counts of their values, is replaced.
     ///
     /// # Errors
-    /// The store's.
-    pub fn save_receipt(&self, receipt: &Receipt) -> Result<(), StoreError> {
+    /// [`WorkError::Unrepeatable`] if the task has left another receipt before; [`WorkError::Store`].
+    pub fn save_receipt(&self, receipt: &Receipt) -> Result<(), WorkError> {
         let key = receipt_key(&receipt.plan, receipt.stage as usize, receipt.task);
-        self.put(&key, serde_json::to_vec(receipt).unwrap_or_default())
+        let known = self.store.get(&key)?.and_then(|bytes| serde_json::from_slice::<Receipt>(&bytes).ok());
+        if let Some(known) = known.filter(|known| known.plan == receipt.plan && known.task == receipt.task) {
+            if !known.agrees_with(receipt) {
+                let key = receipt.differs_in(&known).or_else(|| known.differs_in(receipt)).unwrap_or_default().to_owned();
+                return Err(WorkError::Unrepeatable { stage: receipt.stage, task: receipt.task, key });
+            }
+            if known == *receipt {
+                return Ok(());
+            }
+        }
+        Ok(self.put(&key, serde_json::to_vec(receipt).unwrap_or_default())?)
+    }
+
+    /// Forgets the receipt of a task: the next run does it again.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub(super) fn forget_receipt(&self, plan: &str, stage: usize, task: u64) -> Result<(), RunError> {
+        Ok(self.store.delete(&receipt_key(plan, stage, task))?)
     }
 
     /// Where the state's objects are.
@@ -155,6 +189,15 @@ impl State {
     /// The store's.
     pub fn save_report(&self, report: &Report) -> Result<(), StoreError> {
         self.put("report.json", serde_json::to_vec_pretty(report).unwrap_or_default())
+    }
+
+    /// Forgets what was committed, and then the receipts of it: whose objects are there is still known.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub(super) fn withdraw(&self) -> Result<(), RunError> {
+        self.store.delete("committed.json")?;
+        Ok(super::empty(&*self.store, "receipts")?)
     }
 
     /// Forgets receipts and what was committed: the next tasks are done anew.

@@ -81,6 +81,24 @@ fn place(unfinished: NamedTempFile, path: &Path, mode: PutMode) -> io::Result<()
     placed.map(drop).map_err(|failed| failed.error)
 }
 
+/// Files below a folder that killed processes were writing, with their lengths; none of a process that lives.
+#[must_use]
+pub fn unfinished_files(folder: &Path) -> Vec<(PathBuf, u64)> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).into_iter().flatten().flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            } else if is_unfinished(&entry) && (metadata.is_symlink() || is_abandoned(&entry.path())) {
+                found.push((entry.path(), metadata.len()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
 fn is_unfinished(entry: &DirEntry) -> bool {
     entry.file_name().to_string_lossy().ends_with(UNFINISHED)
 }

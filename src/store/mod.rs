@@ -27,6 +27,7 @@ mod s3;
 pub use access::{Access, AccessError, Wrapping};
 pub use address::{shown, sibling};
 pub use begun::Begun;
+pub use local::unfinished_files;
 pub use open::{is_far, source, target};
 pub use probe::{CreateSupport, creates_exclusively};
 

@@ -9,13 +9,15 @@ pub mod icechunk;
 mod open;
 pub mod zarr;
 
+use std::time::{Duration, Instant};
+
 pub use open::{Opened, existing, keeps_history, open};
 
 use bytes::Bytes;
 
 use crate::dataset::{Schema, TargetState, Variable};
-use crate::receipt::ChunkRef;
-use crate::store::StoreError;
+use crate::receipt::{ChunkRef, checksum};
+use crate::store::{StoreError, TargetStore};
 
 /// What is stored for one object (a chunk, or a shard when sharded).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +89,16 @@ pub enum TargetError {
         /// What was found, and what to do.
         message: String,
     },
+    /// The store does not give back what was stored, though it said that it had stored it.
+    #[error(
+        "object `{key}`: {message}; the store, or something before it, loses or alters what it is given: see what `gristmill store probe` says of it, then run again"
+    )]
+    Altered {
+        /// The object.
+        key: String,
+        /// What came back.
+        message: String,
+    },
     /// An object that must exist does not: a hole in the data.
     #[error("object `{key}` of variable `{variable}` is missing from the target; run the recipe again to write it")]
     Missing {
@@ -110,10 +122,10 @@ pub trait Target: Send + Sync {
     fn state(&self) -> Result<TargetState, TargetError>;
 
     /// Stores the object at `index` (one number per dimension, in units of objects). Writing it again with the same payload
-    /// changes nothing.
+    /// changes nothing. The first object is read back at once, so that a store that alters bytes stops a run before hours of work.
     ///
     /// # Errors
-    /// [`TargetError::Store`].
+    /// [`TargetError::Store`], [`TargetError::Altered`].
     fn write(&self, variable: &Variable, index: &[u64], payload: ChunkPayload) -> Result<ChunkRef, TargetError>;
 
     /// Objects that receipts tell of, written by an earlier process or another machine: a part of the next commit. Formats whose
@@ -122,10 +134,12 @@ pub trait Target: Send + Sync {
         let _ = chunks;
     }
 
-    /// Makes everything visible; the root's metadata is written last. Again with the same schema: the same bytes.
+    /// Makes everything visible; the root's metadata is written last, and each document is read back. Again with the same schema:
+    /// the same bytes.
     ///
     /// # Errors
-    /// [`TargetError::Unsupported`] before anything is written, if the format cannot hold the schema; [`TargetError::Store`].
+    /// [`TargetError::Unsupported`] before anything is written, if the format cannot hold the schema; [`TargetError::Store`];
+    /// [`TargetError::Altered`] where the store lost or altered a document: the root's is then as it was before.
     fn commit(&self, schema: &Schema) -> Result<(), TargetError>;
 
     /// The published schema; `None` before the first commit.
@@ -133,6 +147,42 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// [`TargetError::Store`], [`TargetError::Metadata`].
     fn schema(&self) -> Result<Option<Schema>, TargetError>;
+}
+
+/// Longest wait for an object that a store has acknowledged and does not show yet.
+pub(crate) const LATE: Duration = Duration::from_secs(10);
+/// Longest wait where a store shows something that it was never given: an older object, if not an altered one.
+const ODD: Duration = Duration::from_secs(1);
+/// Between two looks at first, and at most.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+
+/// Reads an object back until it is what was stored. Stores may show a new object, or a new state of one (`before` is the old), late.
+///
+/// # Errors
+/// [`TargetError::Altered`] if it stays absent, stays as it was before, or is something else; [`TargetError::Store`].
+pub(crate) fn read_back(store: &dyn TargetStore, key: &str, stored: &[u8], before: Option<&[u8]>) -> Result<(), TargetError> {
+    let (begun, mut pause) = (Instant::now(), LOOKS.0);
+    loop {
+        let found = store.get(key)?;
+        if found.as_deref() == Some(stored) {
+            return Ok(());
+        }
+        let is_late = found.is_none() || found.as_deref() == before;
+        if begun.elapsed() >= if is_late { LATE } else { ODD } {
+            return Err(TargetError::Altered { key: key.to_owned(), message: difference(found.as_deref(), stored) });
+        }
+        std::thread::sleep(pause);
+        pause = LOOKS.1.min(pause * 2);
+    }
+}
+
+/// What came back instead of what was stored.
+fn difference(found: Option<&[u8]>, stored: &[u8]) -> String {
+    match found {
+        None => format!("its {} bytes were acknowledged and are not there", stored.len()),
+        Some(found) if found.len() != stored.len() => format!("{} bytes came back of {} that were stored", found.len(), stored.len()),
+        Some(found) => format!("the bytes that came back have the checksum {}, those stored {}", checksum(found), checksum(stored)),
+    }
 }
 
 pub(crate) fn unsupported(variable: &str, message: impl Into<String>) -> TargetError {

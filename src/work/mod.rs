@@ -68,6 +68,18 @@ pub enum WorkError {
         /// What is wrong.
         message: String,
     },
+    /// A task that had been done before gave other bytes this time.
+    #[error(
+        "task {task} of stage {stage} gave different bytes when it was done again: object `{key}` is not what its receipt says; nothing was published: build the store anew with `--replace`, and report this if it happens again"
+    )]
+    Unrepeatable {
+        /// Its stage.
+        stage: u32,
+        /// Its number.
+        task: u64,
+        /// An object that differs.
+        key: String,
+    },
     /// A defect of ours.
     #[error("internal: {0}; please report this")]
     Internal(String),
@@ -180,6 +192,17 @@ impl Workshop {
     #[must_use]
     pub fn leaving(self, published: Vec<Vec<u64>>) -> Self {
         Self { published, ..self }
+    }
+
+    /// Objects that are left as they are: no receipt of this plan names them.
+    #[must_use]
+    pub fn left_objects(&self) -> u64 {
+        let left = |(variable, counts): (usize, &Vec<u64>)| {
+            let all = self.plan.objects(variable).counts();
+            let along = counts.iter().zip(&all).map(|(left, all)| left.min(all));
+            if counts.len() == all.len() && !all.is_empty() { along.product() } else { 0_u64 }
+        };
+        self.published.iter().enumerate().map(left).sum()
     }
 
     /// True if every object of the target that it is, or goes into, is published.
@@ -387,6 +410,7 @@ impl Workshop {
             raw_bytes: prepared.task.bytes,
             statistics: self.statistics(prepared),
             moved: prepared.moved.load(Ordering::Relaxed),
+            attempt: 0,
         }
     }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kills one bake twenty times at random moments, resumes it each time, and compares the store with an undisturbed run's.
 
-    kill.py BINARY [RECIPE] [--kills 20] [--seed N]
+    kill.py BINARY [RECIPE] [--kills 20] [--seed N] [--versioned]
 
 SIGKILL goes to the process group. Every kill hits a run in progress: a run that ends before its moment starts over with
 an empty target. Without RECIPE, data and a recipe that need some seconds are generated.
@@ -66,8 +66,8 @@ def store_hash(target):
     return digest.hexdigest(), len(files)
 
 
-def start(binary, recipe, target):
-    return subprocess.Popen([binary, "run", str(recipe), "--target", str(target), "--quiet"], start_new_session=True,
+def start(binary, recipe, target, more=()):
+    return subprocess.Popen([binary, "run", str(recipe), "--target", str(target), "--quiet", *more], start_new_session=True,
                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -87,6 +87,7 @@ def main():
     parser.add_argument("binary")
     parser.add_argument("recipe", nargs="?")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--versioned", action="store_true", help="bake versions below the target, with a pointer")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     options = parser.parse_args()
     binary = str(pathlib.Path(options.binary).resolve())
@@ -100,13 +101,14 @@ def main():
 
 def kill(binary, options, chance, scratch):
     undisturbed, disturbed = scratch / "undisturbed.zarr", scratch / "disturbed.zarr"
+    more = ["--versioned"] if options.versioned else []
     recipe, seconds = pathlib.Path(options.recipe).resolve() if options.recipe else None, 0.0
     for months in ([0] if recipe else [2, 4, 8]):
         (scratch / "data").mkdir(exist_ok=True)
         used = recipe or generate(scratch / "data", months)
         remove(undisturbed)
         started = time.monotonic()
-        finish(start(binary, used, undisturbed), "the undisturbed run")
+        finish(start(binary, used, undisturbed, more), "the undisturbed run")
         seconds = time.monotonic() - started
         if seconds >= 3:
             break
@@ -114,7 +116,7 @@ def kill(binary, options, chance, scratch):
     print(f"undisturbed: {seconds:.1f} s, {objects} objects, {wanted[:16]}; seed {options.seed}", flush=True)
     kills = rounds = early = 0
     while kills < options.kills:
-        process = start(binary, used, disturbed)
+        process = start(binary, used, disturbed, more)
         # Resumed runs have less and less to do: moments are drawn from what an undisturbed rest would need, at most a few seconds.
         moment = chance.uniform(0.02, min(seconds, 12) * 0.6)
         try:
@@ -123,7 +125,7 @@ def kill(binary, options, chance, scratch):
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             kills += 1
-            if (disturbed / "zarr.json").exists():
+            if (disturbed / ("current.json" if more else "zarr.json")).exists():
                 early += 1
             print(f"  kill {kills:2d} after {moment:5.2f} s", flush=True)
             continue
@@ -132,7 +134,7 @@ def kill(binary, options, chance, scratch):
         rounds += 1
         check(disturbed, wanted, rounds)
         remove(disturbed)
-    finish(start(binary, used, disturbed), "the last resumed run")
+    finish(start(binary, used, disturbed, more), "the last resumed run")
     check(disturbed, wanted, rounds + 1)
     print(f"{kills} kills, {rounds + 1} bakes completed by resuming ({early} kills after the root metadata was visible): every store equals the undisturbed one")
 

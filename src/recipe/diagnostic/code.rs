@@ -198,6 +198,8 @@ codes! {
     }
     Verification {
         VerificationFailed "verification-failed" "Values read back from the store are not those of the source. This is a fault of Gristmill or of the storage: please report it."
+        ObjectAltered "object-altered" "The store does not give back what it acknowledged: an object is gone, has another size or other bytes. Nothing was published. Some S3-compatible servers, and proxies before them, store checksum trailers as data or re-encode what passes; `gristmill store probe` tells. Objects that are merely lost are written once more before a run gives up; after this error the next run writes the object again."
+        TaskUnrepeatable "task-unrepeatable" "A task was done twice and gave different bytes. Results follow from the plan alone, so a file that changed unnoticed, a broken memory or disk, or a fault of Gristmill is behind it. Nothing was published; build the store anew with `--replace`, and report it if it happens again."
     }
     Resources {
         MemoryTooSmall "memory-too-small" "Even one task needs more memory than `--memory` allows. Raise it, or make the chunks smaller."

@@ -99,7 +99,11 @@ fn told(url: &str, error: TargetError) -> SourceError {
     match error {
         TargetError::Store(error) => SourceError::Store(error),
         TargetError::Unsupported { variable, message, .. } => SourceError::Unsupported { url: url.to_owned(), variable, message },
-        TargetError::Codec { .. } | TargetError::Metadata { .. } | TargetError::Missing { .. } | TargetError::Conflict { .. } => {
+        TargetError::Codec { .. }
+        | TargetError::Metadata { .. }
+        | TargetError::Missing { .. }
+        | TargetError::Altered { .. }
+        | TargetError::Conflict { .. } => {
             SourceError::Corrupt { url: url.to_owned(), message }
         }
     }

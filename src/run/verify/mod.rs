@@ -22,6 +22,7 @@ use crate::grid::{ChunkGrid, Region, unravel};
 use crate::plan::{Plan, PlannedContent};
 use crate::receipt::Receipt;
 use crate::store::{TargetStore, shown};
+use crate::target::TargetError;
 use crate::target::zarr::ZarrReader;
 use crate::work::{Witness, Workshop};
 use memory::Remembering;
@@ -96,6 +97,14 @@ struct Found {
     worst: Option<(usize, RunError)>,
 }
 
+impl Found {
+    fn note(&mut self, number: usize, error: RunError) {
+        if self.worst.as_ref().is_none_or(|(first, _)| number < *first) {
+            self.worst = Some((number, error));
+        }
+    }
+}
+
 impl<'a> Verifier<'a> {
     /// What is to be compared of a plan's result; `kept` bytes of objects may be remembered, and `far` ones are dear.
     ///
@@ -129,7 +138,11 @@ impl<'a> Verifier<'a> {
     /// Nothing is ever ready early where everything is compared.
     pub fn ahead(&self) {
         while let Some(number) = self.queue.wait(self.stop) {
-            self.check(number);
+            if let Some(missing) = self.check(number) {
+                // Shown late, or lost and to be written once more: the end will tell.
+                tracing::info!(%missing, "not there yet");
+                self.queue.put_back(number);
+            }
         }
     }
 
@@ -151,7 +164,9 @@ impl<'a> Verifier<'a> {
         let next = || rest.lock().unwrap_or_else(PoisonError::into_inner).next();
         let work = || {
             while let Some(number) = next().filter(|_| !self.stops()) {
-                self.check(number);
+                if let Some(missing) = self.check(number) {
+                    self.found.lock().unwrap_or_else(PoisonError::into_inner).note(number, missing);
+                }
                 self.reporter.report(Event::StepFinished { phase: Phase::Verify, bytes: 0 });
             }
         };
@@ -186,9 +201,9 @@ impl<'a> Verifier<'a> {
         Ok(Verification { compared: found.compared, of: of.sum(), values: found.values, reader: self.workshop.readers() })
     }
 
-    /// Makes one comparison and notes how it went.
-    fn check(&self, number: usize) {
-        let Some(&check) = self.checks.get(number) else { return };
+    /// Makes one comparison and notes how it went, unless an object is missing.
+    fn check(&self, number: usize) -> Option<RunError> {
+        let &check = self.checks.get(number)?;
         let detail = |_: &Result<u64, RunError>| Detail { about: self.name(check), ..Detail::default() };
         let compared = spent(self.reporter, Activity::Compare, detail, || self.compare(check));
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -197,9 +212,10 @@ impl<'a> Verifier<'a> {
                 found.values += values;
                 found.compared += 1;
             }
-            Err(error) if found.worst.as_ref().is_none_or(|(first, _)| number < *first) => found.worst = Some((number, error)),
-            Err(_) => {}
+            Err(missing @ RunError::Target(TargetError::Missing { .. })) => return Some(missing),
+            Err(error) => found.note(number, error),
         }
+        None
     }
 
     fn name(&self, check: Check) -> String {

@@ -13,12 +13,13 @@ mod look;
 mod staged;
 mod transaction;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::icechunk::Repository;
 use bytes::Bytes;
 
-use super::{ChunkPayload, Intent, Target, TargetError, zarr};
+use super::{ChunkPayload, Intent, Target, TargetError, read_back, zarr};
 use crate::dataset::{Schema, TargetState, Variable};
 use crate::receipt::{ChunkRef, checksum};
 use crate::recipe::OutputFormat;
@@ -29,6 +30,9 @@ use staged::Staged;
 
 /// Objects that only a repository has: the reference of `main` in version 1 of the format, and what replaced it in version 2.
 const MARKS: [&str; 2] = ["refs/branch.main/ref.json", "repo"];
+
+/// The first object that is not larger is read back at once: a larger one would take memory that nobody counted.
+const PROOF: usize = 32 << 20;
 
 /// True if there is an Icechunk repository at a place.
 ///
@@ -57,6 +61,8 @@ pub struct IcechunkTarget {
     library: Mutex<Option<Arc<Library>>>,
     /// `main` as this run found it.
     main: Mutex<Main>,
+    /// True once an object was chosen to be read back.
+    proven: AtomicBool,
 }
 
 /// What is known of `main`.
@@ -89,6 +95,7 @@ impl IcechunkTarget {
             intent: Mutex::default(),
             library: Mutex::default(),
             main: Mutex::default(),
+            proven: AtomicBool::new(false),
         })
     }
 
@@ -161,7 +168,11 @@ impl Target for IcechunkTarget {
         let key = zarr::object_key(variable, index, OutputFormat::Icechunk);
         let written = ChunkRef { key, bytes: bytes.len() as u64, checksum: checksum(&bytes) };
         // The name follows from the content: whoever wrote it before wrote the same.
-        self.objects.put(&staged::Chunk::of(&written).key(), bytes, PutMode::Overwrite)?;
+        let object = staged::Chunk::of(&written).key();
+        self.objects.put(&object, bytes.clone(), PutMode::Overwrite)?;
+        if bytes.len() <= PROOF && !self.proven.swap(true, Ordering::Relaxed) {
+            read_back(&*self.objects, &object, &bytes, None)?;
+        }
         self.staged.add(&written);
         Ok(written)
     }

@@ -26,6 +26,28 @@ pub fn object_key(variable: &Variable, index: &[u64], format: OutputFormat) -> S
     }
 }
 
+/// Index of the object that a key names, if it is one of the variable's: the way back from [`object_key`].
+///
+/// ```
+/// # use gristmill::{dataset::Variable, recipe::OutputFormat, target::zarr::object_index};
+/// # let sst: Variable = serde_json::from_str(r#"{"name": "sst", "dtype": "int16", "dimensions": ["t", "x"], "attributes": []}"#).unwrap();
+/// assert_eq!(object_index(&sst, "sst/c/4/0", OutputFormat::Zarr3), Some(vec![4, 0]));
+/// assert_eq!(object_index(&sst, "sst/4.0", OutputFormat::Zarr2), Some(vec![4, 0]));
+/// assert_eq!(object_index(&sst, "sst/c/04/0", OutputFormat::Zarr3), None);
+/// assert_eq!(object_index(&sst, "sst/zarr.json", OutputFormat::Zarr3), None);
+/// ```
+#[must_use]
+pub fn object_index(variable: &Variable, key: &str, format: OutputFormat) -> Option<Vec<u64>> {
+    let rest = key.strip_prefix(variable.name.as_str())?.strip_prefix('/')?;
+    let numbers = |text: &str, separator: char| text.split(separator).map(|number| number.parse().ok()).collect::<Option<Vec<u64>>>();
+    let index = match (format, variable.dimensions.is_empty()) {
+        (_, true) => Vec::new(),
+        (OutputFormat::Zarr2, false) => numbers(rest, '.')?,
+        (OutputFormat::Zarr3 | OutputFormat::Icechunk, false) => numbers(rest.strip_prefix("c/")?, '/')?,
+    };
+    (index.len() == variable.dimensions.len() && object_key(variable, &index, format) == key).then_some(index)
+}
+
 /// Key of a metadata object of the node at `path` (empty: the root).
 pub(super) fn node_key(path: &str, file: &str) -> String {
     if path.is_empty() { file.to_owned() } else { format!("{path}/{file}") }
