@@ -12,8 +12,8 @@ use super::report::Report;
 use super::state::{State, local_folder};
 use super::{Options, Replace, RunError, Setting, bake, empty};
 use crate::recipe::{OutputFormat, Recipe};
-use crate::{store, target};
 use crate::target::zarr::{Absent, ZarrReader};
+use crate::{store, target};
 use exchange::Exchange;
 
 pub(super) fn replace(

@@ -60,7 +60,8 @@ impl Place {
     ) -> Result<Self, RunError> {
         let (target, kept) = (&options.target, Kept::read(state)?);
         if options.versioned && plan.format == OutputFormat::Icechunk {
-            let message = format!("{target}: an Icechunk repository keeps every version of its dataset by itself; run without `--versioned`");
+            let message =
+                format!("{target}: an Icechunk repository keeps every version of its dataset by itself; run without `--versioned`");
             return Err(RunError::Conflict { message });
         }
         if !options.versioned {
