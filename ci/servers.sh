@@ -1,17 +1,23 @@
 #!/usr/bin/env bash
-# Real servers on loopback for tests: nginx for web faults, moto for S3.
+# Real servers on loopback for tests: nginx for web faults, moto for S3, and S3 that is wrong about conditional puts: moto behind
+# a proxy that drops the conditions, and s3s-fs, which is right when alone and races otherwise.
 #
-#   ci/servers.sh start DIR    installs what is missing, starts both, waits until they answer, writes DIR/env
+#   ci/servers.sh start DIR    installs what is missing, starts all, waits until they answer, writes DIR/env
 #   ci/servers.sh stop DIR     stops what that start started
-#   . DIR/env                  GRISTMILL_TEST_NGINX, GRISTMILL_TEST_NGINX_ROOT, GRISTMILL_TEST_S3
+#   . DIR/env                  GRISTMILL_TEST_NGINX, GRISTMILL_TEST_NGINX_ROOT, GRISTMILL_TEST_S3, GRISTMILL_TEST_S3_STRIPPED,
+#                              GRISTMILL_TEST_S3S_FS (only where the program is)
 #
-# PYTHON names a Python with moto; without it .venv of the repository is used, and made if absent.
-# NGINX_PORT and S3_PORT choose ports (8041 and 8042).
+# PYTHON names a Python with moto; without it .venv of the repository is used, and made if absent. S3S_FS names s3s-fs; without it
+# the search path is looked through, and it is left out, said aloud, if absent: it takes minutes to build
+# (cargo install s3s-fs --version 0.14.1 --locked --features binary). OpenStack Swift is started by ci/stores.sh.
+# NGINX_PORT, S3_PORT, STRIPPED_PORT and S3S_FS_PORT choose ports (8041 to 8044).
 set -euo pipefail
 
 repository=$(cd "$(dirname "$0")/.." && pwd)
 nginx_port=${NGINX_PORT:-8041}
 s3_port=${S3_PORT:-8042}
+stripped_port=${STRIPPED_PORT:-8043}
+s3s_port=${S3S_FS_PORT:-8044}
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
@@ -81,6 +87,26 @@ wait_for() { # URL NAME
     exit 1
 }
 
+start_s3s_fs() { # DIR
+    local program
+    program=$(command -v "${S3S_FS:-s3s-fs}") || { echo "ci/servers.sh: SKIP s3s-fs: no such program (S3S_FS names it)" >&2; return 0; }
+    # The program wants its buckets as folders.
+    mkdir -p "$1/s3s-fs/gristmill"
+    nohup "$program" --access-key test --secret-key test --host 127.0.0.1 --port "$s3s_port" "$1/s3s-fs" > "$1/s3s-fs.log" 2>&1 &
+    echo $! > "$1/s3s-fs.pid"
+    wait_for_port "$s3s_port" s3s-fs
+    echo "export GRISTMILL_TEST_S3S_FS=http://127.0.0.1:$s3s_port" >> "$1/env"
+}
+
+wait_for_port() { # PORT NAME
+    for _ in $(seq 100); do
+        if (exec 3<> "/dev/tcp/127.0.0.1/$1") 2>/dev/null; then return; fi
+        sleep 0.1
+    done
+    echo "ci/servers.sh: $2 does not listen at $1" >&2
+    exit 1
+}
+
 start() { # DIR
     mkdir -p "$1"
     local directory nginx python
@@ -91,18 +117,23 @@ start() { # DIR
     "$nginx" -c "$directory/nginx/nginx.conf"
     nohup "$python" -m moto.server -H 127.0.0.1 -p "$s3_port" > "$directory/moto.log" 2>&1 &
     echo $! > "$directory/moto.pid"
+    nohup python3 "$repository/ci/strip_proxy.py" "$stripped_port" "http://127.0.0.1:$s3_port" > "$directory/stripped.log" 2>&1 &
+    echo $! > "$directory/stripped.pid"
     wait_for "http://127.0.0.1:$nginx_port/plain/sample.bin" nginx
     wait_for "http://127.0.0.1:$s3_port/moto-api/" moto
+    wait_for "http://127.0.0.1:$stripped_port/moto-api/" "the proxy before moto"
     cat > "$directory/env" <<ENV
 export GRISTMILL_TEST_NGINX=http://127.0.0.1:$nginx_port
 export GRISTMILL_TEST_NGINX_ROOT=$directory/www
 export GRISTMILL_TEST_S3=http://127.0.0.1:$s3_port
+export GRISTMILL_TEST_S3_STRIPPED=http://127.0.0.1:$stripped_port
 ENV
+    start_s3s_fs "$directory"
     cat "$directory/env"
 }
 
 stop() { # DIR
-    for pid in "$1/nginx/pid" "$1/moto.pid"; do
+    for pid in "$1/nginx/pid" "$1/moto.pid" "$1/stripped.pid" "$1/s3s-fs.pid"; do
         if [ -f "$pid" ]; then
             kill "$(cat "$pid")" 2>/dev/null || true
             rm -f "$pid"

@@ -12,7 +12,8 @@ use gristmill::dataset::{Attribute, Attributes, Dimension, Encoding, Schema, Var
 use gristmill::pattern::{Axis, Input, KeyValue, Role};
 use gristmill::recipe::diagnostic::{Code, Diagnostic, Span};
 use gristmill::recipe::{
-    About, AttributePolicy, Chunks, CombineRules, EncodingChoice, Join, MissingFile, OrderPolicy, Output, OutputFormat, Recipe, RecipeText,
+    About, AttributePolicy, ChangedFile, Chunks, CombineRules, EncodingChoice, Join, LateFile, MissingFile, OrderPolicy, Output,
+    OutputFormat, OverlapPolicy, Recipe, RecipeText,
 };
 use proptest::prelude::*;
 
@@ -39,6 +40,8 @@ fn recipe(merges: usize, concat: &[(&str, usize)]) -> Recipe {
         inputs: inputs.collect(),
         axes,
         missing: MissingFile::Fail,
+        late: LateFile::default(),
+        changed: ChangedFile::default(),
         combine: CombineRules {
             concat: concat
                 .iter()
@@ -54,8 +57,11 @@ fn recipe(merges: usize, concat: &[(&str, usize)]) -> Recipe {
             shards: None,
             encoding: BTreeMap::new(),
             format: OutputFormat::Zarr3,
+            rewrite_tail: false,
         },
         expect: vec![],
+        used: vec![],
+        published: None,
     }
 }
 
@@ -662,4 +668,62 @@ fn a_missing_value_that_repeats_the_fill_stays() {
     let whole = join(&recipe(1, &[("time", 2)]), &files).unwrap();
     let found = |name| variable(&whole, "t").attributes.number(name);
     assert_eq!([found("_FillValue"), found("missing_value")], [Some(Scalar::Int16(-9)); 2]);
+}
+
+/// Steps (file, place, value) that are kept of files in a row, the slow and obvious way.
+fn naively(files: &[Vec<i64>], last: bool) -> Vec<(usize, u64, i64)> {
+    let all: Vec<(usize, u64, i64)> = files
+        .iter()
+        .enumerate()
+        .flat_map(|(file, times)| times.iter().enumerate().map(move |(place, time)| (file, place as u64, *time)))
+        .collect();
+    let is_kept = |at: usize| {
+        let others = if last { &all[at + 1..] } else { &all[..at] };
+        others.iter().all(|other| other.2 != all[at].2)
+    };
+    (0..all.len()).filter(|at| is_kept(*at)).map(|at| all[at]).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn overlapping_steps_are_chosen_as_a_naive_reference_chooses(
+        files in prop::collection::vec(prop::collection::vec(0i64..12, 1..6), 1..5),
+        (sorted, last) in (any::<bool>(), any::<bool>()),
+    ) {
+        let mut files = files;
+        if sorted {
+            for times in &mut files {
+                times.sort_unstable();
+            }
+        }
+        let mut recipe = recipe(1, &[("time", files.len())]);
+        recipe.combine.overlap = if last { OverlapPolicy::Last } else { OverlapPolicy::First };
+        let made: Vec<File> =
+            files.iter().map(|times| day(0, UNITS, &times.iter().map(|time| *time as f64).collect::<Vec<_>>())).collect();
+        let expected = naively(&files, last);
+        let times: Vec<i64> = expected.iter().map(|step| step.2).collect();
+        let rising = times.windows(2).all(|pair| pair[0] < pair[1]);
+        let falling = times.windows(2).all(|pair| pair[0] > pair[1]);
+        match join(&recipe, &made) {
+            Err(found) => {
+                prop_assert!(!rising && !falling, "{:?}", found);
+                prop_assert!(found.iter().all(|one| one.code == Code::NotMonotonic), "{:?}", found);
+            }
+            Ok(whole) => {
+                prop_assert!(rising || falling);
+                prop_assert_eq!(known(&whole, "time"), &doubles(&times.iter().map(|time| *time as f64).collect::<Vec<_>>()));
+                for (file, times) in files.iter().enumerate() {
+                    let every = vec![(0, times.len() as u64)];
+                    let kept = whole.kept.get(&(file as u32)).map_or(&every, |kept| &kept["time"]);
+                    let places: Vec<u64> = kept.iter().flat_map(|&(first, length)| first..first + length).collect();
+                    let right: Vec<u64> = expected.iter().filter(|step| step.0 == file).map(|step| step.1).collect();
+                    prop_assert_eq!(whole.axes[0].lengths[file], right.len() as u64);
+                    prop_assert_eq!(places, right);
+                }
+                prop_assert_eq!(whole.used.is_empty(), times.len() == files.iter().map(Vec::len).sum::<usize>());
+            }
+        }
+    }
 }

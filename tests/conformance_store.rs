@@ -6,12 +6,13 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use gristmill::event::Silent;
 use gristmill::store::access::{Credentials, S3Access, Secret};
-use gristmill::store::fault::{Faulty, Mishap, Operation, Rule};
-use gristmill::store::{Access, CreateSupport, ErrorKind, PutMode, SourceStore, TargetStore, creates_exclusively, sibling, source, target};
+use gristmill::store::probe::{Depth, Doors, ask};
+use gristmill::store::{Access, ErrorKind, PutMode, SourceStore, TargetStore, conditional, sibling, source, target, uploads};
 
 /// A place to test, and what keeps it alive.
 struct Place {
@@ -190,37 +191,65 @@ fn the_sibling_is_another_place() {
 }
 
 #[test]
-fn probes_tell_who_creates_exclusively() {
-    for place in places("probe") {
-        let store = place.open();
-        assert_eq!(creates_exclusively(&*store).unwrap(), CreateSupport::Honoured, "{}", place.url);
-        assert!(store.list("", 9).unwrap().is_empty(), "{}: the probe left something", place.url);
-        let refusing = Faulty::new(Arc::clone(&store), vec![Rule::nth(Operation::Put, 1, Mishap::Fail(ErrorKind::Other))]);
-        assert_eq!(creates_exclusively(&refusing).unwrap(), CreateSupport::Refused);
-        let down = Faulty::new(store, vec![Rule::nth(Operation::Put, 2, Mishap::Fail(ErrorKind::Temporary))]);
-        assert_eq!(kind(creates_exclusively(&down)), Some(ErrorKind::Temporary));
+fn a_version_is_replaced_once() {
+    for place in places("replace") {
+        let Some(door) = conditional(&place.url, &place.access).unwrap() else { continue };
+        assert_eq!(door.read("pointer").unwrap(), None, "{}", place.url);
+        put(&*place.open(), "pointer", "one");
+        let (read, first) = door.read("pointer").unwrap().unwrap();
+        assert_eq!(read, "one");
+        door.replace("pointer", bytes("two"), &first).unwrap();
+        assert_eq!(kind(door.replace("pointer", bytes("three"), &first)), Some(ErrorKind::Exists), "{}", place.url);
+        let (read, second) = door.read("pointer").unwrap().unwrap();
+        assert_eq!((read, second == first), (bytes("two"), false));
+        place.open().delete("pointer").unwrap();
+        assert_eq!(kind(door.replace("pointer", bytes("four"), &second)), Some(ErrorKind::Exists), "{}", place.url);
+        assert_eq!(place.open().get("pointer").unwrap(), None);
+        assert!(door.replace("../pointer", bytes("five"), &second).is_err() && door.read("").is_err());
     }
-    assert_eq!(creates_exclusively(&Careless(target("memory://careless", &Access::default()).unwrap())).unwrap(), CreateSupport::Ignored);
 }
 
-/// A store that overwrites whatever it is told, as some servers do.
-struct Careless(Arc<dyn TargetStore>);
+#[test]
+fn of_many_that_replace_one_version_one_wins() {
+    for place in places("replace-race") {
+        let Some(door) = conditional(&place.url, &place.access).unwrap() else { continue };
+        for round in 0..5 {
+            put(&*place.open(), "pointer", &format!("round {round}"));
+            let (_, version) = door.read("pointer").unwrap().unwrap();
+            let won = |number: usize| door.replace("pointer", bytes(&format!("{round} {number}")), &version).is_ok();
+            let winners: Vec<usize> = std::thread::scope(|scope| {
+                let runners: Vec<_> = (0..8).map(|number| scope.spawn(move || (number, won(number)))).collect();
+                runners.into_iter().map(|runner| runner.join().unwrap()).filter(|(_, won)| *won).map(|(number, _)| number).collect()
+            });
+            assert_eq!(winners.len(), 1, "{}", place.url);
+            assert_eq!(place.open().get("pointer").unwrap(), Some(bytes(&format!("{round} {}", winners[0]))));
+        }
+    }
+}
 
-impl TargetStore for Careless {
-    fn head(&self, key: &str) -> Result<Option<u64>, gristmill::store::StoreError> {
-        self.0.head(key)
+#[test]
+fn uploads_in_parts_are_whole_or_nothing() {
+    for place in places("parts") {
+        let Some(door) = uploads(&place.url, &place.access).unwrap() else { continue };
+        let parts = [bytes(&"a".repeat(5 << 20)), bytes("b")];
+        door.in_parts("shard", &parts).unwrap();
+        assert!(place.open().get("shard").unwrap().unwrap() == parts.concat(), "{}", place.url);
+        let begun = door.begin("deep/shard", bytes("part")).unwrap();
+        assert_eq!(place.open().get("deep/shard").unwrap(), None);
+        let found = door.unfinished().unwrap();
+        assert_eq!(found.iter().map(|one| (&one.key, &one.id)).collect::<Vec<_>>(), [(&begun.key, &begun.id)], "{}", place.url);
+        door.abort(&begun).unwrap();
+        door.abort(&begun).unwrap();
+        assert_eq!(door.unfinished().unwrap(), [], "{}", place.url);
     }
-    fn get(&self, key: &str) -> Result<Option<Bytes>, gristmill::store::StoreError> {
-        self.0.get(key)
-    }
-    fn put(&self, key: &str, bytes: Bytes, _mode: PutMode) -> Result<(), gristmill::store::StoreError> {
-        self.0.put(key, bytes, PutMode::Overwrite)
-    }
-    fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, gristmill::store::StoreError> {
-        self.0.list(prefix, limit)
-    }
-    fn delete(&self, key: &str) -> Result<(), gristmill::store::StoreError> {
-        self.0.delete(key)
+}
+
+#[test]
+fn every_store_here_creates_exclusively() {
+    for place in places("probe") {
+        let told = ask(&Doors::open(&place.url, &place.access).unwrap(), "", Depth::Thorough, &AtomicBool::new(false)).unwrap().unwrap();
+        assert!(told.creates_exclusively() && told.altered.is_none(), "{}: {told:?}", place.url);
+        assert!(place.open().list("", 9).unwrap().is_empty(), "{}: the probe left something", place.url);
     }
 }
 

@@ -129,7 +129,10 @@ fn hold(place: &Path) -> fs::File {
 }
 
 /// Codes without a case here: their snapshot is held by this test. Those of recipes have theirs in `tests/invalid`.
-const ELSEWHERE: [(Code, &str); 6] = [
+const ELSEWHERE: [(Code, &str); 9] = [
+    (Code::TargetUnable, "tests/faults_store/weak.rs"),
+    (Code::PublishedChanged, "tests/append/upstream.rs"),
+    (Code::AppendRefused, "tests/append/guards.rs"),
     (Code::Unappendable, "tests/exit_codes.rs"),
     (Code::SourceChanged, "tests/exit_codes.rs"),
     (Code::VerificationFailed, "tests/exit_codes.rs"),

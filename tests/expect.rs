@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use gristmill::array::{FillValue, Scalar};
 use gristmill::cf::statistics::Statistics;
 use gristmill::event::{Event, Phase, Reporter};
-use gristmill::grid::Region;
+use gristmill::grid::{ChunkGrid, Region};
 use gristmill::receipt::Receipt;
 use gristmill::recipe::{RecipeText, parse};
 use gristmill::run::report::Report;
@@ -101,6 +101,27 @@ impl Bench {
 
     /// The same from the store itself, read by another reader: raw values, one after the other.
     fn naive(&self, variable: &str) -> Statistics {
+        Statistics { empty: self.naive_empty(variable), ..self.naive_of(variable) }
+    }
+
+    /// Chunks without a valid value.
+    fn naive_empty(&self, variable: &str) -> u64 {
+        let store = store::target(self.target().to_str().unwrap(), &access()).unwrap();
+        let reader = ZarrReader::open(store, Absent::Hole).unwrap().expect("a visible store");
+        let described = reader.schema().variable(variable).unwrap().clone();
+        let fill = match described.encoding.fill {
+            Some(FillValue::Number(fill)) => fill.as_f64(),
+            _ => f64::NAN,
+        };
+        let grid = ChunkGrid::new(reader.schema().shape(&described), described.encoding.chunks.clone().unwrap());
+        let is_empty = |number: &u64| {
+            let values = reader.read(variable, &grid.region(&grid.index(*number))).unwrap();
+            values.scalars().map(Scalar::as_f64).all(|value| value.is_nan() || value == fill)
+        };
+        (0..grid.chunks()).filter(is_empty).count() as u64
+    }
+
+    fn naive_of(&self, variable: &str) -> Statistics {
         let store = store::target(self.target().to_str().unwrap(), &access()).unwrap();
         let reader = ZarrReader::open(store, Absent::Hole).unwrap().expect("a visible store");
         let described = reader.schema().variable(variable).unwrap().clone();
@@ -119,6 +140,7 @@ impl Bench {
             missing: (raw.len() - valid.len()) as u64,
             smallest: valid.iter().copied().fold(f64::INFINITY, f64::min),
             largest: valid.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            empty: 0,
         }
     }
 }

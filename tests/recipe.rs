@@ -8,7 +8,8 @@ use gristmill::array::DataType;
 use gristmill::pattern::{KeyValue, Role};
 use gristmill::recipe::diagnostic::{Code, Diagnostic, render_annotation, render_json, render_terminal};
 use gristmill::recipe::{
-    AbsentPolicy, Chunks, CodecsChoice, ExpectRule, Join, MissingFile, OrderPolicy, OutputFormat, Recipe, RecipeText, parse,
+    AbsentPolicy, ChangedFile, Chunks, CodecsChoice, ExpectRule, Join, LateFile, MissingFile, OrderPolicy, OutputFormat, OverlapPolicy,
+    Recipe, RecipeText, parse, parse_on,
 };
 use gristmill::transform::Step;
 use proptest::prelude::*;
@@ -37,6 +38,46 @@ fn silence_means_the_defaults() {
     assert!(matches!(&recipe.output.chunks, Chunks::Auto { size, favour } if size.0 == 64 << 20 && favour.is_empty()));
     assert_eq!((recipe.combine.join, recipe.combine.order, recipe.combine.absent), (Join::Exact, OrderPolicy::Strict, AbsentPolicy::Fail));
     assert!(recipe.output.shards.is_none() && recipe.output.encoding.is_empty() && recipe.expect.is_empty());
+}
+
+#[test]
+fn policies_are_strict_until_a_word_says_otherwise() {
+    let recipe = read("inputs: {url: a.nc}\n");
+    assert_eq!((recipe.late, recipe.changed, recipe.combine.overlap), (LateFile::AsMissing, ChangedFile::Fail, OverlapPolicy::Fail));
+    assert!(!recipe.combine.convert_units && !recipe.output.rewrite_tail && recipe.used.is_empty() && recipe.published.is_none());
+    assert_eq!(recipe.combine.strict, gristmill::recipe::Strict::default());
+    let loose = read(
+        "inputs: {files: [a.nc, b.nc], late: skip, changed: keep}\ncombine: {concat: [time], overlap: last, units: convert, dtype: fail, packing: fail, times: fail}\noutput:\n  append: rewrite-tail\n  encoding:\n    time: {units: days since 1970-01-01}\n",
+    );
+    assert_eq!((loose.late, loose.changed, loose.combine.overlap), (LateFile::Skip, ChangedFile::Keep, OverlapPolicy::Last));
+    assert!(loose.combine.convert_units && loose.output.rewrite_tail);
+    assert_eq!(loose.output.encoding["time"].0.units.as_deref(), Some("days since 1970-01-01"));
+}
+
+#[test]
+fn an_end_moves_with_the_day_that_is_given() {
+    let text = |end: &str, more: &str| RecipeText {
+        name: "recipe.yaml".into(),
+        text: format!(
+            "{HEAD}inputs:\n  url: '{{time:%Y%m%d}}.nc'\n{more}  keys:\n    time: {{dates: {{start: 2024-02-01, end: {end}, step: 1 day}}}}\ncombine: {{concat: [time]}}\n"
+        ),
+    };
+    let on = |end: &str, more: &str, day| parse_on(&text(end, more), Path::new("/base"), Some(jiff::civil::date(2024, 3, day))).unwrap().0;
+    let recipe = on("today - 2 days", "", 3);
+    assert_eq!((recipe.inputs.len(), recipe.inputs.last().unwrap().url.as_str()), (30, "/base/20240301.nc"));
+    assert_eq!(
+        (recipe.used[0].policy.as_str(), recipe.used[0].what.as_str()),
+        ("end: today - 2 days", "2024-03-01, counted from 2024-03-03")
+    );
+    assert_eq!(on("yesterday", "", 1).inputs.len(), 29, "29 February");
+    // What may still come is never filled, unless somebody says that the end must be there.
+    assert_eq!(on("today", "", 1).late, LateFile::AsMissing);
+    assert_eq!(on("today", "  missing: fill\n", 1).late, LateFile::Skip);
+    assert_eq!(on("2024-03-01", "  missing: fill\n", 1).late, LateFile::AsMissing);
+    assert_eq!(on("today", "  missing: fill\n  late: fail\n", 1).late, LateFile::Fail);
+    // Nobody says which day it is.
+    let found = parse(&text("today", ""), Path::new("/base")).unwrap_err();
+    assert_eq!(found.iter().map(|one| one.code).collect::<Vec<_>>(), [Code::BadDate]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gristmill::recipe::diagnostic::{Code, render_terminal};
-use gristmill::recipe::{RecipeText, document, parse};
+use gristmill::recipe::{RecipeText, document, parse_on};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
@@ -33,7 +33,7 @@ fn the_page_of_errors_equals_the_codes() {
 }
 
 fn assert_parses(text: &RecipeText) {
-    if let Err(problems) = parse(text, Path::new("/recipes")) {
+    if let Err(problems) = parse_on(text, Path::new("/recipes"), Some(jiff::civil::date(2026, 11, 21))) {
         panic!("{}", render_terminal(&problems, text, false));
     }
 }

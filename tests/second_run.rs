@@ -106,7 +106,7 @@ fn an_append_inside_a_chunk_is_refused() {
 fn a_shorter_recipe_does_not_cut_what_is_published() {
     let bench = Bench::new();
     expect(&bench.run(&bench.recipe("ice", 3, 60), &[]), 0, "open it");
-    expect(&bench.run(&bench.recipe("ice", 2, 60), &[]), 6, "another state");
+    expect(&bench.run(&bench.recipe("ice", 2, 60), &[]), 6, "would become shorter");
 }
 
 #[test]

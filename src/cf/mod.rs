@@ -9,6 +9,7 @@ pub(crate) mod exact;
 pub mod packing;
 pub mod statistics;
 pub mod time;
+pub mod units;
 
 pub use convert::ConversionError;
 pub(crate) use convert::Missing;
@@ -16,6 +17,15 @@ pub(crate) use convert::Missing;
 use serde::{Deserialize, Serialize};
 
 use crate::array::{DataType, Scalar};
+
+/// How times that were counted anew are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedAs {
+    /// Their type.
+    pub dtype: DataType,
+    /// Counts that make one unit of what is stored; 1 for integers. A float is the one nearest to the quotient, and must stand for no other count.
+    pub unit: i64,
+}
 
 /// What happens to the raw values of one variable of one input on their way to the result.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -49,8 +59,23 @@ pub enum Conversion {
         divide: i64,
         /// Distance of the epochs in the new unit, times `divide`.
         add: i64,
-        /// Raw values that mean "missing" (NaN always does), and what they become.
+        /// Raw values that mean "missing" (NaN always does), and what they become (in floats: NaN).
         missing: Option<(Vec<Scalar>, i64)>,
+        /// How the counts are stored; `None`: as they are, as int64.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stored: Option<CountedAs>,
+    },
+    /// Unpacked as declared (if at all), then to other units, in float64; missing values become NaN.
+    Rescale {
+        /// How the raw values are unpacked: scale, offset.
+        unpack: (f64, f64),
+        /// To the result's units.
+        units: units::Linear,
+        /// Raw values that mean "missing".
+        missing: Vec<Scalar>,
+        /// Signed integers are read as unsigned ones of the same size first (`_Unsigned`).
+        #[serde(default)]
+        unsigned: bool,
     },
     /// Integers equal to one of `from` become `to`: files mark missing values differently. A valid `to` is an error.
     Refill {
@@ -83,5 +108,8 @@ pub enum Conversion {
         /// Signed integers are read as unsigned ones of the same size first (`_Unsigned`).
         #[serde(default)]
         unsigned: bool,
+        /// To other units, before packing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        units: Option<units::Linear>,
     },
 }

@@ -1,14 +1,14 @@
 //! Smallest and largest valid value and the number of missing ones, counted from raw values while they are at hand.
 //!
 //! What the numbers must be is not decided here. Invariant: the statistics of a whole equal those of its parts put together,
-//! in whatever order and however it was cut.
+//! in whatever order and however it was cut (but for chunks, which are counted one by one).
 
 use serde::{Deserialize, Serialize};
 
 use super::packing::{Packing, is_unsigned, marks, packing, unsigned};
 use crate::array::{Array, DataType, Scalar};
 use crate::dataset::Variable;
-use crate::grid::{Region, positions, strides};
+use crate::grid::{ChunkGrid, Region, positions, strides};
 
 /// What the values of a variable, or of a part of it, are.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -23,11 +23,13 @@ pub struct Statistics {
     /// Largest valid value, unpacked; minus infinity if there is none.
     #[serde(with = "super::exact")]
     pub largest: f64,
+    /// Chunks, of those that were counted apart, without a valid value. Required: what was counted without it must be counted again.
+    pub empty: u64,
 }
 
 impl Default for Statistics {
     fn default() -> Self {
-        Self { values: 0, missing: 0, smallest: f64::INFINITY, largest: f64::NEG_INFINITY }
+        Self { values: 0, missing: 0, smallest: f64::INFINITY, largest: f64::NEG_INFINITY, empty: 0 }
     }
 }
 
@@ -38,6 +40,7 @@ impl Statistics {
         self.missing += other.missing;
         self.smallest = self.smallest.min(other.smallest);
         self.largest = self.largest.max(other.largest);
+        self.empty += other.empty;
     }
 
     /// Number of values that are not missing.
@@ -106,18 +109,33 @@ impl Counting {
     /// Values past the end of the buffer are not counted.
     #[must_use]
     pub fn corner(&self, bytes: &[u8], lengths: &[u64], shape: &[u64]) -> Statistics {
-        let rows = Rows::of(lengths, shape);
+        self.rows(bytes, &Rows::of(lengths, &Region::whole(shape)))
+    }
+
+    /// As [`Counting::corner`], chunk by chunk, so that chunks without a valid value are told.
+    #[must_use]
+    pub fn chunks(&self, bytes: &[u8], (lengths, shape): (&[u64], &[u64]), chunk: &[u64]) -> Statistics {
+        if chunk.len() != shape.len() || chunk.iter().zip(shape).all(|(chunk, length)| chunk >= length) {
+            return self.corner(bytes, lengths, shape);
+        }
+        let grid = ChunkGrid::new(shape.to_vec(), chunk.to_vec());
+        let mut sum = Statistics::default();
+        (0..grid.chunks()).for_each(|number| sum.add(&self.rows(bytes, &Rows::of(lengths, &grid.region(&grid.index(number))))));
+        sum
+    }
+
+    fn rows(&self, bytes: &[u8], rows: &Rows) -> Statistics {
         match self.dtype {
-            DataType::Int8 => self.typed::<i8, 1>(bytes, &rows),
-            DataType::Int16 => self.typed::<i16, 2>(bytes, &rows),
-            DataType::Int32 => self.typed::<i32, 4>(bytes, &rows),
-            DataType::Int64 => self.typed::<i64, 8>(bytes, &rows),
-            DataType::UInt8 => self.typed::<u8, 1>(bytes, &rows),
-            DataType::UInt16 => self.typed::<u16, 2>(bytes, &rows),
-            DataType::UInt32 => self.typed::<u32, 4>(bytes, &rows),
-            DataType::UInt64 => self.typed::<u64, 8>(bytes, &rows),
-            DataType::Float32 => self.typed::<f32, 4>(bytes, &rows),
-            DataType::Float64 => self.typed::<f64, 8>(bytes, &rows),
+            DataType::Int8 => self.typed::<i8, 1>(bytes, rows),
+            DataType::Int16 => self.typed::<i16, 2>(bytes, rows),
+            DataType::Int32 => self.typed::<i32, 4>(bytes, rows),
+            DataType::Int64 => self.typed::<i64, 8>(bytes, rows),
+            DataType::UInt8 => self.typed::<u8, 1>(bytes, rows),
+            DataType::UInt16 => self.typed::<u16, 2>(bytes, rows),
+            DataType::UInt32 => self.typed::<u32, 4>(bytes, rows),
+            DataType::UInt64 => self.typed::<u64, 8>(bytes, rows),
+            DataType::Float32 => self.typed::<f32, 4>(bytes, rows),
+            DataType::Float64 => self.typed::<f64, 8>(bytes, rows),
             DataType::Char | DataType::String => Statistics::default(),
         }
     }
@@ -143,6 +161,7 @@ impl Counting {
             // Adding zero makes -0 and 0 one: which of the two is found first would depend on the cut.
             (statistics.smallest, statistics.largest) = (one.min(other) + 0.0, one.max(other) + 0.0);
         }
+        statistics.empty = u64::from(statistics.values > 0 && statistics.valid() == 0);
         statistics
     }
 }
@@ -156,7 +175,8 @@ struct Rows {
 }
 
 impl Rows {
-    fn of(lengths: &[u64], shape: &[u64]) -> Self {
+    fn of(lengths: &[u64], part: &Region) -> Self {
+        let shape = &part.shape;
         if shape.contains(&0) || lengths.len() != shape.len() {
             return Self { starts: Vec::new(), length: 0 };
         }
@@ -164,7 +184,9 @@ impl Rows {
         let outer = shape.len().saturating_sub(whole + 1);
         let length: u64 = shape.iter().skip(outer).product();
         let strides = strides(lengths);
-        let start = |position: Vec<u64>| position.iter().zip(&strides).map(|(index, stride)| index * stride).sum::<u64>() as usize;
+        let first: u64 = part.start.iter().zip(&strides).map(|(index, stride)| index * stride).sum();
+        let start =
+            |position: Vec<u64>| first as usize + position.iter().zip(&strides).map(|(index, stride)| index * stride).sum::<u64>() as usize;
         let starts = positions(&Region::whole(shape.get(..outer).unwrap_or_default())).map(start).collect();
         Self { starts, length: length as usize }
     }
@@ -303,7 +325,7 @@ mod tests {
             ("missing_value", Scalar::Int16(7)),
         ];
         let counted = counting(DataType::Int16, &packed).array(&array(&[-999, 4, 7, -6, 0].map(Scalar::Int16)));
-        assert_eq!(counted, Statistics { values: 5, missing: 2, smallest: 8.0, largest: 13.0 });
+        assert_eq!(counted, Statistics { values: 5, missing: 2, smallest: 8.0, largest: 13.0, empty: 0 });
     }
 
     #[test]
@@ -319,15 +341,25 @@ mod tests {
         variable.attributes.set("_Unsigned", Attribute::Text("true".into()));
         variable.attributes.set("_FillValue", Attribute::Numbers(vec![Scalar::Int8(-1)]));
         let counted = Counting::of(&variable).unwrap().array(&array(&[-1, -2, 3].map(Scalar::Int8)));
-        assert_eq!(counted, Statistics { values: 3, missing: 1, smallest: 3.0, largest: 254.0 });
+        assert_eq!(counted, Statistics { values: 3, missing: 1, smallest: 3.0, largest: 254.0, empty: 0 });
     }
 
     #[test]
     fn nothing_valid_has_no_extremes_and_survives_json() {
         let counted = counting(DataType::Float32, &[]).array(&array(&[Scalar::Float32(f32::NAN); 40]));
-        assert_eq!(counted, Statistics { values: 40, missing: 40, ..Statistics::default() });
+        assert_eq!(counted, Statistics { values: 40, missing: 40, empty: 1, ..Statistics::default() });
         let json = serde_json::to_string(&counted).unwrap();
         assert_eq!(serde_json::from_str::<Statistics>(&json).unwrap(), counted, "{json}");
+    }
+
+    #[test]
+    fn chunks_without_a_value_are_told_one_by_one() {
+        let values = array(&[1.0, f64::NAN, f64::NAN, f64::NAN, f64::NAN, f64::NAN].map(Scalar::Float64));
+        let counting = counting(DataType::Float64, &[]);
+        // Two rows of three, the last column is padding: chunks of one row, of one column, of everything.
+        let empty = |chunk: &[u64]| counting.chunks(values.bytes(), (&[2, 3], &[2, 2]), chunk);
+        assert_eq!([&[1, 3], &[2, 1], &[2, 2], &[1, 1]].map(|chunk| empty(chunk).empty), [1, 1, 0, 3]);
+        assert_eq!((empty(&[1, 3]).values, empty(&[1, 3]).missing), (4, 3));
     }
 
     #[test]

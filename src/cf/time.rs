@@ -119,7 +119,7 @@ impl TimeUnits {
         let add = self.epoch.checked_sub(epoch)?.checked_mul(1000)?;
         let divide = target.checked_mul(1000)?;
         let common = gcd(gcd(self.nanoseconds, divide), add);
-        Some(Conversion::Retime { multiply: self.nanoseconds / common, divide: divide / common, add: add / common, missing })
+        Some(Conversion::Retime { multiply: self.nanoseconds / common, divide: divide / common, add: add / common, missing, stored: None })
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::{Terminal, exit};
 use crate::pattern::{Role, without_secrets};
 use crate::recipe::diagnostic::{Diagnostic, exit_of, render_annotation, render_json, render_terminal};
-use crate::recipe::{Recipe, RecipeText, parse};
+use crate::recipe::{Recipe, RecipeText, parse_on};
 use crate::run::feedstock::locate;
 use crate::run::with_causes;
 
@@ -39,7 +39,7 @@ impl Check {
                 return Ok(exit::RECIPE);
             }
         };
-        match parse(&located.text, &located.base) {
+        match parse_on(&located.text, &located.base, Some(terminal.global.day())) {
             Ok((recipe, warnings)) => {
                 if terminal.global.json {
                     terminal.print(&(json_summary(&recipe, &render_json(&warnings, &located.text)) + "\n"))?;
@@ -87,7 +87,8 @@ fn summary(recipe: &Recipe) -> String {
         ),
     };
     let axes: String = recipe.axes.iter().map(axis).collect();
-    format!("ok: {} ({})\n{urls}{axes}", recipe.id, recipe.about.title)
+    let ends = recipe.used.iter().fold(String::new(), |ends, used| ends + &format!("  {} is {}\n", used.policy, used.what));
+    format!("ok: {} ({})\n{urls}{axes}{ends}", recipe.id, recipe.about.title)
 }
 
 fn axis(axis: &crate::pattern::Axis) -> String {

@@ -1,11 +1,16 @@
-//! Ctrl-C and SIGTERM: the first asks the run to stop in order, the second stops at once.
+//! Ctrl-C and SIGTERM: the first asks the run to stop in order, the second, or [`PATIENCE`], stops it at once.
 //!
 //! Either way the next run goes on from the receipts. Invariant: a signal never leaves a half object under its key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::run::INTERRUPTED;
+
+/// Longest time that a run may take to stop in order: batch systems and cloud machines kill 30 s after they asked. A server that
+/// does not answer is waited for longer than that.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// A flag that the first signal sets.
 pub(super) fn stop_flag() -> Arc<AtomicBool> {
@@ -17,7 +22,10 @@ pub(super) fn stop_flag() -> Arc<AtomicBool> {
         runtime.block_on(async {
             signal().await;
             flag.store(true, Ordering::Relaxed);
-            signal().await;
+            tokio::select! {
+                () = signal() => {}
+                () = tokio::time::sleep(PATIENCE) => {}
+            }
         });
         leave();
     });

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Terminal, exit};
 use crate::recipe::diagnostic::{render_json, render_terminal};
-use crate::recipe::{Recipe, RecipeText, parse};
+use crate::recipe::{Recipe, RecipeText, parse_on};
 use crate::run::RunError;
 use crate::run::feedstock::{Located, locate};
 use crate::store::Access;
@@ -24,7 +24,7 @@ pub(super) fn load(reference: &str, config: Option<&Path>, terminal: &mut Termin
         Ok(located) => located,
         Err(error) => return refuse(terminal, &error).map(Err),
     };
-    let (recipe, warnings) = match parse(&located.text, &located.base) {
+    let (recipe, warnings) = match parse_on(&located.text, &located.base, Some(terminal.global.day())) {
         Ok(parsed) => parsed,
         Err(problems) => {
             let exit = crate::recipe::diagnostic::exit_of(&problems);

@@ -15,6 +15,7 @@ pub mod profile;
 pub mod progress;
 mod run;
 mod schema;
+mod store;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -53,6 +54,9 @@ pub struct Global {
     /// Settings of the operator, instead of gristmill.toml in the working directory
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<std::path::PathBuf>,
+    /// The day that moving ends (`end: today - 2 days`) count from, instead of today (UTC)
+    #[arg(long, global = true, value_name = "DATE")]
+    pub today: Option<jiff::civil::Date>,
     /// Colour the output
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     pub color: Colour,
@@ -82,6 +86,8 @@ pub enum Command {
     Inspect(inspect::Inspect),
     /// Remove what earlier runs left at a target and nobody needs
     Gc(gc::Gc),
+    /// Ask a target store what it can do
+    Store(store::Store),
     /// Print the JSON Schema of a recipe
     Schema,
     /// Print a completion script for a shell
@@ -100,6 +106,14 @@ pub struct Terminal<'a> {
     pub err: &'a mut dyn Write,
     /// Options that every command understands.
     pub global: Global,
+}
+
+impl Global {
+    /// The day that moving ends count from: the only look at the clock that decides what a run does.
+    #[must_use]
+    pub fn day(&self) -> jiff::civil::Date {
+        self.today.unwrap_or_else(|| jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date())
+    }
 }
 
 impl Terminal<'_> {
@@ -165,6 +179,7 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Run(command) => command.run(terminal),
         Command::Inspect(command) => command.run(terminal),
         Command::Gc(command) => command.run(terminal),
+        Command::Store(command) => command.run(terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
         #[cfg(feature = "netcdf-c")]

@@ -13,7 +13,7 @@ use super::load::{Loaded, load, show_error};
 use super::profile::Profile;
 use super::progress::{Progress, Style};
 use crate::event::Reporter;
-use crate::recipe::OutputFormat;
+use crate::recipe::{ChangedFile, OutputFormat};
 use crate::run::report::Report;
 use crate::run::{self, Options, Replace, Setting, verify};
 use crate::size::ByteSize;
@@ -35,12 +35,18 @@ pub struct Run {
     /// Keep each state of the dataset as a store of its own, TARGET/<version>, with a pointer to the current one.
     #[arg(long)]
     pub versioned: bool,
+    /// What a published file means that changed upstream, instead of what the recipe says.
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub changed: Option<ChangedArgument>,
     /// How much of the result to compare with the sources before it becomes visible.
     #[arg(long, value_enum, default_value_t = VerifyArgument::Sample)]
     pub verify: VerifyArgument,
     /// Scan without asking any server: trust what an earlier scan found. Each file is still checked before it is read.
     #[arg(long)]
     pub frozen: bool,
+    /// Your word that nobody else writes to this target meanwhile, where its store cannot keep two runs apart.
+    #[arg(long)]
+    pub single_writer: bool,
     /// Write a trace of where the time goes to this file, for Perfetto or Chrome.
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
@@ -67,6 +73,17 @@ pub enum ReplaceArgument {
     Atomic,
     /// In place.
     NonAtomic,
+}
+
+/// What a published file means that changed upstream.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ChangedArgument {
+    /// The run stops.
+    Fail,
+    /// What is published stays, made from the older file.
+    Keep,
+    /// What is published is built anew.
+    Rebake,
 }
 
 /// How much to verify.
@@ -126,7 +143,11 @@ impl Run {
         let mut report = Report::begin("", &self.target);
         let config = terminal.global.config.clone();
         let exit = match load(&self.recipe, config.as_deref(), terminal)? {
-            Ok(loaded) => self.bake(&loaded, &mut report, terminal)?,
+            Ok(mut loaded) => {
+                loaded.access.single_writer |= self.single_writer;
+                loaded.recipe.changed = self.changed(loaded.recipe.changed);
+                self.bake(&loaded, &mut report, terminal)?
+            }
             Err(exit) => {
                 (report.outcome, report.exit) = ("failed".to_owned(), exit);
                 exit
@@ -178,6 +199,14 @@ impl Run {
             Err(error) => show_error(error, &loaded.recipe.text, terminal)?,
         }
         Ok(report.exit)
+    }
+
+    fn changed(&self, written: ChangedFile) -> ChangedFile {
+        self.changed.map_or(written, |changed| match changed {
+            ChangedArgument::Fail => ChangedFile::Fail,
+            ChangedArgument::Keep => ChangedFile::Keep,
+            ChangedArgument::Rebake => ChangedFile::Rebake,
+        })
     }
 
     fn options(&self) -> Options {

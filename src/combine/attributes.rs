@@ -109,6 +109,7 @@ pub(super) fn of_variable(
         PACKING_ATTRIBUTES.contains(&name)
             || (timed && ["units", "calendar"].contains(&name))
             || (storage.revalued && VALID.contains(&name))
+            || (storage.units.is_some() && name == "units")
     };
     let (all, count) = merged(group.variants.iter().map(|variant| (variant.member, variant.variable.attributes.iter())));
     let (contract, others): (Vec<_>, Vec<_>) = all.into_iter().filter(|one| !special(one.name)).partition(|one| is_contract(one.name));
@@ -118,7 +119,9 @@ pub(super) fn of_variable(
     let label = format!("variable `{}`", group.name);
     let mut attributes = rest(survey, &label, others, conflicts, warnings);
     attributes.0.extend(contract.iter().map(|one| (one.name.to_owned(), one.value.clone())));
-    if storage.revalued {
+    if storage.rescaled {
+        warn_limits(group, warnings);
+    } else if storage.revalued {
         revalue(group, storage, &mut attributes, warnings);
     }
     in_order_of_first(group, attributes)
@@ -144,13 +147,16 @@ fn check_contract(survey: &Survey<'_>, group: &Group<'_>, one: &Merged<'_>, coun
 
 /// Attributes that no contract names, by the recipe's policy.
 fn rest(survey: &Survey<'_>, label: &str, all: Vec<Merged<'_>>, conflicts: &mut Conflicts, warnings: &mut Vec<String>) -> Attributes {
-    let (mut kept, mut dropped) = (Attributes::default(), Vec::new());
+    let (mut kept, mut dropped, mut overridden) = (Attributes::default(), Vec::new(), Vec::new());
     let mut keep = |one: &Merged<'_>| kept.0.push((one.name.to_owned(), one.value.clone()));
     for one in all {
         let of_one_file = OF_ONE_FILE.iter().any(|beginning| one.name.to_ascii_lowercase().starts_with(&beginning.to_ascii_lowercase()));
         match (one.other, survey.recipe.combine.attributes) {
             (None, _) => keep(&one),
-            (Some(_), AttributePolicy::Override) if !of_one_file => keep(&one),
+            (Some(_), AttributePolicy::Override) if !of_one_file => {
+                overridden.push(format!("`{}`", one.name));
+                keep(&one);
+            }
             (Some(_), AttributePolicy::DropConflicts | AttributePolicy::Override) => dropped.push(format!("`{}`", one.name)),
             (Some(_), AttributePolicy::Fail) if of_one_file => dropped.push(format!("`{}`", one.name)),
             (Some((other, member)), AttributePolicy::Fail) => {
@@ -160,10 +166,21 @@ fn rest(survey: &Survey<'_>, label: &str, all: Vec<Merged<'_>>, conflicts: &mut 
             }
         }
     }
+    if !overridden.is_empty() {
+        warnings.push(format!("{label}: attributes that differ between files are the first file's: {}", overridden.join(", ")));
+    }
     if !dropped.is_empty() {
         warnings.push(format!("{label}: attributes that differ between files are left out: {}", dropped.join(", ")));
     }
     kept
+}
+
+/// Limits that count in other units than the result.
+fn warn_limits(group: &Group<'_>, warnings: &mut Vec<String>) {
+    let limited = |name: &&str| group.variants.iter().any(|variant| variant.variable.attributes.get(name).is_some());
+    for name in VALID.iter().filter(|name| limited(name)) {
+        warnings.push(format!("variable `{}`: `{name}` counts in units of the files and is left out", group.name));
+    }
 }
 
 /// `valid_min` and its like, unpacked where that gives the same for all files, else left out.

@@ -12,7 +12,7 @@ use crate::array::{Array, Scalar};
 use crate::cf::time::TimeUnits;
 use crate::dataset::Dimension;
 use crate::recipe::diagnostic::Code;
-use crate::recipe::{MissingFile, OrderPolicy};
+use crate::recipe::{AbsentPolicy, MissingFile, OrderPolicy, Used};
 
 /// Concat axes with their lengths, and the dimensions of the whole in the order in which inputs name them.
 pub(super) fn measure(survey: &Survey<'_>, conflicts: &mut Conflicts) -> (Vec<ConcatAxis>, Vec<Dimension>) {
@@ -138,15 +138,19 @@ pub(super) fn check_dimensions(survey: &Survey<'_>, group: &Group<'_>, conflicts
 }
 
 /// The variable must be in every file of the merge positions that hold it at all.
-pub(super) fn check_presence(survey: &Survey<'_>, group: &Group<'_>, conflicts: &mut Conflicts) -> bool {
+pub(super) fn check_presence(survey: &Survey<'_>, group: &Group<'_>, conflicts: &mut Conflicts, used: &mut Vec<Used>) -> bool {
     let merges: BTreeSet<usize> = group.holders.iter().filter_map(|&(member, _)| Some(survey.members.get(member)?.merge)).collect();
     let expected = survey.members.iter().filter(|member| merges.contains(&member.merge)).count();
-    if expected == group.holders.len() || survey.recipe.combine.absent == crate::recipe::AbsentPolicy::Fill {
+    if expected == group.holders.len() {
         return true;
     }
     let holders: BTreeSet<usize> = group.holders.iter().map(|&(member, _)| member).collect();
     let lacking = survey.members.iter().enumerate().filter(|(number, member)| merges.contains(&member.merge) && !holders.contains(number));
     let lacking: Vec<&str> = lacking.map(|(_, member)| member.url).collect();
+    if survey.recipe.combine.absent == AbsentPolicy::Fill {
+        used.push(Used::new("absent: fill", group.name, format!("filled in place of {}", listed(lacking.iter().copied()))));
+        return true;
+    }
     let first = group.holders.first().map_or("", |&(member, _)| survey.url(member));
     let message = format!("variable `{}` is in `{first}` but not in {}", group.name, listed(lacking.iter().copied()));
     conflicts.add(Code::VariableAbsent, message, "drop the variable, or write `absent: fill` under `combine`");
@@ -165,10 +169,17 @@ pub(super) struct Joined<'a> {
 }
 
 /// Values must strictly grow or strictly fall; texts must only differ.
-pub(super) fn check_order(survey: &Survey<'_>, joined: &Joined<'_>, conflicts: &mut Conflicts) {
+pub(super) fn check_order(survey: &Survey<'_>, joined: &Joined<'_>, conflicts: &mut Conflicts, used: &mut Vec<Used>) {
     if survey.recipe.combine.order == OrderPolicy::AsListed {
+        let mut found = Conflicts::default();
+        judge_order(joined, &mut found);
+        used.extend(found.first().map(|what| Used::new("order: as_listed", joined.name, what)));
         return;
     }
+    judge_order(joined, conflicts);
+}
+
+fn judge_order(joined: &Joined<'_>, conflicts: &mut Conflicts) {
     if joined.values.dtype.is_text() {
         let mut seen = HashMap::new();
         for (place, text) in joined.values.texts().iter().enumerate() {
@@ -227,7 +238,7 @@ impl Joined<'_> {
         conflicts.add(
             code,
             message,
-            "list the files in order, leave overlapping ones out, `sort` within files, or write `order: as_listed`",
+            "list the files in order, `sort` within files, keep one of equal steps with `overlap: first` or `last`, or write `order: as_listed`",
         );
     }
 

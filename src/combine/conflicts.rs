@@ -33,6 +33,11 @@ impl Conflicts {
         self.found.is_empty()
     }
 
+    /// The first one's message.
+    pub(super) fn first(&self) -> Option<String> {
+        self.found.first().map(|first| first.message.clone())
+    }
+
     pub(super) fn holds(&self, code: Code) -> bool {
         self.counts.contains_key(&code)
     }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use super::conflicts::Conflicts;
 use super::storage::Storage;
 use super::survey::{Cells, Group, Survey};
-use super::{ConcatAxis, Content, Pieces, Scanned, digest};
+use super::{ConcatAxis, Content, KeptSteps, Pieces, Run, Scanned, digest};
 use crate::array::{Array, DataType, FillValue, Placed, Values, copy_box};
 use crate::cf::{Conversion, ConversionError};
 use crate::grid::{Region, Shape, elements, positions, ravel, strides};
 use crate::recipe::diagnostic::Code;
-use crate::recipe::{AbsentPolicy, Join, MissingFile};
+use crate::recipe::{AbsentPolicy, Join, MissingFile, Used};
 
 /// Why values that were read cannot be joined.
 enum Trouble {
@@ -32,6 +32,8 @@ pub(super) struct View<'a> {
     pub(super) axes: &'a [ConcatAxis],
     pub(super) shape: &'a Shape,
     pub(super) cells: &'a Cells,
+    /// Of inputs that lose steps to others: which they keep.
+    pub(super) kept: &'a KeptSteps,
 }
 
 /// The first cell that has a length but no file.
@@ -47,7 +49,7 @@ fn is_empty(group: &Group<'_>, axes: &[ConcatAxis], position: &[usize]) -> bool 
 
 impl<'a> View<'a> {
     /// The variable's content; `None` after a conflict was noted. `present`: no file lacks the variable.
-    pub(super) fn content(&self, present: bool, conflicts: &mut Conflicts) -> Option<Content> {
+    pub(super) fn content(&self, present: bool, conflicts: &mut Conflicts, used: &mut Vec<Used>) -> Option<Content> {
         let hole = hole(self.group, self.cells, self.axes);
         if let Some(cell) = hole.filter(|_| !self.allows_holes()) {
             if present {
@@ -55,9 +57,12 @@ impl<'a> View<'a> {
             }
             return None;
         }
-        let mut equal = true;
+        let (mut equal, mut tolerated) = (true, None);
         for holders in self.cells.holders.iter().filter(|holders| holders.len() > 1) {
-            equal &= self.compare(holders, conflicts);
+            equal &= self.compare(holders, conflicts, &mut tolerated);
+        }
+        if let Some(what) = tolerated.filter(|_| equal) {
+            used.push(Used::new(format!("join: {{tolerance: {}}}", self.tolerance()), self.group.name, what));
         }
         let pieces = self.pieces();
         if !equal {
@@ -121,11 +126,17 @@ impl<'a> View<'a> {
     }
 
     /// True if all holders of one cell agree.
-    fn compare(&self, holders: &[(usize, usize)], conflicts: &mut Conflicts) -> bool {
+    fn compare(&self, holders: &[(usize, usize)], conflicts: &mut Conflicts, tolerated: &mut Option<String>) -> bool {
         let Some((&first, others)) = holders.split_first() else { return true };
         let mut same = true;
         for &other in others {
-            if let Err(difference) = self.compare_two(first, other) {
+            let compared = self.compare_two(first, other);
+            if let (Ok(Some(difference)), None) = (&compared, &tolerated) {
+                let (left, right) = (self.survey.url(first.0), self.survey.url(other.0));
+                *tolerated =
+                    Some(format!("the first file's are kept; the first difference is between `{left}` and `{right}`: {difference}"));
+            }
+            if let Err(difference) = compared {
                 same = false;
                 if self.lengths_differ(first.0, other.0) && conflicts.holds(Code::DimensionLengthMismatch) {
                     continue;
@@ -156,22 +167,25 @@ impl<'a> View<'a> {
         }
     }
 
-    fn compare_two(&self, (left, left_variant): (usize, usize), (right, right_variant): (usize, usize)) -> Result<(), String> {
+    /// The difference that the tolerance forgives, if there is any.
+    fn compare_two(&self, (left, left_variant): (usize, usize), (right, right_variant): (usize, usize)) -> Result<Option<String>, String> {
         let (left_conversion, right_conversion) = (self.conversion(left_variant), self.conversion(right_variant));
         let alike = left_conversion == right_conversion;
         if let (Some(one), Some(other)) = (self.values(left), self.values(right)) {
             // Conversions can make different raw values equal (marks of missing ones), so unequal raw values are not yet a difference.
             if alike && (std::ptr::eq(one, other) || one == other) {
-                return Ok(());
+                return Ok(None);
             }
             let convert = |conversion: &Conversion, array: &Array| conversion.apply(array.clone()).map_err(|error| error.to_string());
-            return difference(&convert(left_conversion, one)?, &convert(right_conversion, other)?, self.tolerance()).map_or(Ok(()), Err);
+            let (one, other) = (convert(left_conversion, one)?, convert(right_conversion, other)?);
+            let exactly = difference(&one, &other, 0.0);
+            return if exactly.is_none() { Ok(None) } else { difference(&one, &other, self.tolerance()).map_or(Ok(exactly), Err) };
         }
         if alike && self.share_digests(left, right) {
-            return Ok(());
+            return Ok(None);
         }
         match (self.digest(left), self.digest(right)) {
-            (Some(one), Some(other)) if alike && one == other => Ok(()),
+            (Some(one), Some(other)) if alike && one == other => Ok(None),
             (Some(_), Some(_)) if alike => Err("their checksums are not equal".to_owned()),
             (Some(_), Some(_)) => Err("they are stored differently and too large to compare value by value".to_owned()),
             _ => Err("their values could not be compared".to_owned()),
@@ -222,10 +236,13 @@ impl<'a> View<'a> {
         let mut whole = filled(self.storage.dtype, self.shape, self.storage.fill.as_ref())?;
         for (cell, (member, variant)) in firsts() {
             let array = match self.conversion(variant).apply(self.values(member)?.clone()) {
-                Ok(array) => array,
+                Ok(array) => self.without_lost(member, array)?,
                 Err(error) => return Some(Err(Trouble::Conversion(member, error))),
             };
             let region = self.region(&starts, &self.cells.position(cell))?;
+            if region.is_empty() && array.shape == region.shape {
+                continue;
+            }
             if array.shape != region.shape || array.dtype != whole.dtype {
                 return None;
             }
@@ -235,6 +252,15 @@ impl<'a> View<'a> {
             Some(cell) if self.group.is_index() => self.fill_index(&whole).ok_or(Trouble::Uncertain(cell)),
             _ => Ok(whole),
         })
+    }
+
+    /// A member's values without the steps that it loses to others.
+    fn without_lost(&self, member: usize, array: Array) -> Option<Array> {
+        let input = u32::try_from(self.survey.members.get(member)?.input).ok()?;
+        let Some(kept) = self.kept.get(&input) else { return Some(array) };
+        let mut lost =
+            self.group.axes.iter().filter_map(|&(axis, dimension)| Some((kept.get(&self.axes.get(axis)?.dimension)?, dimension)));
+        lost.try_fold(array, |array, (runs, dimension)| only(&array, dimension, runs))
     }
 
     /// Where a cell's box lies in the whole ([`super::placement`], without adding up all lengths each time).
@@ -256,6 +282,22 @@ impl<'a> View<'a> {
             .flat_map(|(&length, holders)| std::iter::repeat_n(!holders.is_empty(), length as usize));
         super::gaps::fill_evenly(whole, &known.collect::<Vec<_>>())
     }
+}
+
+/// Only some runs of an array along one dimension.
+fn only(array: &Array, dimension: usize, runs: &[Run]) -> Option<Array> {
+    let mut shape = array.shape.clone();
+    *shape.get_mut(dimension)? = runs.iter().map(|(_, length)| length).sum();
+    let mut left = filled(array.dtype, &shape, None)?;
+    let mut start = 0;
+    for &(first, length) in runs {
+        let (mut from, mut to) = (Region::whole(&array.shape), Region::whole(&shape));
+        (*from.start.get_mut(dimension)?, *from.shape.get_mut(dimension)?) = (first, length);
+        (*to.start.get_mut(dimension)?, *to.shape.get_mut(dimension)?) = (start, length);
+        place(&array.part(&from)?, &to, &mut left)?;
+        start += length;
+    }
+    Some(left)
 }
 
 /// First place of each position of an axis.

@@ -9,6 +9,9 @@ mod conflicts;
 mod contents;
 mod forms;
 mod gaps;
+mod overlaps;
+mod places;
+mod rescale;
 mod runs;
 mod shared;
 mod storage;
@@ -26,8 +29,10 @@ use crate::array::{Array, Values};
 use crate::cf::Conversion;
 use crate::dataset::Schema;
 use crate::grid::{Region, Shape};
+use crate::recipe::Used;
 
 pub use forms::{SourceForm, SourceForms};
+pub use gaps::Gap;
 pub use shared::{Interner, SharedSchema};
 pub use wanted::{guess, wanted};
 pub use whole::combine;
@@ -59,9 +64,16 @@ pub struct Wanted {
 pub struct ConcatAxis {
     /// The dimension.
     pub dimension: String,
-    /// Length of the dimension in the files at each position; 0 where the position is left out (no file, `missing: skip`).
+    /// Length of the dimension in the files at each position, without steps that are left out; 0 where the position is left out (no
+    /// file, `missing: skip`).
     pub lengths: Vec<u64>,
 }
+
+/// Neighbouring steps of a file: the first, and how many.
+pub type Run = (u64, u64);
+
+/// By input, and by concat dimension: the runs of the file's steps that are part of the result. Inputs that keep all are left out.
+pub type KeptSteps = BTreeMap<u32, BTreeMap<String, Vec<Run>>>;
 
 /// Where a variable's values come from.
 #[derive(Debug, Clone)]
@@ -98,6 +110,12 @@ pub struct Combined {
     pub contents: Vec<Content>,
     /// What a person should know (attributes dropped, fills that did not fit, …).
     pub warnings: Vec<String>,
+    /// Policies that mattered, and lossless conversions.
+    pub used: Vec<Used>,
+    /// Gaps of time coordinates along concat dimensions.
+    pub gaps: Vec<Gap>,
+    /// Of inputs that lose steps to others: which they keep.
+    pub kept: KeptSteps,
     /// Chunk lengths, after the steps, that the first input with the variable has; for the planner.
     pub source_chunks: BTreeMap<String, Shape>,
     /// How the inputs store each variable, where the recipe lets chunks be moved as they are; for the planner.

@@ -8,9 +8,10 @@ use super::times::Retimed;
 use crate::array::{DataType, FillValue, Scalar};
 use crate::cf::Conversion;
 use crate::cf::packing::{Marks, PACKING_ATTRIBUTES, Packing, common_type, is_unsigned, marks, packing};
+use crate::cf::units::Linear;
 use crate::dataset::Attribute;
-use crate::recipe::EncodingChoice;
 use crate::recipe::diagnostic::Code;
+use crate::recipe::{EncodingChoice, Used};
 
 /// How a variable is stored.
 #[derive(Debug)]
@@ -23,6 +24,10 @@ pub(super) struct Storage {
     pub(super) fill: Option<FillValue>,
     /// True if `valid_min` and its like, which count in raw values, no longer fit.
     pub(super) revalued: bool,
+    /// The one `units` of files that write it differently.
+    pub(super) units: Option<String>,
+    /// True if values were converted to those units, so that limits of the files mean nothing.
+    pub(super) rescaled: bool,
 }
 
 /// What one variant says of its raw values.
@@ -33,42 +38,83 @@ struct Raw {
     marks: Marks,
 }
 
+/// Where what was found while deciding goes.
+pub(super) struct Findings<'f> {
+    pub(super) conflicts: &'f mut Conflicts,
+    pub(super) warnings: &'f mut Vec<String>,
+    pub(super) used: &'f mut Vec<Used>,
+}
+
 /// Decides the storage of a group; `None` after a conflict was noted.
-pub(super) fn decide(
-    survey: &Survey<'_>,
-    group: &Group<'_>,
-    retimed: Option<&Retimed>,
-    conflicts: &mut Conflicts,
-    warnings: &mut Vec<String>,
-) -> Option<Storage> {
+pub(super) fn decide(survey: &Survey<'_>, group: &Group<'_>, retimed: Option<&Retimed>, findings: &mut Findings<'_>) -> Option<Storage> {
     let raws: Vec<Raw> = group.variants.iter().map(Raw::of).collect();
-    warn_unfit(survey, group, &raws, warnings);
+    warn_unfit(survey, group, &raws, findings.warnings);
     if let Some(retimed) = retimed {
         return Some(Storage::of_times(retimed));
     }
     let Some(dtype) = common(&raws) else {
-        report_types(survey, group, conflicts);
+        report_types(survey, group, "no type holds the values of both exactly", findings.conflicts);
         return None;
     };
-    let mut storage = if dtype.is_text() {
-        Storage::of_texts(raws.len())
-    } else if raws.windows(2).all(|pair| matches!(pair, [left, right] if left.packing == right.packing && left.unsigned == right.unsigned))
-    {
-        Storage::of_like(group, &raws, dtype)
-    } else {
-        warnings.push(format!("variable `{}`: packing differs between files, so it is stored unpacked as float64", group.name));
-        Storage::unpacked(&raws)
+    if raws.iter().any(|raw| raw.dtype != dtype) && survey.recipe.combine.strict.dtype {
+        report_types(survey, group, "and the recipe says `dtype: fail`", findings.conflicts);
+        return None;
+    }
+    let linears = super::rescale::linears(survey, group, findings).ok()?;
+    let packed_alike =
+        raws.windows(2).all(|pair| matches!(pair, [left, right] if left.packing == right.packing && left.unsigned == right.unsigned));
+    if !packed_alike && survey.recipe.combine.strict.packing && !dtype.is_text() {
+        report_packing(survey, group, &raws, findings.conflicts);
+        return None;
+    }
+    let mut storage = match &linears {
+        _ if dtype.is_text() => Storage::of_texts(raws.len()),
+        Some(linears) if linears.iter().any(|linear| !linear.is_identity()) => Storage::rescaled(&raws, linears),
+        _ if packed_alike => Storage::of_like(group, &raws, dtype),
+        _ => {
+            let message = "packing differs between files, so it is stored unpacked as float64";
+            findings.warnings.push(format!("variable `{}`: {message}", group.name));
+            findings.used.push(Used::new("packing: unpack", group.name, message));
+            Storage::unpacked(&raws)
+        }
     };
+    if linears.is_some() {
+        storage.units = group.variants.first().and_then(|variant| variant.variable.attributes.text("units")).map(str::to_owned);
+    }
     if raws.iter().any(|raw| raw.dtype != dtype) && !storage.revalued {
-        warnings.push(format!(
-            "variable `{}`: types differ between files; it is stored as {dtype}, which holds all of them exactly",
-            group.name
-        ));
+        let message = format!("types differ between files; it is stored as {dtype}, which holds all of them exactly");
+        findings.used.push(Used::new("dtype: widen", group.name, message.clone()));
+        findings.warnings.push(format!("variable `{}`: {message}", group.name));
     }
     if let Some(choice) = choice(survey, group).filter(|_| !dtype.is_text()) {
-        storage.choose(&raws, choice, group.name, warnings);
+        storage.choose(&raws, choice, group.name, linears.as_deref(), findings.warnings);
+    }
+    if let Some(units) = &storage.units {
+        storage.attributes.push(("units".to_owned(), Attribute::Text(units.clone())));
     }
     Some(storage)
+}
+
+/// What the recipe's `packing: fail` forbids.
+fn report_packing(survey: &Survey<'_>, group: &Group<'_>, raws: &[Raw], conflicts: &mut Conflicts) {
+    let said = |raw: &Raw| {
+        let unsigned = if raw.unsigned { ", read as unsigned" } else { "" };
+        raw.packing.map_or(format!("not packed{unsigned}"), |packing| {
+            format!("packed with scale_factor {} and add_offset {}{unsigned}", packing.scale, packing.offset)
+        })
+    };
+    let (Some(first), Some(variant)) = (raws.first(), group.variants.first()) else { return };
+    let differs = |(raw, _): &(&Raw, &Variant<'_>)| raw.packing != first.packing || raw.unsigned != first.unsigned;
+    let Some((other, another)) = raws.iter().zip(&group.variants).find(differs) else { return };
+    let message = format!(
+        "variable `{}` is {} in `{}` but {} in `{}`",
+        group.name,
+        said(first),
+        survey.url(variant.member),
+        said(other),
+        survey.url(another.member)
+    );
+    conflicts.add(Code::PackingMismatch, message, "remove `packing: fail`, or choose a packing for it under `output.encoding`");
 }
 
 impl Raw {
@@ -90,11 +136,11 @@ fn common(raws: &[Raw]) -> Option<DataType> {
     (!raws.iter().any(|raw| raw.unsigned && raw.dtype != common && !unpacked)).then_some(common)
 }
 
-fn report_types(survey: &Survey<'_>, group: &Group<'_>, conflicts: &mut Conflicts) {
+fn report_types(survey: &Survey<'_>, group: &Group<'_>, why: &str, conflicts: &mut Conflicts) {
     let Some(first) = group.variants.first() else { return };
     for other in group.variants.iter().filter(|other| other.variable.dtype != first.variable.dtype) {
         let message = format!(
-            "variable `{}` is {} in `{}` but {} in `{}`; no type holds the values of both exactly",
+            "variable `{}` is {} in `{}` but {} in `{}`; {why}",
             group.name,
             first.variable.dtype,
             survey.url(first.member),
@@ -128,17 +174,27 @@ fn choice<'a>(survey: &Survey<'a>, group: &Group<'_>) -> Option<&'a EncodingChoi
 impl Storage {
     fn of_texts(variants: usize) -> Self {
         let fill = Some(FillValue::Text(String::new()));
-        Self { dtype: DataType::String, conversions: vec![Conversion::Keep; variants], attributes: vec![], fill, revalued: false }
+        Self {
+            dtype: DataType::String,
+            conversions: vec![Conversion::Keep; variants],
+            attributes: vec![],
+            fill,
+            revalued: false,
+            units: None,
+            rescaled: false,
+        }
     }
 
     fn of_times(retimed: &Retimed) -> Self {
-        let mark = retimed.fill.map(Scalar::Int64);
+        let (mark, dtype) = (retimed.fill, retimed.dtype);
         Self {
-            dtype: Retimed::DTYPE,
+            dtype,
             conversions: retimed.conversions.clone(),
             attributes: mark.map(|mark| ("_FillValue".to_owned(), Attribute::Numbers(vec![mark]))).into_iter().collect(),
-            fill: mark.map(FillValue::Number),
+            fill: mark.or_else(|| Scalar::nan(dtype)).map(FillValue::Number),
             revalued: true,
+            units: None,
+            rescaled: true,
         }
     }
 
@@ -152,13 +208,28 @@ impl Storage {
                 unsigned: raw.unsigned,
             },
         };
+        Self::of_doubles(raws.iter().map(unpack).collect(), false)
+    }
+
+    /// Unpacked, in the first input's units.
+    fn rescaled(raws: &[Raw], linears: &[Linear]) -> Self {
+        let rescale = |(raw, &units): (&Raw, &Linear)| Conversion::Rescale {
+            unpack: raw.packing.map_or((1.0, 0.0), |packing| (packing.scale, packing.offset)),
+            units,
+            missing: raw.marks.all.clone(),
+            unsigned: raw.unsigned,
+        };
+        Self::of_doubles(raws.iter().zip(linears).map(rescale).collect(), true)
+    }
+
+    fn of_doubles(conversions: Vec<Conversion>, rescaled: bool) -> Self {
         let fill = Some(FillValue::Number(Scalar::Float64(f64::NAN)));
-        Self { dtype: DataType::Float64, conversions: raws.iter().map(unpack).collect(), attributes: vec![], fill, revalued: true }
+        Self { dtype: DataType::Float64, conversions, attributes: vec![], fill, revalued: true, units: None, rescaled }
     }
 
     /// All variants mean the same by the same number, but for marks of missing values.
     fn of_like(group: &Group<'_>, raws: &[Raw], dtype: DataType) -> Self {
-        let mut kept = Self { dtype, conversions: vec![], attributes: vec![], fill: None, revalued: false };
+        let mut kept = Self { dtype, conversions: vec![], attributes: vec![], fill: None, revalued: false, units: None, rescaled: false };
         if let Some(first) = group.variants.first() {
             let packing = |name: &&str| !["_FillValue", "missing_value"].contains(name);
             kept.attributes.extend(
@@ -233,7 +304,7 @@ impl Storage {
     }
 
     /// The recipe's own type or packing in place of the source's.
-    fn choose(&mut self, raws: &[Raw], choice: &EncodingChoice, name: &str, warnings: &mut Vec<String>) {
+    fn choose(&mut self, raws: &[Raw], choice: &EncodingChoice, name: &str, linears: Option<&[Linear]>, warnings: &mut Vec<String>) {
         let whole = if self.dtype.is_integer() { self.dtype } else { DataType::Int16 };
         let dtype = choice.dtype.unwrap_or(whole);
         if dtype.is_text() || (choice.packing.is_none() && dtype == self.dtype) {
@@ -246,16 +317,15 @@ impl Storage {
         if raws.iter().any(|raw| common_type(raw.dtype, DataType::Float64).is_none()) {
             warnings.push(format!("variable `{name}`: its 64-bit integers pass through float64 on their way to {dtype}"));
         }
-        self.conversions = raws
-            .iter()
-            .map(|raw| Conversion::Repack {
-                unpack: raw.packing.map_or((1.0, 0.0), |packing| (packing.scale, packing.offset)),
-                missing: raw.marks.all.clone(),
-                pack: pack.unwrap_or((1.0, 0.0)),
-                fill,
-                unsigned: raw.unsigned,
-            })
-            .collect();
+        let repack = |(number, raw): (usize, &Raw)| Conversion::Repack {
+            unpack: raw.packing.map_or((1.0, 0.0), |packing| (packing.scale, packing.offset)),
+            missing: raw.marks.all.clone(),
+            pack: pack.unwrap_or((1.0, 0.0)),
+            fill,
+            unsigned: raw.unsigned,
+            units: linears.and_then(|linears| linears.get(number)).copied().filter(|linear| !linear.is_identity()),
+        };
+        self.conversions = raws.iter().enumerate().map(repack).collect();
         self.attributes.clear();
         if let Some((scale, offset)) = pack {
             self.attributes.push(("scale_factor".to_owned(), Attribute::Numbers(vec![Scalar::Float64(scale)])));

@@ -66,7 +66,7 @@ fn reads(survey: &Survey<'_>, group: &Group<'_>, alike: u64) -> Vec<(usize, bool
     let sizes: Vec<u64> = group.holders.iter().map(&mut bytes).collect();
     let largest = sizes.iter().copied().max().unwrap_or(0);
     let total = sizes.iter().fold(0, |sum: u64, size| sum.saturating_add(*size)).saturating_mul(alike);
-    let joined = group.is_index() || is_joined(survey, group, total);
+    let joined = group.is_index() || is_joined(group, total);
     let values_needed =
         largest <= LARGE && (differently_stored(survey, group) || (group.is_coordinate() && survey.recipe.combine.join != Join::Exact));
     let limit = if group.is_coordinate() || group.descriptive { LARGE } else { SMALL };
@@ -87,10 +87,11 @@ fn reads(survey: &Survey<'_>, group: &Group<'_>, alike: u64) -> Vec<(usize, bool
     reads
 }
 
-/// True if pieces along concat axes are joined before the run: whatever describes data, and times that must be counted anew.
-fn is_joined(survey: &Survey<'_>, group: &Group<'_>, total: u64) -> bool {
+/// True if pieces along concat axes are joined before the run: whatever describes data, and times, which a file more may have to be
+/// counted anew.
+fn is_joined(group: &Group<'_>, total: u64) -> bool {
     let described = group.is_coordinate() || group.descriptive;
-    let timed = group.variants.iter().any(|variant| variant.clock.is_some()) && differently_stored(survey, group);
+    let timed = group.variants.iter().any(|variant| variant.clock.is_some());
     (described || timed) && total <= 4 * LARGE
 }
 

@@ -9,15 +9,17 @@ use super::attributes;
 use super::axes::{Joined, check_dimensions, check_order, check_presence, measure};
 use super::conflicts::Conflicts;
 use super::contents::{View, hole};
+use super::overlaps::{Kept, Steps};
+use super::storage::Findings;
 use super::survey::{Cells, Group, Survey};
-use super::times::{Clock, Retimed, read, retime};
-use super::{Combined, ConcatAxis, Content, Scanned, SourceForms, forms, storage};
+use super::times::{Clock, Clocks, Retimed, read, retime};
+use super::{Combined, ConcatAxis, Content, KeptSteps, Scanned, SourceForms, forms, gaps, places, storage};
 use crate::array::Array;
 use crate::cf::calendar::Calendar;
 use crate::cf::time::TimeUnits;
 use crate::dataset::{Attribute, Attributes, Encoding, Schema, Variable};
-use crate::recipe::Recipe;
 use crate::recipe::diagnostic::{Code, Diagnostic};
+use crate::recipe::{OverlapPolicy, Recipe, Used};
 
 /// Combines scanned inputs (in the order of their numbers) into one dataset.
 ///
@@ -31,13 +33,16 @@ pub fn combine(recipe: &Recipe, scanned: &[Scanned]) -> Result<Combined, Vec<Dia
     if survey.members.is_empty() {
         conflicts.add(Code::VariableAbsent, "there is no file to combine".to_owned(), "check the dates and lists under `inputs`");
     }
-    let mut work = Work { survey: &survey, scanned, conflicts, warnings: Vec::new(), whole: Combined::empty(), order: Vec::new() };
+    let whole = Combined { used: recipe.used.clone(), ..Combined::empty() };
+    let mut work = Work { survey: &survey, scanned, conflicts, warnings: Vec::new(), whole, order: Vec::new() };
     work.dimensions();
     // Without its dimension nothing can be concatenated: all else that could be said would follow from that.
     if work.conflicts.holds(Code::ConcatDimensionAbsent) {
         return Err(work.conflicts.finish());
     }
-    let retimed = retime(&survey, scanned, &mut work.conflicts);
+    let retimed = retime(&survey, scanned, &mut work.conflicts, &mut work.whole.used);
+    places::check(&survey, &mut work.conflicts);
+    work.overlaps(&retimed);
     for (number, group) in survey.groups.iter().enumerate() {
         work.variable(group, &retimed.of(number));
     }
@@ -52,6 +57,9 @@ impl Combined {
             axes: vec![],
             contents: vec![],
             warnings: vec![],
+            used: vec![],
+            gaps: vec![],
+            kept: KeptSteps::new(),
             source_chunks: BTreeMap::new(),
             source_forms: BTreeMap::new(),
         }
@@ -76,32 +84,79 @@ impl<'a> Work<'a> {
         self.whole.schema.dimensions = dimensions;
     }
 
+    /// Leaves out steps that other files hold too, where the recipe says which are kept.
+    fn overlaps(&mut self, clocks: &Clocks) {
+        if self.survey.recipe.combine.overlap == OverlapPolicy::Fail {
+            return;
+        }
+        for number in 0..self.whole.axes.len() {
+            let Some(axis) = self.whole.axes.get(number) else { continue };
+            let index = self.survey.by_name.get(axis.dimension.as_str()).copied();
+            let found = index.and_then(|index| Some((index, self.survey.groups.get(index)?)));
+            let Some((index, group)) = found.filter(|(_, group)| group.is_index() && group.axes == [(number, 0)]) else { continue };
+            let Clock::Joined(retimed) = clocks.of(index) else { continue };
+            // What is wrong with it is told when its turn comes.
+            let (mut conflicts, mut warnings, mut used) = (Conflicts::default(), Vec::new(), Vec::new());
+            let mut findings = Findings { conflicts: &mut conflicts, warnings: &mut warnings, used: &mut used };
+            let Some(storage) = storage::decide(self.survey, group, retimed, &mut findings) else { continue };
+            let cells = group.cells(self.survey);
+            let steps = Steps { survey: self.survey, scanned: self.scanned, group, cells: &cells, conversions: &storage.conversions };
+            let (kept, used) = steps.choose(axis);
+            self.whole.used.extend(used);
+            self.leave_out(number, &kept);
+        }
+    }
+
+    fn leave_out(&mut self, number: usize, kept: &Kept) {
+        let Some(axis) = self.whole.axes.get_mut(number) else { return };
+        for (&position, runs) in kept {
+            if let Some(length) = axis.lengths.get_mut(position) {
+                *length = runs.iter().map(|(_, length)| length).sum();
+            }
+        }
+        let (dimension, length) = (axis.dimension.clone(), axis.lengths.iter().sum());
+        if let Some(whole) = self.whole.schema.dimensions.iter_mut().find(|whole| whole.name == dimension) {
+            whole.length = length;
+        }
+        for member in &self.survey.members {
+            let runs = member.cell.get(number).and_then(|position| kept.get(position));
+            if let (Some(runs), Ok(input)) = (runs, u32::try_from(member.input)) {
+                self.whole.kept.entry(input).or_default().insert(dimension.clone(), runs.clone());
+            }
+        }
+    }
+
     fn variable(&mut self, group: &'a Group<'a>, clock: &Clock<'_>) {
         let survey = self.survey;
-        let present = check_presence(survey, group, &mut self.conflicts);
+        let present = check_presence(survey, group, &mut self.conflicts, &mut self.whole.used);
         if !check_dimensions(survey, group, &mut self.conflicts) {
             return;
         }
         let Clock::Joined(retimed) = *clock else { return };
-        let Some(mut storage) = storage::decide(survey, group, retimed, &mut self.conflicts, &mut self.warnings) else { return };
+        let mut findings = Findings { conflicts: &mut self.conflicts, warnings: &mut self.warnings, used: &mut self.whole.used };
+        let Some(mut storage) = storage::decide(survey, group, retimed, &mut findings) else { return };
         let cells = group.cells(survey);
         if hole(group, &cells, &self.whole.axes).is_some() {
             storage.mark_for_holes(group);
         }
         let Some(first) = group.variants.first().map(|variant| variant.variable) else { return };
+        let told = self.warnings.len();
+        let attributes = attributes::of_variable(survey, group, &storage, &mut self.conflicts, &mut self.warnings);
+        self.note_attributes(group.name, told);
         let mut variable = Variable {
             name: group.name.to_owned(),
             dtype: storage.dtype,
             dimensions: first.dimensions.clone(),
-            attributes: attributes::of_variable(survey, group, &storage, &mut self.conflicts, &mut self.warnings),
+            attributes,
             coordinate: group.is_coordinate(),
             encoding: Encoding { fill: storage.fill.clone(), ..Encoding::default() },
         };
         set_clock(group, retimed, &mut variable.attributes);
         storage.attributes.iter().for_each(|(name, value)| variable.attributes.set(name, value.clone()));
         let shape = self.whole.schema.shape(&variable);
-        let view = View { survey, scanned: self.scanned, group, storage: &storage, axes: &self.whole.axes, shape: &shape, cells: &cells };
-        let Some(content) = view.content(present, &mut self.conflicts) else { return };
+        let (axes, kept) = (&self.whole.axes, &self.whole.kept);
+        let view = View { survey, scanned: self.scanned, group, storage: &storage, axes, shape: &shape, cells: &cells, kept };
+        let Some(content) = view.content(present, &mut self.conflicts, &mut self.whole.used) else { return };
         if let (Content::Known(array), true) = (&content, group.is_index()) {
             self.check_index(group, &cells, array, &variable.attributes);
         }
@@ -126,7 +181,21 @@ impl<'a> Work<'a> {
             Some(*end)
         });
         let joined = Joined { name: group.name, files: &files, values: array, units, ends: ends.collect() };
-        check_order(self.survey, &joined, &mut self.conflicts);
+        check_order(self.survey, &joined, &mut self.conflicts, &mut self.whole.used);
+        let (gaps, count) = units.map_or((Vec::new(), 0), |units| gaps::gaps(group.name, array, &units));
+        if let Some(first) = gaps.first() {
+            let more = if count == 1 { "a gap".to_owned() } else { format!("{count} gaps, the first") };
+            self.warnings.push(format!("coordinate `{}` has {more} between {} and {}", group.name, first.after, first.before));
+        }
+        self.whole.gaps.extend(gaps);
+    }
+
+    /// Attributes that were left out, or taken from the first file, are policies that mattered.
+    fn note_attributes(&mut self, place: &str, told: usize) {
+        for (policy, words) in [("attributes: drop_conflicts", " are left out: "), ("attributes: override", " are the first file's: ")] {
+            let said = self.warnings.iter().skip(told).filter_map(|warning| warning.split_once(words));
+            self.whole.used.extend(said.map(|(_, names)| Used::new(policy, place, format!("differ between files: {names}"))));
+        }
     }
 
     fn attributes_of_whole(&mut self) {
@@ -135,7 +204,9 @@ impl<'a> Work<'a> {
         let mut seen = HashSet::new();
         let lists = members().filter(|(_, schema)| seen.insert(Arc::as_ptr(&schema.attributes)));
         let sets = lists.map(|(number, schema)| (number, schema.attributes.iter().map(|one| (one.0.as_str(), &one.1))));
+        let told = self.warnings.len();
         self.whole.schema.attributes = attributes::of_whole(self.survey, sets, &mut self.conflicts, &mut self.warnings);
+        self.note_attributes("the dataset", told);
         let mut seen = HashSet::new();
         let groups: Vec<(usize, &BTreeMap<String, Attributes>)> = members()
             .filter(|(_, schema)| seen.insert(Arc::as_ptr(&schema.groups)))
@@ -144,7 +215,9 @@ impl<'a> Work<'a> {
         let paths: BTreeSet<&String> = groups.iter().flat_map(|(_, groups)| groups.keys()).collect();
         for path in paths {
             let sets = groups.iter().filter_map(|(number, groups)| Some((*number, groups.get(path)?.iter())));
+            let told = self.warnings.len();
             let merged = attributes::of_whole(self.survey, sets, &mut self.conflicts, &mut self.warnings);
+            self.note_attributes(path, told);
             self.whole.schema.groups.insert(path.clone(), merged);
         }
     }

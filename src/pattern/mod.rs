@@ -3,11 +3,12 @@
 //! No network and no files. Invariant: the same pattern always lists the same inputs in the same order, in time linear in
 //! their number.
 //!
-//! `period` and `moment` read steps and dates, `template` fills URLs, `expand` walks the matrix.
+//! `period`, `moment` and `moving` read steps, dates and ends that move with the day, `template` fills URLs, `expand` walks the matrix.
 
 mod absent;
 pub mod expand;
 pub mod moment;
+mod moving;
 pub mod period;
 mod secrets;
 pub mod template;
@@ -77,5 +78,6 @@ impl std::fmt::Display for KeyValue {
 }
 
 pub use absent::without;
+pub use moving::MovingEnd;
 pub use period::{Period, PeriodUnit};
 pub use secrets::without_secrets;

@@ -56,7 +56,7 @@ pub const BASELINE: u64 = 40 << 20;
 /// a chunk that memory cannot hold, an expectation that does not hold.
 pub fn build(recipe: &Recipe, combined: Combined, identities: Vec<Identity>, settings: &Settings) -> Result<Plan, Vec<Diagnostic>> {
     let mut problems = unknown_names(recipe, &combined.schema);
-    let Combined { mut schema, axes, contents, mut warnings, source_chunks, source_forms } = combined;
+    let Combined { mut schema, axes, contents, mut warnings, used, gaps, kept, source_chunks, source_forms } = combined;
     let mut moves = Vec::new();
     for (position, content) in contents.iter().enumerate() {
         let forms = source_forms.get(&schema.variables[position].name);
@@ -89,6 +89,9 @@ pub fn build(recipe: &Recipe, combined: Combined, identities: Vec<Identity>, set
         warnings: Vec::new(),
         expect: recipe.expect.clone(),
         moves,
+        kept,
+        used,
+        gaps,
     };
     problems.extend(plan.broken_expectations());
     if problems.is_empty() {
@@ -235,6 +238,9 @@ fn chunk_lengths(recipe: &Recipe, variable: &Variable, shape: &[u64], concat: &[
     let sizes = match (own, &recipe.output.chunks) {
         (Some(sizes), _) | (None, Chunks::Sizes(sizes)) => sizes,
         (None, Chunks::Auto { size, favour }) => {
+            if let Some(published) = published_chunks(recipe, variable) {
+                return published;
+            }
             let weights: Vec<f64> = variable.dimensions.iter().map(|name| favour.get(name).copied().unwrap_or(1.0)).collect();
             let size = if size.0 == 0 { CHUNK } else { size.0 };
             return automatic_chunks(shape, &weights, item, size);
@@ -246,6 +252,16 @@ fn chunk_lengths(recipe: &Recipe, variable: &Variable, shape: &[u64], concat: &[
         None => whole.max(1),
     };
     variable.dimensions.iter().zip(shape).map(length).collect()
+}
+
+/// The chunks that a variable is published with: an append keeps what the recipe leaves open.
+fn published_chunks(recipe: &Recipe, variable: &Variable) -> Option<Shape> {
+    let published = recipe.published.as_ref()?.variable(&variable.name)?;
+    published
+        .encoding
+        .chunks
+        .clone()
+        .filter(|chunks| published.dimensions == variable.dimensions && chunks.len() == variable.dimensions.len())
 }
 
 /// Shards are whole numbers of chunks: the recipe's lengths rounded up; a dimension not listed is one chunk long.

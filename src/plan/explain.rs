@@ -44,6 +44,10 @@ pub struct Explanation {
     pub variables: Vec<VariableExplanation>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// Policies that mattered, and lossless conversions.
+    pub used: Vec<crate::recipe::Used>,
+    /// Gaps of time coordinates.
+    pub gaps: Vec<crate::combine::Gap>,
 }
 
 /// Scratch objects in numbers.
@@ -125,6 +129,8 @@ impl Plan {
             dimensions: self.schema.dimensions.iter().map(|dimension| (dimension.name.clone(), dimension.length)).collect(),
             variables: (0..self.schema.variables.len()).map(|position| self.explain_variable(position)).collect(),
             warnings: self.warnings.clone(),
+            used: self.used.clone(),
+            gaps: self.gaps.clone(),
         }
     }
 
@@ -231,6 +237,9 @@ impl fmt::Display for Explanation {
         for variable in &self.variables {
             let Some(moves) = &variable.moved else { continue };
             writeln!(formatter, "`{}` moved as the files hold it: {moves}", variable.name)?;
+        }
+        for crate::recipe::Used { policy, place, what } in &self.used {
+            writeln!(formatter, "used `{policy}` on `{place}`: {what}")?;
         }
         self.warnings.iter().try_for_each(|warning| writeln!(formatter, "warning: {warning}"))
     }

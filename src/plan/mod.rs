@@ -15,12 +15,12 @@ mod stages;
 use serde::{Deserialize, Serialize};
 
 use crate::array::Array;
-use crate::combine::{ConcatAxis, Pieces};
+use crate::combine::{ConcatAxis, Gap, KeptSteps, Pieces};
 use crate::dataset::{Identity, Schema, Variable};
 use crate::grid::{ChunkGrid, Region, Shape, elements, positions};
 use crate::pattern::KeyValue;
 use crate::rechunk::Counted;
-use crate::recipe::{Expectation, OutputFormat};
+use crate::recipe::{Expectation, OutputFormat, Used};
 use crate::transform::Step;
 
 pub use build::{BASELINE, Settings, build};
@@ -68,6 +68,15 @@ pub struct Plan {
     /// Variables that keep their files' compression: their source chunks become chunks of the result as they are, wherever they fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moves: Vec<Moves>,
+    /// Of inputs that lose steps to others: which they keep.
+    #[serde(default, skip_serializing_if = "KeptSteps::is_empty")]
+    pub kept: KeptSteps,
+    /// Policies that mattered, and lossless conversions. Not part of the identity: what they did to the result is told by the rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used: Vec<Used>,
+    /// Gaps of time coordinates. Not part of the identity: they follow from the coordinates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
 }
 
 /// A variable that keeps its files' compression: source chunks are moved as they are, wherever they fit; any other is encoded alike.

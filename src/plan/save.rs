@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Moves, Overhead, Plan, PlannedContent, PlannedInput, Stage, Weighed};
-use crate::combine::ConcatAxis;
+use crate::combine::{ConcatAxis, Gap, KeptSteps};
 use crate::dataset::{Identity, Schema};
 use crate::pattern::{KeyValue, without_secrets};
-use crate::recipe::{Expectation, OutputFormat};
+use crate::recipe::{Expectation, OutputFormat, Used};
 use crate::transform::Step;
 
 /// Version of the plan format that this tool writes and reads.
@@ -54,6 +54,12 @@ struct Written<'a> {
     expect: &'a [Expectation],
     #[serde(skip_serializing_if = "<[Moves]>::is_empty")]
     moves: &'a [Moves],
+    #[serde(skip_serializing_if = "KeptSteps::is_empty")]
+    kept: &'a KeptSteps,
+    #[serde(skip_serializing_if = "<[Used]>::is_empty")]
+    used: &'a [Used],
+    #[serde(skip_serializing_if = "<[Gap]>::is_empty")]
+    gaps: &'a [Gap],
 }
 
 #[derive(Serialize)]
@@ -83,6 +89,9 @@ impl<'a> Written<'a> {
             weighed,
             expect,
             moves,
+            kept,
+            used,
+            gaps,
         } = plan;
         let input = |PlannedInput { url, identity, keys }: &'a PlannedInput| WrittenInput { url: without_secrets(url), identity, keys };
         let (scratch, inputs) = (scratch.as_deref(), inputs.iter().map(input).collect());
@@ -104,6 +113,9 @@ impl<'a> Written<'a> {
             weighed,
             expect,
             moves,
+            kept,
+            used,
+            gaps,
         }
     }
 }
@@ -157,6 +169,7 @@ impl Plan {
         let moves: Vec<Moves> = moves.map(|moves| Moves { variable: moves.variable, ..Moves::default() }).collect();
         let (overhead, all) = (Overhead::default(), Written::of(self));
         let decisive = Written { warnings: &[], memory: 0, overhead, weighed: &[], scratch: None, expect: &[], moves: &moves, ..all };
+        let decisive = Written { used: &[], gaps: &[], ..decisive };
         let mut hashing = std::io::BufWriter::with_capacity(1 << 16, Hashing(Sha256::new()));
         // A plan that cannot be written has the identity of what could be written of it; `to_json` says what is wrong.
         let _unwritten = serde_json::to_writer(&mut hashing, &decisive);

@@ -80,6 +80,11 @@ pub struct Inputs {
     pub files: Option<Vec<String>>,
     /// What a missing file means: `fail` (default), `skip`, or `fill` (only where its length is certain).
     pub missing: Option<Missing>,
+    /// Files at the end of the series that are not there yet: `skip` ends the result before them, `fail` refuses them. Where it is
+    /// absent they are as `missing` says; with an end that moves (`today`) they are never filled.
+    pub late: Option<LateWritten>,
+    /// A published file that changed upstream: `fail` (default), `keep` (what is published stays as it is), or `rebake`.
+    pub changed: Option<ChangedWritten>,
     /// How much is read before planning: `full` (default).
     pub scan: Option<Scan>,
     /// Name of the credential that the operator binds to the hosts.
@@ -100,6 +105,27 @@ pub enum Missing {
     Fail,
     Skip,
     Fill,
+}
+
+/// Files at the end of the series that are not there yet.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Late")]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum LateWritten {
+    Fail,
+    Skip,
+}
+
+/// A published file that changed upstream.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Changed")]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum ChangedWritten {
+    Fail,
+    Keep,
+    Rebake,
 }
 
 /// How much is read before planning.
@@ -131,7 +157,7 @@ pub struct Dates {
     /// First date: `1981`, `1981-09`, `1981-09-01` or `1981-09-01T06:30`.
     #[schemars(required)]
     pub start: Option<Word>,
-    /// Last date; `2024-12` is the whole month, `2024-12-31` the whole day.
+    /// Last date; `2024-12` is the whole month, `2024-12-31` the whole day; or one that moves: `today`, `today - 2 days`.
     #[schemars(required)]
     pub end: Option<Word>,
     /// `1 day`, `6 hours`, `3 months`, `1 year`; months and years are calendar steps.
@@ -169,6 +195,16 @@ pub struct Combine {
     pub order: Option<Order>,
     /// A variable that some files lack: `fail` (default) or `fill`.
     pub absent: Option<Absent>,
+    /// Steps along a concat dimension that several files hold: `fail` (default), or keep the `first` or the `last` file's.
+    pub overlap: Option<OverlapWritten>,
+    /// `units` that differ: `fail` (default), or `convert` to the first file's, in float64, where the factor is exactly known.
+    pub units: Option<UnitsWritten>,
+    /// Types that differ: `widen` (default) to one that holds every value exactly, or `fail`.
+    pub dtype: Option<TypesWritten>,
+    /// Packing that differs: `unpack` (default) to float64, or `fail`.
+    pub packing: Option<PackingWritten>,
+    /// Times that are counted differently: `convert` (default) exactly, or `fail`.
+    pub times: Option<TimesWritten>,
 }
 
 /// One dimension along which files follow one another.
@@ -234,6 +270,57 @@ pub enum Absent {
     Fill,
 }
 
+/// What happens to steps that several files hold.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Overlap")]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum OverlapWritten {
+    Fail,
+    First,
+    Last,
+}
+
+/// What happens to units that differ.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "UnitsPolicy")]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum UnitsWritten {
+    Fail,
+    Convert,
+}
+
+/// What happens to types that differ.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "TypesPolicy")]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum TypesWritten {
+    Widen,
+    Fail,
+}
+
+/// What happens to packing that differs.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "PackingPolicy")]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum PackingWritten {
+    Unpack,
+    Fail,
+}
+
+/// What happens to times that are counted differently.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "TimesPolicy")]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum TimesWritten {
+    Convert,
+    Fail,
+}
+
 /// How the result is stored.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -247,6 +334,18 @@ pub struct OutputWritten {
     pub encoding: Option<BTreeMap<String, EncodingWritten>>,
     /// `zarr3` (default) or `zarr2`.
     pub format: Option<FormatWritten>,
+    /// How a published store grows: `aligned` (default) only by whole chunks, `rewrite-tail` by rewriting a last, partial chunk.
+    pub append: Option<AppendWritten>,
+}
+
+/// How a published store grows.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Append")]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum AppendWritten {
+    Aligned,
+    RewriteTail,
 }
 
 /// Chunk lengths: automatic, or by dimension.
@@ -309,6 +408,8 @@ pub struct EncodingWritten {
     pub add_offset: Option<f64>,
     /// Missing-value mark of a packed integer.
     pub fill_value: Option<i64>,
+    /// What a time variable counts, whatever its files count: `days since 1970-01-01`; as int64, or as `dtype` says.
+    pub units: Option<String>,
 }
 
 /// Codecs: a shorthand, or a list.
@@ -349,12 +450,16 @@ pub struct CodecWritten {
 pub struct Expect {
     /// Constant step of a time coordinate: `1 day`.
     pub regular: Option<String>,
+    /// True: each value of a coordinate is greater than the one before, or each is less.
+    pub monotonic: Option<bool>,
     /// Length of a dimension.
     pub length: Option<i64>,
     /// Bounds of every valid value, unpacked.
     pub values_between: Option<Vec<f64>>,
     /// How many values may be missing.
     pub missing_values: Option<MissingValues>,
+    /// True: every chunk holds at least one value that is not missing.
+    pub no_empty_chunks: Option<bool>,
     /// The `units` attribute.
     pub units: Option<String>,
     /// First value of a coordinate; of time: a date.

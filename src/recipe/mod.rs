@@ -13,14 +13,17 @@ mod shape;
 mod tree;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::array::DataType;
-use crate::dataset::Codec;
+use crate::dataset::{Codec, Schema};
 use crate::pattern::{Axis, Input};
 use crate::size::ByteSize;
 use crate::transform::Step;
 use diagnostic::Span;
-pub use parse::parse;
+pub use parse::{parse, parse_on};
 pub(crate) use shape::similar;
 
 /// A recipe, resolved: no option that has a default, names checked, units parsed.
@@ -38,6 +41,10 @@ pub struct Recipe {
     pub inputs: Vec<Input>,
     /// What a missing file means.
     pub missing: MissingFile,
+    /// What a missing file means at the end of the series, where it may still come.
+    pub late: LateFile,
+    /// What a published file means that changed upstream.
+    pub changed: ChangedFile,
     /// How files become one.
     pub combine: CombineRules,
     /// Per input, in order.
@@ -46,6 +53,32 @@ pub struct Recipe {
     pub output: Output,
     /// What must hold of the result: checked after the plan where the plan can tell, else after the run.
     pub expect: Vec<Expectation>,
+    /// Policies that have mattered already: of ends that move, of files that are missing.
+    pub used: Vec<Used>,
+    /// What is published at the target, whose encoding an append keeps where the recipe leaves it open.
+    pub published: Option<Arc<Schema>>,
+}
+
+/// A policy of the recipe, or a lossless conversion, that mattered: what it was applied to, and what came of it.
+///
+/// Plans, reports and provenance list all of them. No byte of the result depends on the list itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Used {
+    /// As the recipe writes it, or could: `missing: skip`, `units: convert`.
+    pub policy: String,
+    /// Where: `inputs`, a variable, a dimension.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// What was done, and to which files.
+    pub what: String,
+}
+
+impl Used {
+    /// A policy that mattered.
+    #[must_use]
+    pub fn new(policy: impl Into<String>, place: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { policy: policy.into(), place: place.into(), what: what.into() }
+    }
 }
 
 /// The text of a recipe and its name.
@@ -101,6 +134,30 @@ pub enum MissingFile {
     Fill,
 }
 
+/// What a missing file means at the end of the series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LateFile {
+    /// What it means anywhere.
+    #[default]
+    AsMissing,
+    /// The run stops.
+    Fail,
+    /// The series ends before it.
+    Skip,
+}
+
+/// What a published file means that changed upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChangedFile {
+    /// The run stops.
+    #[default]
+    Fail,
+    /// What is published stays, made from the older file.
+    Keep,
+    /// What is published is built anew, where readers cannot see it half done.
+    Rebake,
+}
+
 /// How files become one.
 #[derive(Debug, Clone, Default)]
 pub struct CombineRules {
@@ -114,6 +171,35 @@ pub struct CombineRules {
     pub order: OrderPolicy,
     /// What to do with a variable that some files lack.
     pub absent: AbsentPolicy,
+    /// What to do with steps along a concat dimension that several files hold.
+    pub overlap: OverlapPolicy,
+    /// Whether units that differ are converted; else the run stops.
+    pub convert_units: bool,
+    /// What the run must not convert although nothing would be lost.
+    pub strict: Strict,
+}
+
+/// Lossless conversions that the recipe forbids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Strict {
+    /// `dtype: fail`.
+    pub dtype: bool,
+    /// `packing: fail`.
+    pub packing: bool,
+    /// `times: fail`.
+    pub times: bool,
+}
+
+/// What to do with steps along a concat dimension that several files hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OverlapPolicy {
+    /// Stop.
+    #[default]
+    Fail,
+    /// Keep the first in the order of the inputs.
+    First,
+    /// Keep the last.
+    Last,
 }
 
 /// How far coordinates of different inputs may differ.
@@ -171,6 +257,8 @@ pub struct Output {
     pub encoding: BTreeMap<String, (EncodingChoice, Span)>,
     /// Zarr 3, Zarr 2 or Icechunk.
     pub format: OutputFormat,
+    /// Whether an append may rewrite a last, partial chunk.
+    pub rewrite_tail: bool,
 }
 
 /// Chunk lengths.
@@ -200,6 +288,8 @@ pub struct EncodingChoice {
     pub packing: Option<(f64, f64)>,
     /// Fill value of a packed integer.
     pub fill: Option<i64>,
+    /// What a time variable counts.
+    pub units: Option<String>,
 }
 
 /// Which bytes→bytes codecs a variable is stored with.
@@ -212,7 +302,7 @@ pub enum CodecsChoice {
 }
 
 /// On-disk format of the result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputFormat {
     /// Zarr version 3.
@@ -225,7 +315,7 @@ pub enum OutputFormat {
 }
 
 /// What must hold of the result.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Expectation {
     /// Variable or dimension it is about.
     pub name: String,
@@ -236,7 +326,7 @@ pub struct Expectation {
 }
 
 /// One rule of `expect`.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExpectRule {
     /// A time coordinate with this constant step (months and years are calendar steps).
@@ -247,6 +337,10 @@ pub enum ExpectRule {
     ValuesBetween(#[serde(with = "crate::cf::exact")] f64, #[serde(with = "crate::cf::exact")] f64),
     /// At most this share (0 to 1) of the values is missing.
     MissingAtMost(#[serde(with = "crate::cf::exact")] f64),
+    /// No chunk without a valid value.
+    NoEmptyChunks,
+    /// A coordinate that only grows, or only falls.
+    Monotonic,
     /// Units attribute.
     Units(String),
     /// The first and last value of a coordinate.

@@ -1,9 +1,11 @@
 //! Recipe text in; the [`Recipe`], or every problem at once, out.
 //!
-//! The only door to the YAML library. Pure: the folder that relative paths start from is given, nothing is opened.
+//! The only door to the YAML library. Pure: the folder that relative paths start from and the day are given, nothing is opened.
 //! Invariant: no text, however large or nested, makes this panic, recurse without bound or take more than linear time.
 
 use std::path::Path;
+
+use jiff::civil::Date;
 
 use super::diagnostic::{Code, Diagnostic};
 use super::document::{Document, json_schema};
@@ -16,7 +18,15 @@ use super::{Recipe, RecipeText, lint, shape, tree};
 /// # Errors
 /// Every problem found, in the order of the text; at least one is an error. Warnings alone come with the recipe.
 pub fn parse(text: &RecipeText, base: &Path) -> Result<(Recipe, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let (recipe, mut problems) = attempt(text, base);
+    parse_on(text, base, None)
+}
+
+/// Reads a recipe on a given day, for ends that move (`end: today - 2 days`); without a day they are an error.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_on(text: &RecipeText, base: &Path, today: Option<Date>) -> Result<(Recipe, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let (recipe, mut problems) = attempt(text, base, today);
     problems.sort_by_key(|problem| problem.label.as_ref().map_or(0, |(span, _)| span.offset));
     match recipe.filter(|_| !problems.iter().any(Diagnostic::is_error)) {
         Some(recipe) => Ok((recipe, problems)),
@@ -24,7 +34,7 @@ pub fn parse(text: &RecipeText, base: &Path) -> Result<(Recipe, Vec<Diagnostic>)
     }
 }
 
-fn attempt(text: &RecipeText, base: &Path) -> (Option<Recipe>, Vec<Diagnostic>) {
+fn attempt(text: &RecipeText, base: &Path, today: Option<Date>) -> (Option<Recipe>, Vec<Diagnostic>) {
     let (root, mut problems) = tree::read(&text.text);
     let root = match root {
         Some(root) if !is_empty(&root) => root,
@@ -47,7 +57,8 @@ fn attempt(text: &RecipeText, base: &Path) -> (Option<Recipe>, Vec<Diagnostic>) 
         }
         None => return (None, problems),
     };
-    let mut resolver = Resolver { text, root: Place::root(&root), base, broken: shaped.broken, problems };
+    let root = Place::root(&root);
+    let mut resolver = Resolver { text, root, base, today, broken: shaped.broken, problems, used: Vec::new() };
     let recipe = resolver.recipe(document);
     let mut problems = resolver.problems;
     problems.extend(recipe.as_ref().map(lint::advice).unwrap_or_default());

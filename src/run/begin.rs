@@ -5,18 +5,20 @@
 
 use std::sync::Arc;
 
-use super::append::{self, Hindrance};
+use super::append::{self, Continuation, Hindrance};
 use super::report::Report;
 use super::state::{self, Committed, State};
 use super::versions::Place;
-use super::{Options, RunError, Setting, empty, expect, receipts, room};
-use crate::dataset::TargetState;
+use super::{Options, RunError, Setting, commit, empty, expect, receipts, room};
+use crate::dataset::{Schema, TargetState};
 use crate::event::Event;
 use crate::plan::Plan;
-use crate::recipe::OutputFormat;
+use crate::recipe::{OutputFormat, Recipe};
+use crate::store::probe::Mode;
 use crate::store::{self, TargetStore};
+use crate::target::zarr::ZarrReader;
 use crate::target::{self, Intent, Opened, Target, TargetError};
-use crate::work::Workshop;
+use crate::work::{Tail, Workshop};
 
 /// A plan ready to be executed.
 pub(super) struct Begun {
@@ -30,40 +32,100 @@ pub(super) struct Begun {
     pub(super) resumed: bool,
 }
 
-/// What earlier runs left, asked for once.
-struct Past {
+/// What earlier runs noted beside the target, read once.
+pub(super) struct Earlier {
     saved: Option<Plan>,
     committed: Option<Committed>,
+    /// The plan whose result is visible, if it is another than the saved one.
+    other: Option<Plan>,
+}
+
+impl Earlier {
+    /// Reads what is noted; what a killed run had made visible and could not note any more is noted first.
+    pub(super) fn read(state: &State, options: &Options, setting: Setting<'_>) -> Result<Self, RunError> {
+        let (saved, mut committed) = (state.plan()?, state.committed()?);
+        if !options.versioned && saved.is_some() {
+            let store = store::target(&options.target, setting.access)?;
+            committed = commit::catch_up(state, &store, committed, saved.as_ref())?;
+        }
+        let same = |committed: &Committed| saved.as_ref().is_some_and(|saved| saved.identity() == committed.plan);
+        let other = if committed.as_ref().is_some_and(|committed| !same(committed)) { state.committed_plan()? } else { None };
+        Ok(Self { saved, committed, other })
+    }
+
+    /// The plan whose result is visible.
+    fn published(&self) -> Option<&Plan> {
+        self.committed.as_ref()?;
+        self.other.as_ref().or(self.saved.as_ref())
+    }
+
+    /// What is published of a dataset: its encoding is kept.
+    pub(super) fn schema(&self, id: &str) -> Option<Arc<Schema>> {
+        let published = self.published().filter(|plan| plan.id == id)?;
+        Some(Arc::new(published.schema.clone()))
+    }
+}
+
+/// What there is at the target and beside it.
+struct Past {
+    earlier: Earlier,
     found: TargetState,
     /// True if the saved plan is the one that is begun.
     same: bool,
+    /// Numbers of inputs that changed upstream and whose published values are kept.
+    kept: Vec<usize>,
     /// True if the target itself tells which plan made it.
     tells_plan: bool,
 }
 
+impl Past {
+    fn of(mut earlier: Earlier, place: &Place, (found, kept): (TargetState, Vec<usize>), (plan, identity): (&Plan, &str)) -> Self {
+        let tells_plan = plan.format == OutputFormat::Icechunk;
+        if place.is_plain() {
+            let same = earlier.saved.as_ref().is_some_and(|saved| saved.identity() == identity);
+            return Self { earlier, found, same, kept, tells_plan };
+        }
+        let same = place.is_known();
+        earlier.committed = place.committed(identity);
+        earlier.saved = earlier.saved.filter(|_| same);
+        Self { earlier, found, same, kept, tells_plan }
+    }
+
+    /// What somebody else has done to a target that tells which plan made it, if it is neither the last one that we know of nor this.
+    fn moved(&self, identity: &str) -> Option<String> {
+        let TargetState::Ours { plan: tip, .. } = &self.found else { return None };
+        let known = self.earlier.committed.as_ref().map(|committed| committed.plan.as_str());
+        if !self.tells_plan || tip == identity || known == Some(tip) || (known.is_none() && !self.same) {
+            return None;
+        }
+        let message = "its `main` holds a commit that is not the last one of this recipe; nothing was merged and nothing written: \
+                       look at that commit, then `--replace` it (the history keeps it), or choose another target";
+        Some(message.to_owned())
+    }
+}
+
 /// Settles what is to be done at the target and saves the plan there; `None` if nothing is to be done.
 pub(super) fn begin(
-    (fresh, title): (Plan, &str),
+    (mut fresh, earlier): (Plan, Earlier),
+    recipe: &Recipe,
     options: &Options,
     setting: Setting<'_>,
     state: &State,
     report: &mut Report,
 ) -> Result<Option<Begun>, RunError> {
-    let saved = state.plan()?;
-    let plan = adopt(fresh, saved.as_ref(), options)?;
+    // A further version is made of the files as they are.
+    let kept = if options.versioned { Vec::new() } else { changed(&earlier, &mut fresh, recipe, options, setting)? };
+    let mut plan = adopt(fresh, earlier.saved.as_ref(), options)?;
     let identity = plan.identity();
     report.planned(&plan, &identity);
     tracing::info!(plan = identity, tasks = report.tasks, "planned");
     let place = Place::choose(options, setting, state, (&plan, &identity))?;
     report.target_version = place.version().map(str::to_owned);
     let opened = target::open(plan.format, &place.root, setting.access)?;
-    let same = if place.is_plain() { saved.as_ref().is_some_and(|saved| saved.identity() == identity) } else { place.is_known() };
-    let tells_plan = plan.format == OutputFormat::Icechunk;
-    let committed = if tells_plan { state.committed()? } else { place.committed(state, &opened.store, saved.as_ref(), &identity)? };
-    let saved = saved.filter(|_| place.is_plain() || same);
-    let past = Past { saved, committed, found: opened.target.state()?, same, tells_plan };
+    let past = Past::of(earlier, &place, (opened.target.state()?, kept), (&plan, &identity));
     let mut accounted = true;
-    let published = match standing(state, &past, (&plan, &identity), tells_plan && options.replace.is_some())? {
+    let replacing = past.tells_plan && options.replace.is_some();
+    let continuation = match standing(state, &past, (&plan, &identity), recipe, replacing)? {
         Standing::Complete => {
             place.catch_up(state, (&plan, &identity), setting)?;
             let (uncounted, finished) = receipts(state, &plan, &identity, &|_, _| Ok(true))?;
@@ -74,29 +136,62 @@ pub(super) fn begin(
                 return expect::check(&plan, &finished.judged).map(|()| None);
             }
             accounted = false;
-            Vec::new()
+            None
         }
         Standing::Unfinished if place.is_plain() => {
             clear_leftovers(state, &*opened.store, &past, &plan, &identity)?;
-            Vec::new()
+            None
         }
-        Standing::Unfinished => place.left(),
-        Standing::Continued(published) => published,
+        Standing::Unfinished => None,
+        Standing::Continued(continuation) => Some(continuation),
     };
-    opened.begin(Intent {
-        id: plan.id.clone(),
-        title: title.to_owned(),
-        plan: identity.clone(),
-        continues: published.iter().flatten().any(|left| *left > 0),
-    });
+    if past.tells_plan {
+        state.permits(Mode::Icechunk)?;
+    } else if continuation.is_some() {
+        state.permits(Mode::Append)?;
+    }
+    let old = past.earlier.published().filter(|_| continuation.is_some());
+    let unjudged = old.map(|old| append::unjudged(old, &plan)).unwrap_or_default();
+    plan.used.extend(unjudged);
+    report.used.clone_from(&plan.used);
+    opened.begin(intent(&identity, recipe, continuation.as_ref()));
     plan.warnings.iter().for_each(|message| setting.reporter.report(Event::Warned { message: message.clone() }));
     place.begin(state, (&plan, &identity), &past.found, past.same)?;
     room::check(&plan)?;
+    let Opened { target, store, .. } = opened;
+    let tail = tail(&store, old, continuation.as_ref())?;
+    let left = continuation.map_or_else(|| place.left(), |continuation| continuation.left);
     let scratch = plan.scratch.as_deref().map(|url| store::target(url, setting.access)).transpose()?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
-    let Opened { target, store, .. } = opened;
-    let workshop = Workshop::new(plan, sources, Arc::clone(&target))?.leaving(published).keeping_scratch(scratch);
+    let workshop = Workshop::new(plan, sources, Arc::clone(&target))?.leaving(left).guarding(tail).keeping_scratch(scratch);
     Ok(Some(Begun { workshop, target, store, place, accounted, resumed: past.same }))
+}
+
+/// What a commit of this plan is.
+fn intent(identity: &str, recipe: &Recipe, continuation: Option<&Continuation>) -> Intent {
+    let left = continuation.iter().flat_map(|continuation| &continuation.left).flatten();
+    let (id, title, plan) = (recipe.id.clone(), recipe.about.title.clone(), identity.to_owned());
+    Intent { id, title, plan, continues: left.copied().any(|left| left > 0) }
+}
+
+/// How published values are read back that a task is about to write again.
+fn tail(store: &Arc<dyn TargetStore>, old: Option<&Plan>, continuation: Option<&Continuation>) -> Result<Option<Tail>, RunError> {
+    let (Some(old), Some(continuation)) = (old, continuation) else { return Ok(None) };
+    if continuation.tails.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let reader = ZarrReader::with_schema(Arc::clone(store), old.format, &old.schema)?;
+    Ok(Some(Tail::new(reader, continuation.tails.clone())))
+}
+
+/// Looks for inputs that changed upstream since they were published; their numbers where what is published is kept.
+fn changed(earlier: &Earlier, fresh: &mut Plan, recipe: &Recipe, options: &Options, setting: Setting<'_>) -> Result<Vec<usize>, RunError> {
+    let Some(old) = earlier.published().filter(|old| old.id == fresh.id) else { return Ok(Vec::new()) };
+    let opened = target::open(fresh.format, &options.target, setting.access)?;
+    if !matches!(opened.target.state()?, TargetState::Ours { .. }) {
+        return Ok(Vec::new());
+    }
+    append::reconcile(old, fresh, recipe.changed).map_err(|hindrance| refused(&options.target, &fresh.id, hindrance))
 }
 
 /// The saved plan, if it makes the same store from the same files and still fits; else the fresh one.
@@ -111,32 +206,18 @@ fn adopt(fresh: Plan, saved: Option<&Plan>, options: &Options) -> Result<Plan, R
     Ok(if same && saved.memory <= options.memory { resumed } else { fresh })
 }
 
-impl Past {
-    /// What somebody else has done to a target that tells which plan made it, if it is neither the last one that we know of nor this.
-    fn moved(&self, identity: &str) -> Option<String> {
-        let TargetState::Ours { plan: tip, .. } = &self.found else { return None };
-        let known = self.committed.as_ref().map(|committed| committed.plan.as_str());
-        if !self.tells_plan || tip == identity || known == Some(tip) || (known.is_none() && !self.same) {
-            return None;
-        }
-        let message = "its `main` holds a commit that is not the last one of this recipe; nothing was merged and nothing written: \
-                       look at that commit, then `--replace` it (the history keeps it), or choose another target";
-        Some(message.to_owned())
-    }
-}
-
 /// How a plan stands to what is at its target.
 enum Standing {
     /// Its result is there.
     Complete,
     /// Nothing, or a part of its objects, is there.
     Unfinished,
-    /// A shorter result is there; objects to leave as they are, per variable and dimension.
-    Continued(Vec<Vec<u64>>),
+    /// A shorter result is there.
+    Continued(Continuation),
 }
 
 /// Looks at the target before anything is written; an error if it holds anything that is not ours to write over.
-fn standing(state: &State, past: &Past, (plan, identity): (&Plan, &str), replacing: bool) -> Result<Standing, RunError> {
+fn standing(state: &State, past: &Past, (plan, identity): (&Plan, &str), recipe: &Recipe, replacing: bool) -> Result<Standing, RunError> {
     let place = state.target();
     let conflict = |message: String| Err(RunError::Conflict { message });
     if replacing {
@@ -145,19 +226,21 @@ fn standing(state: &State, past: &Past, (plan, identity): (&Plan, &str), replaci
     if let Some(message) = past.moved(identity) {
         return Err(TargetError::Conflict { target: place.to_owned(), message }.into());
     }
-    match (&past.committed, &past.found) {
-        (_, TargetState::Foreign { .. }) if past.saved.as_ref().is_some_and(|saved| saved.format != plan.format) => conflict(format!(
-            "{place} holds the result, or a part of it, in another format than this recipe's; choose another target, or `--replace` it"
-        )),
+    match (&past.earlier.committed, &past.found) {
+        (_, TargetState::Foreign { .. }) if past.earlier.saved.as_ref().is_some_and(|saved| saved.format != plan.format) => {
+            conflict(format!(
+                "{place} holds the result, or a part of it, in another format than this recipe's; choose another target, or `--replace` it"
+            ))
+        }
         (Some(committed), TargetState::Ours { .. }) if committed.plan == identity => Ok(Standing::Complete),
         (Some(committed), TargetState::Ours { .. }) if committed.id != plan.id => {
             conflict(format!("{place} holds the dataset `{}`, not `{}`; choose another target, or `--replace` it", committed.id, plan.id))
         }
-        (Some(_), TargetState::Ours { .. }) => continued(state, plan),
+        (Some(_), TargetState::Ours { .. }) => continued(place, past, plan, recipe),
         (None, TargetState::Ours { .. }) if !past.same => conflict(format!(
             "{place} already holds a dataset that gristmill did not make, or has lost its state of; choose another target"
         )),
-        (_, TargetState::Foreign { example }) if past.saved.is_none() => {
+        (_, TargetState::Foreign { example }) if past.earlier.saved.is_none() => {
             conflict(format!("{place} holds objects that gristmill did not write, such as `{example}`; choose another target"))
         }
         _ => Ok(Standing::Unfinished),
@@ -169,30 +252,42 @@ fn clear_leftovers(state: &State, store: &dyn TargetStore, past: &Past, plan: &P
     if past.found == TargetState::Empty {
         // Tasks that wrote scratch only have lost nothing.
         let lost = past.same && receipts(state, plan, identity, &|_, _| Ok(true))?.1.objects > 0;
-        let known = past.saved.is_some() || past.committed.is_some();
+        let known = past.earlier.saved.is_some() || past.earlier.committed.is_some();
         return if known && (lost || !past.same) { state.forget() } else { Ok(()) };
     }
     // What a repository does not refer to is in nobody's way.
-    let saved = past.saved.iter().filter(|_| !past.same && !past.tells_plan);
+    let saved = past.earlier.saved.iter().filter(|_| !past.same && !past.tells_plan);
     let mut names = saved.flat_map(|saved| &saved.schema.variables).map(|variable| variable.name.as_str());
     Ok(names.try_for_each(|name| empty(store, name))?)
 }
 
-/// What an append may leave as it is.
-fn continued(state: &State, plan: &Plan) -> Result<Standing, RunError> {
-    let place = state.target();
-    let Some(old) = state.committed_plan()? else {
+/// How an append continues what is published.
+fn continued(place: &str, past: &Past, plan: &Plan, recipe: &Recipe) -> Result<Standing, RunError> {
+    let Some(old) = past.earlier.published() else {
         return Err(RunError::Conflict { message: format!("{place} has lost the plan it was made by; `--replace` it") });
     };
-    append::published(&old, plan).map(Standing::Continued).map_err(|hindrance| match hindrance {
-        Hindrance::Rewritten(what) => RunError::Conflict {
-            message: format!("{place} holds another state of `{}`: {what}; choose another target, or `--replace` it", plan.id),
-        },
-        Hindrance::Boundary(what) => RunError::Conflict {
+    let found = append::published(old, plan, recipe.output.rewrite_tail, &past.kept);
+    found.map(Standing::Continued).map_err(|hindrance| refused(place, &plan.id, hindrance))
+}
+
+fn refused(place: &str, id: &str, hindrance: Hindrance) -> RunError {
+    match hindrance {
+        Hindrance::Changed(files) => RunError::PublishedChanged {
             message: format!(
-                "{place} cannot be continued in place: {what}; choose chunks that end where files end, another target, or `--replace`"
+                "{place} was made from files that have changed upstream since then: {files}; keep what is published with `--changed keep`, or build it anew with `--replace`"
+            ),
+        },
+        Hindrance::Retracted(what) => RunError::AppendRefused {
+            message: format!("{place} would become shorter: {what}; nothing that is published is taken back without `--replace`"),
+        },
+        Hindrance::Rewritten(what) => RunError::AppendRefused {
+            message: format!("{place} holds another state of `{id}`: {what}; choose another target, or `--replace` it"),
+        },
+        Hindrance::Boundary(what) => RunError::AppendRefused {
+            message: format!(
+                "{place} cannot be continued in place: {what}; choose chunks that end where files end, let the last one grow with `output: {{append: rewrite-tail}}`, choose another target, or `--replace`"
             ),
         },
         Hindrance::Encoding(what) => RunError::Unappendable { target: place.to_owned(), what },
-    })
+    }
 }

@@ -1,7 +1,7 @@
 //! Why a run ended without a result, and the exit code that says so.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,10 +36,34 @@ pub enum RunError {
         /// Which, and what to do.
         message: String,
     },
+    /// The hold of the target could not be kept up; the next run goes on.
+    #[error("{message}")]
+    Lapsed {
+        /// Why, and what to do.
+        message: String,
+    },
+    /// The target's store cannot do what this way of writing needs.
+    #[error("{message}")]
+    Unable {
+        /// What, why, and what to do.
+        message: String,
+    },
     /// Something else is at the target.
     #[error("{message}")]
     Conflict {
         /// What, and what to do.
+        message: String,
+    },
+    /// Files that the published data were made from changed upstream.
+    #[error("{message}")]
+    PublishedChanged {
+        /// Which, and what to do.
+        message: String,
+    },
+    /// The recipe does not go on where the published data end.
+    #[error("{message}")]
+    AppendRefused {
+        /// Why, and what to do.
         message: String,
     },
     /// New files cannot join what is published.
@@ -104,12 +128,18 @@ impl RunError {
                 let lasting = errors.iter().map(Self::exit).filter(|exit| *exit != Class::Temporary.exit()).min();
                 lasting.unwrap_or_else(|| Class::Temporary.exit())
             }
-            Self::Interrupted => super::INTERRUPTED,
+            Self::Interrupted | Self::Lapsed { .. } => super::INTERRUPTED,
             Self::PlanFile(_)
             | Self::Target(TargetError::Unsupported { .. })
             | Self::Work(WorkError::Target(TargetError::Unsupported { .. })) => 2,
             error => error.code().map_or(1, Code::exit),
         }
+    }
+
+    /// True if what is published stands in the way, so that a run where nothing is published would not have met it.
+    #[must_use]
+    pub fn is_about_the_published(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::PublishedChanged { .. } | Self::AppendRefused { .. } | Self::Unappendable { .. })
     }
 
     /// What `docs/errors.md` calls it; `None` for faults of ours and for several at once.
@@ -118,14 +148,19 @@ impl RunError {
         match self {
             Self::Source(error) => Some(error.code()),
             Self::Store(error) => Some(error.code()),
-            Self::Target(error) => target_code(error),
             Self::Work(error) => work_code(error),
             Self::NotRemembered { .. } => Some(Code::SourceNotRemembered),
             Self::Held { .. } => Some(Code::TargetHeld),
             Self::Conflict { .. } => Some(Code::TargetForeign),
+            Self::PublishedChanged { .. } => Some(Code::PublishedChanged),
+            Self::AppendRefused { .. } => Some(Code::AppendRefused),
             Self::Unappendable { .. } => Some(Code::Unappendable),
-            Self::Verification { .. } => Some(Code::VerificationFailed),
-            Self::Recipe(_) | Self::PlanFile(_) | Self::Folder { .. } | Self::Several(_) | Self::Interrupted => None,
+            // Tasks encode; what decodes outside of them is verification.
+            Self::Verification { .. } | Self::Target(TargetError::Codec { .. }) => Some(Code::VerificationFailed),
+            Self::Target(error) => target_code(error),
+            Self::Unable { .. } => Some(Code::TargetUnable),
+            Self::Folder { path, cause } => folder_code(path, cause),
+            Self::Recipe(_) | Self::PlanFile(_) | Self::Several(_) | Self::Interrupted | Self::Lapsed { .. } => None,
         }
     }
 
@@ -189,6 +224,12 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// As if a store had met it.
+fn folder_code(path: &Path, cause: &std::io::Error) -> Option<Code> {
+    let error = StoreError::from_io(&path.to_string_lossy(), "use", cause.kind().into());
+    (error.kind != ErrorKind::Other).then(|| error.code())
+}
+
 fn target_code(error: &TargetError) -> Option<Code> {
     match error {
         TargetError::Store(error) if error.kind == ErrorKind::Other => None,
@@ -208,6 +249,7 @@ fn work_code(error: &WorkError) -> Option<Code> {
         WorkError::Changed { .. } => Some(Code::SourceChanged),
         WorkError::Conversion { .. } => Some(Code::ConversionInexact),
         WorkError::Unrepeatable { .. } => Some(Code::TaskUnrepeatable),
+        WorkError::Published { .. } => Some(Code::PublishedChanged),
         WorkError::Internal(_) => None,
     }
 }

@@ -32,17 +32,18 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use crate::combine::combine;
+use crate::dataset::Schema;
 use crate::event::{Activity, Event, Phase, Reporter, spent_stage};
 use crate::executor::local::{Resources, execute};
 use crate::executor::{Job, Outcome};
 use crate::plan::{BASELINE, Plan, Settings, Stage, build};
 use crate::receipt::Receipt;
 use crate::rechunk::Costs;
-use crate::recipe::Recipe;
+use crate::recipe::{ChangedFile, Recipe, Used};
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
 use crate::target::zarr::default_codecs;
 use crate::work::{Described, WorkError, Workshop};
-use begin::{Begun, begin};
+use begin::{Begun, Earlier, begin};
 use commit::Commit;
 use report::Report;
 use state::State;
@@ -51,6 +52,7 @@ use verify::Verifier;
 use versions::Copies;
 
 pub use error::{Problem, RunError, with_causes};
+pub use lock::{Holder, Writing};
 
 /// Exit code of an interrupted, resumable run (DESIGN §8).
 pub const INTERRUPTED: u8 = 75;
@@ -90,7 +92,7 @@ pub struct Setting<'a> {
     pub access: &'a Access,
     /// Who listens.
     pub reporter: &'a Arc<dyn Reporter>,
-    /// Set from outside to stop.
+    /// Set from outside to stop; set by the run itself when it loses its hold of the target.
     pub stop: &'a AtomicBool,
 }
 
@@ -111,21 +113,51 @@ const REMEMBERED: u64 = 64 << 20;
 /// Any [`RunError`]; `report` says how far it came.
 pub fn run(recipe: &Recipe, options: &Options, setting: Setting<'_>, report: &mut Report) -> Result<(), RunError> {
     let state = State::open(&options.target, setting.access)?;
-    let result = spent_stage(&**setting.reporter, Activity::Run, || match options.replace {
-        // A version that is made anew takes no other's place: the pointer does.
-        Some(how) if !options.versioned => replace::replace(how, recipe, options, setting, &state, report),
-        _ => replace::finish(options, &state).and_then(|_| bake(recipe, options, setting, &state, report)),
+    report.held(state.lock().writing(), &**setting.reporter);
+    let result = state.lock().guarding(setting.stop, || {
+        spent_stage(&**setting.reporter, Activity::Run, || match options.replace {
+            // A version that is made anew takes no other's place: the pointer does.
+            Some(how) if !options.versioned => replace::replace(how, recipe, options, setting, &state, report),
+            _ => continue_or_rebake(recipe, options, setting, &state, report),
+        })
     });
     report.ended(&result);
+    if state.lock().is_lost() {
+        // What is kept there is another run's by now.
+        return result;
+    }
     let kept = state.save_report(report);
     result.and(kept.map_err(RunError::from))
+}
+
+/// Bakes; where published files changed upstream, and the recipe wants that, everything is built anew where readers cannot see it half done.
+fn continue_or_rebake(
+    recipe: &Recipe,
+    options: &Options,
+    setting: Setting<'_>,
+    state: &State,
+    report: &mut Report,
+) -> Result<(), RunError> {
+    replace::finish(options, state)?;
+    match bake(recipe, options, setting, state, report) {
+        Err(RunError::PublishedChanged { .. })
+            if recipe.changed == ChangedFile::Rebake && state::local_folder(&options.target).is_some() =>
+        {
+            let mut recipe = recipe.clone();
+            recipe.used.push(Used::new("changed: rebake", "inputs", "published files changed upstream, so everything was built anew"));
+            replace::replace(Replace::Atomic, &recipe, options, setting, state, report)
+        }
+        result => result,
+    }
 }
 
 /// The workflow itself.
 fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State, report: &mut Report) -> Result<(), RunError> {
     let reporter = &**setting.reporter;
-    let (fresh, described) = timed(report, "scan", || scan_and_plan(recipe, options, setting, Some(state)))?;
-    let begun = spent_stage(reporter, Activity::Prepare, || begin((fresh, &recipe.about.title), options, setting, state, report))?;
+    let earlier = Earlier::read(state, options, setting)?;
+    let published = earlier.schema(&recipe.id);
+    let (fresh, described) = timed(report, "scan", || scan_and_plan(recipe, options, setting, (Some(state), published)))?;
+    let begun = spent_stage(reporter, Activity::Prepare, || begin((fresh, earlier), recipe, options, setting, state, report))?;
     let Some(Begun { workshop, target, store, place, accounted, resumed }) = begun else { return Ok(()) };
     let workshop = workshop.knowing(described);
     let kept = remembered(options.memory) as usize;
@@ -152,7 +184,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
 /// # Errors
 /// Any [`RunError`] of scanning, combining and planning.
 pub fn plan_with(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: Option<&State>) -> Result<Plan, RunError> {
-    Ok(scan_and_plan(recipe, options, setting, state)?.0)
+    Ok(scan_and_plan(recipe, options, setting, (state, None))?.0)
 }
 
 /// The plan and, where tasks may follow at once (there is a state), what they need not find out again.
@@ -160,7 +192,7 @@ fn scan_and_plan(
     recipe: &Recipe,
     options: &Options,
     setting: Setting<'_>,
-    state: Option<&State>,
+    (state, published): (Option<&State>, Option<Arc<Schema>>),
 ) -> Result<(Plan, Vec<(usize, Described)>), RunError> {
     let sources: Arc<dyn SourceStore> = store::source(setting.access, Arc::clone(setting.reporter));
     let far = recipe.inputs.iter().any(|input| !sources.is_local(&input.url));
@@ -170,7 +202,10 @@ fn scan_and_plan(
     let (reporter, stop) = (&**setting.reporter, setting.stop);
     let scanner = scan::Scanner { recipe, sources, memory, reporter, stop, width, frozen, described_bytes };
     let scan = spent_stage(reporter, Activity::Scan, || scanner.scan())?;
-    let present = scan.present(recipe);
+    let mut present = scan.present(recipe);
+    if published.is_some() {
+        present.to_mut().published = published;
+    }
     let combined = spent_stage(reporter, Activity::Combine, || combine(&present, &scan.scanned)).map_err(RunError::Recipe)?;
     let settings = Settings {
         memory: options.memory,

@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::tally::Tally;
-use super::{Problem, RunError};
+use super::{Problem, RunError, Writing};
+use crate::combine::Gap;
+use crate::event::{Event, Reporter};
 use crate::plan::Plan;
+use crate::recipe::Used;
 
 /// What a run did.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -32,6 +35,12 @@ pub struct Report {
     pub errors: Vec<Problem>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// Policies of the recipe that mattered, and lossless conversions.
+    #[serde(default)]
+    pub used: Vec<Used>,
+    /// Gaps of time coordinates.
+    #[serde(default)]
+    pub gaps: Vec<Gap>,
     /// [`Plan::identity`].
     pub plan: String,
     /// Every file read.
@@ -54,6 +63,9 @@ pub struct Report {
     /// True if the run found its result visible already.
     #[serde(default)]
     pub found_complete: bool,
+    /// How the target was held against other runs.
+    #[serde(default)]
+    pub writing: Writing,
     /// Seconds per phase, of this run.
     pub seconds: BTreeMap<String, f64>,
 }
@@ -96,12 +108,22 @@ impl Report {
         Self { version: 1, gristmill, recipe: recipe.to_owned(), target: target.to_owned(), ..Self::default() }
     }
 
+    /// Notes how the target is held, and tells if that is best effort only.
+    pub fn held(&mut self, writing: Writing, reporter: &dyn Reporter) {
+        if let Some(weakness) = writing.weakness.as_ref().filter(|_| !writing.single_writer) {
+            reporter.report(Event::Warned { message: format!("{}: {weakness}; see `gristmill store probe`", self.target) });
+        }
+        self.writing = writing;
+    }
+
     /// Notes the plan.
     pub fn planned(&mut self, plan: &Plan, identity: &str) {
         identity.clone_into(&mut self.plan);
         self.tasks = plan.stages.iter().map(crate::plan::Stage::tasks).sum();
         self.value_bytes = plan.bytes();
         self.warnings.clone_from(&plan.warnings);
+        self.used.clone_from(&plan.used);
+        self.gaps.clone_from(&plan.gaps);
         let input = |input: &crate::plan::PlannedInput| InputReport {
             url: crate::pattern::without_secrets(&input.url),
             size: input.identity.size,
@@ -130,7 +152,7 @@ impl Report {
         let (outcome, exit) = match result {
             Ok(()) if self.found_complete => ("nothing-to-do", 0),
             Ok(()) => ("done", 0),
-            Err(RunError::Interrupted) => ("interrupted", super::INTERRUPTED),
+            Err(error @ (RunError::Interrupted | RunError::Lapsed { .. })) => ("interrupted", error.exit()),
             Err(error) => ("failed", error.exit()),
         };
         outcome.clone_into(&mut self.outcome);

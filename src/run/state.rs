@@ -9,10 +9,11 @@ use bytes::Bytes;
 
 use crate::plan::Plan;
 use crate::receipt::Receipt;
+use crate::store::probe::Mode;
 use crate::store::{self, Access, PutMode, StoreError, TargetStore};
 
 use super::RunError;
-use super::lock::{self, Lock};
+use super::lock::{self, Holder, Lock};
 use super::report::Report;
 use crate::work::WorkError;
 
@@ -21,7 +22,7 @@ pub struct State {
     store: Arc<dyn TargetStore>,
     /// URL of the target, for messages.
     target: String,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// Folder of scratch objects.
@@ -41,11 +42,43 @@ impl State {
     pub fn open(target: &str, access: &Access) -> Result<Self, RunError> {
         let url = store::sibling(target, ".gristmill")?;
         let store = store::target(&url, access)?;
-        let lock = match local_folder(&url) {
-            Some(folder) => lock::folder(&folder, target)?,
-            None => lock::lease(&store, target)?,
-        };
-        Ok(Self { store, target: target.to_owned(), _lock: lock })
+        Ok(Self { store, target: target.to_owned(), lock: Lock::take(&url, target, access)? })
+    }
+
+    /// Who holds a target right now, as far as one look tells: a lease whose holder died elsewhere looks held.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub fn holder(target: &str, access: &Access) -> Result<Option<Holder>, RunError> {
+        let url = store::sibling(target, ".gristmill")?;
+        Ok(lock::holder(&url, &store::target(&url, access)?)?)
+    }
+
+    /// How the target is held against other runs.
+    pub(super) fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
+    /// Asks whether this run still holds the target; see [`Lock::still_ours`].
+    ///
+    /// # Errors
+    /// [`RunError::Held`], [`RunError::Lapsed`], [`RunError::Store`].
+    pub fn still_ours(&self) -> Result<(), RunError> {
+        self.lock.still_ours()
+    }
+
+    /// Number of this holder of the target; grows from holder to holder.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.lock.epoch()
+    }
+
+    /// Refuses a way of writing that is not safe on this store.
+    ///
+    /// # Errors
+    /// [`RunError::Unable`] with the reason.
+    pub fn permits(&self, mode: Mode) -> Result<(), RunError> {
+        self.lock.permits(mode)
     }
 
     /// True if a run has left any state beside the target.

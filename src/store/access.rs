@@ -18,6 +18,7 @@ const USUAL_FILE: &str = "gristmill.toml";
 
 /// The operator's settings.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the operator's by itself")]
 pub struct Access {
     /// Most requests under way at once to one host.
     pub connections_per_host: usize,
@@ -39,6 +40,8 @@ pub struct Access {
     pub flush_chunks: bool,
     /// The S3-compatible server.
     pub s3: S3Access,
+    /// The operator's word that nobody else writes to the target, for stores that cannot keep two writers apart.
+    pub single_writer: bool,
     /// True if the recipe may come from a stranger: no files of this machine, no private addresses, no credentials for sources.
     pub untrusted: bool,
     /// True if private addresses are fine all the same (tests, networks of one's own).
@@ -90,6 +93,7 @@ impl Default for Access {
             spool_limit: ByteSize(16 << 30),
             flush_chunks: false,
             s3: S3Access::default(),
+            single_writer: false,
             untrusted: false,
             allow_private: false,
             wrapping: Wrapping::default(),
@@ -325,11 +329,13 @@ struct WrittenS3 {
 struct WrittenPolicy {
     untrusted: bool,
     allow_private: bool,
+    single_writer: bool,
 }
 
 impl Written {
     fn into_access(self) -> Result<Access, AccessError> {
-        let mut access = Access { untrusted: self.policy.untrusted, allow_private: self.policy.allow_private, ..Access::default() };
+        let WrittenPolicy { untrusted, allow_private, single_writer } = self.policy;
+        let mut access = Access { single_writer, untrusted, allow_private, ..Access::default() };
         self.network.put_into(&mut access)?;
         self.disk.put_into(&mut access)?;
         access.s3 = self.s3.into_access()?;

@@ -49,7 +49,8 @@ impl StoreError {
     }
 
     /// What the operating system refused, at a path.
-    pub(super) fn from_io(url: &str, doing: &str, error: io::Error) -> Self {
+    #[must_use]
+    pub fn from_io(url: &str, doing: &str, error: io::Error) -> Self {
         let (kind, advice) = match error.kind() {
             io::ErrorKind::NotFound => (ErrorKind::NotFound, "check the path"),
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => (ErrorKind::Forbidden, "check the permissions"),

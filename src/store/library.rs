@@ -22,8 +22,10 @@ pub struct Client {
     pub objects: Arc<dyn ObjectStore>,
     /// Where the target's keys begin in it; empty: at its root.
     pub prefix: String,
-    /// True if a put can depend on what is there; otherwise only a lock keeps two writers apart.
+    /// True if a put may depend on what is there; otherwise only a lock, or the operator's word, keeps two writers apart.
     pub conditional: bool,
+    /// True if objects can have metadata.
+    pub metadata: bool,
 }
 
 /// Opens a target for a library; makes a local folder that is not there yet.
@@ -36,14 +38,14 @@ pub fn client(url: &str, access: &Access) -> Result<Client, StoreError> {
             std::fs::create_dir_all(&path).map_err(|error| StoreError::from_io(url, "make the folder", error))?;
             let folder = LocalFileSystem::new_with_prefix(&path)
                 .map_err(|error| StoreError::new(ErrorKind::Other, url, "not a folder that can be written to").because(error))?;
-            Ok(Client { objects: Arc::new(folder.with_fsync(true)), prefix: String::new(), conditional: false })
+            Ok(Client { objects: Arc::new(folder.with_fsync(true)), prefix: String::new(), conditional: false, metadata: false })
         }
         Address::S3 { path, .. } if path.is_empty() => {
             Err(StoreError::new(ErrorKind::Other, url, "a target needs a prefix of its own in the bucket: `s3://bucket/name`"))
         }
         Address::S3 { bucket, path } => {
             let (objects, prefix) = s3::client(access, url, &bucket, &path)?;
-            Ok(Client { objects: Arc::new(objects), prefix, conditional: true })
+            Ok(Client { objects: Arc::new(objects), prefix, conditional: !access.single_writer, metadata: true })
         }
         Address::Http(_) | Address::Memory(_) => {
             Err(StoreError::new(ErrorKind::Policy, url, "this format cannot be written there; use a path or `s3://`"))

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::local::check_key;
-use super::{ErrorKind, PutMode, StoreError, TargetStore};
+use super::{Conditional, ErrorKind, PutMode, StoreError, TargetStore, Version};
 
 type Objects = Arc<Mutex<BTreeMap<String, Bytes>>>;
 
@@ -66,4 +66,27 @@ impl TargetStore for MemoryTarget {
         self.objects().remove(key);
         Ok(())
     }
+}
+
+impl Conditional for MemoryTarget {
+    fn read(&self, key: &str) -> Result<Option<(Bytes, Version)>, StoreError> {
+        Ok(self.get(key)?.map(|bytes| (bytes.clone(), version(&bytes))))
+    }
+
+    fn replace(&self, key: &str, bytes: Bytes, expected: &Version) -> Result<(), StoreError> {
+        check_key(key)?;
+        let mut objects = self.objects();
+        match objects.get_mut(key) {
+            Some(object) if version(object) == *expected => {
+                *object = bytes;
+                Ok(())
+            }
+            _ => Err(StoreError::new(ErrorKind::Exists, key, "the object is another by now")),
+        }
+    }
+}
+
+/// As with S3's `ETag`: the same bytes are the same version.
+fn version(bytes: &Bytes) -> Version {
+    Version(format!("{:032x}", xxhash_rust::xxh3::xxh3_128(bytes)))
 }

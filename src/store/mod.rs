@@ -19,7 +19,7 @@ mod memory;
 mod merge;
 mod open;
 mod policy;
-mod probe;
+pub mod probe;
 mod retry;
 mod runtime;
 mod s3;
@@ -28,8 +28,7 @@ pub use access::{Access, AccessError, Wrapping};
 pub use address::{shown, sibling};
 pub use begun::Begun;
 pub use local::unfinished_files;
-pub use open::{is_far, source, target};
-pub use probe::{CreateSupport, creates_exclusively};
+pub use open::{conditional, is_far, source, target, uploads};
 
 use std::ops::Range;
 
@@ -160,4 +159,61 @@ pub trait TargetStore: Send + Sync {
     /// # Errors
     /// Any [`ErrorKind`] but `NotFound`.
     fn delete(&self, key: &str) -> Result<(), StoreError>;
+}
+
+/// What tells two states of one object apart, as the store calls it (S3: the `ETag`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version(pub String);
+
+/// Replacing an object only if nobody else did. Not every store can, and some only say so: `store::probe` finds out.
+pub trait Conditional: Send + Sync {
+    /// The object and its version; `None` if there is none, or if the store tells no versions.
+    ///
+    /// # Errors
+    /// Any [`ErrorKind`] but `NotFound`.
+    fn read(&self, key: &str) -> Result<Option<(Bytes, Version)>, StoreError>;
+
+    /// Replaces the object if it still has this version.
+    ///
+    /// # Errors
+    /// `Exists` if it has another by now, or is gone; `Other` if the store has no such operation; any other [`ErrorKind`].
+    fn replace(&self, key: &str, bytes: Bytes, version: &Version) -> Result<(), StoreError>;
+}
+
+/// An upload in parts that was begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Key of the object that it would become.
+    pub key: String,
+    /// What the store calls it.
+    pub id: String,
+    /// When it was begun, as the store tells it (RFC 3339); `None` if it does not.
+    pub begun: Option<String>,
+}
+
+/// Uploads in parts. One that is never finished is no object, but is kept, and paid for, until it is aborted.
+pub trait Uploads: Send + Sync {
+    /// Stores an object in the given parts, whatever their number; each but the last has at least 5 MiB (S3 `UploadPart`).
+    ///
+    /// # Errors
+    /// Any [`ErrorKind`].
+    fn in_parts(&self, key: &str, parts: &[Bytes]) -> Result<(), StoreError>;
+
+    /// Begins an upload, sends its first part and leaves it.
+    ///
+    /// # Errors
+    /// Any [`ErrorKind`].
+    fn begin(&self, key: &str, part: Bytes) -> Result<Upload, StoreError>;
+
+    /// Uploads below this target that were begun and not finished, at most a thousand.
+    ///
+    /// # Errors
+    /// `Other` if the store cannot list them; any other [`ErrorKind`].
+    fn unfinished(&self) -> Result<Vec<Upload>, StoreError>;
+
+    /// Aborts one; fine if there is none.
+    ///
+    /// # Errors
+    /// Any [`ErrorKind`] but `NotFound`.
+    fn abort(&self, upload: &Upload) -> Result<(), StoreError>;
 }

@@ -17,7 +17,7 @@ use super::http::HttpSource;
 use super::local::LocalTarget;
 use super::memory::MemoryTarget;
 use super::s3::{S3Source, S3Target};
-use super::{ErrorKind, Head, SourceStore, StoreError, TargetStore, policy};
+use super::{Conditional, ErrorKind, Head, SourceStore, StoreError, TargetStore, Uploads, policy};
 
 /// Reads every supported scheme: paths, `file://`, `http(s)://`, `s3://`. Make one per run: it holds the limits per host.
 #[must_use]
@@ -40,6 +40,30 @@ pub fn target(url: &str, access: &Access) -> Result<Arc<dyn TargetStore>, StoreE
         }
     };
     Ok(access.wrapping.around(url, store))
+}
+
+/// The place opened for puts under a condition on the version; `None` where there are no versions. Whether the server holds to
+/// such a condition is for `store::probe` to find out.
+///
+/// # Errors
+/// As [`target`].
+pub fn conditional(url: &str, access: &Access) -> Result<Option<Arc<dyn Conditional>>, StoreError> {
+    Ok(match Address::parse(url)? {
+        Address::Memory(name) => Some(Arc::new(MemoryTarget::open(&name))),
+        Address::S3 { bucket, path } => Some(Arc::new(S3Target::open(access, url, &bucket, &path)?)),
+        Address::File(_) | Address::Http(_) => None,
+    })
+}
+
+/// The place opened for uploads in parts; `None` where objects are stored whole.
+///
+/// # Errors
+/// As [`target`].
+pub fn uploads(url: &str, access: &Access) -> Result<Option<Arc<dyn Uploads>>, StoreError> {
+    Ok(match Address::parse(url)? {
+        Address::S3 { bucket, path } => Some(Arc::new(S3Target::open(access, url, &bucket, &path)?)),
+        Address::Memory(_) | Address::File(_) | Address::Http(_) => None,
+    })
 }
 
 /// True if reading from or writing to a URL means waiting for a server.

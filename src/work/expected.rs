@@ -75,7 +75,7 @@ impl Workshop {
         regions: &[Region],
         conversion: Option<&Conversion>,
     ) -> Result<Vec<Array>, WorkError> {
-        let found = witness.described.variable(variable)?;
+        let found = self.kept(witness.number, witness.described.variable(variable)?, variable);
         let needed: Vec<Region> = regions.iter().map(|region| found.view.source_region(region)).collect();
         let around = needed.iter().cloned().reduce(|one, other| one.around(&other));
         let Some(around) = around.filter(|around| needed.len() > 1 && is_worthwhile(&found, &needed, around)) else {

@@ -12,6 +12,7 @@ mod moves;
 mod objects;
 mod reads;
 mod scratch;
+mod tail;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -37,6 +38,7 @@ use moves::{Destination, Fitting};
 pub use objects::Object;
 use reads::Given;
 pub use reads::{Read, ReadFrom};
+pub use tail::Tail;
 
 /// Why a task could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +82,14 @@ pub enum WorkError {
         /// An object that differs.
         key: String,
     },
+    /// A chunk that is written again would change what is published.
+    #[error("variable `{variable}`: {message}")]
+    Published {
+        /// The variable.
+        variable: String,
+        /// What would change, and what to do.
+        message: String,
+    },
     /// A defect of ours.
     #[error("internal: {0}; please report this")]
     Internal(String),
@@ -98,6 +108,8 @@ pub struct Workshop {
     inputs: Inputs,
     encoders: Vec<Encoder>,
     published: Vec<Vec<u64>>,
+    /// What an append writes again.
+    tail: Option<Tail>,
     /// Where scratch objects lie, if the plan has any.
     scratch: Option<Arc<dyn TargetStore>>,
     /// [`Plan::counted`].
@@ -171,6 +183,7 @@ impl Workshop {
             inputs,
             encoders,
             published: Vec::new(),
+            tail: None,
             scratch: None,
             readers,
             buffers: Arc::default(),
@@ -205,10 +218,17 @@ impl Workshop {
         self.published.iter().enumerate().map(left).sum()
     }
 
-    /// True if every object of the target that it is, or goes into, is published.
-    fn is_published(&self, object: &Object) -> bool {
-        let Some(counts) = self.published.get(object.variable) else { return false };
-        let objects = self.plan.objects(object.variable).touching(object.region());
+    /// Sees to it that what an append writes again keeps its published values.
+    #[must_use]
+    pub fn guarding(self, tail: Option<Tail>) -> Self {
+        Self { tail, ..self }
+    }
+
+    /// True if every object that holds a part of a variable's box is left as an earlier run published it.
+    #[must_use]
+    pub fn is_left(&self, variable: usize, region: &Region) -> bool {
+        let Some(counts) = self.published.get(variable) else { return false };
+        let objects = self.plan.objects(variable).touching(region);
         counts.len() == objects.rank() && objects.rank() > 0 && counts.iter().enumerate().all(|(axis, count)| objects.end(axis) <= *count)
     }
 
@@ -218,7 +238,7 @@ impl Workshop {
     /// Any [`WorkError`]; nothing has been written.
     pub fn prepare(&self, task: Task) -> Result<Prepared, WorkError> {
         let objects = self.objects(&task);
-        objects.iter().filter(|object| self.is_published(object)).for_each(Object::leave);
+        objects.iter().filter(|object| self.is_left(object.variable, object.region())).for_each(Object::leave);
         let unfinished = AtomicUsize::new(objects.iter().filter(|object| !object.is_left()).count());
         let mut prepared = Prepared { objects, task, reads: Vec::new(), inputs: Vec::new(), unfinished, moved: AtomicU64::new(0) };
         let Work::Slab { variables, objects, passage } = prepared.task.work.clone() else { return Ok(prepared) };
@@ -261,7 +281,9 @@ impl Workshop {
         };
         let grid = self.plan.written(&prepared.task.work, variable);
         let slab = grid.covered(objects);
-        let cells = reads::cells(&self.plan.axes, pieces, &grid.shape, &slab);
+        let mut cells = reads::cells(&self.plan.axes, pieces, &grid.shape, &slab);
+        // Files of which nothing is to be written are not opened.
+        cells.retain(|cell| cell.region.intersect(&slab).is_none_or(|part| !self.is_left(variable, &part)));
         let fitting = self.fitting(&prepared.task.work, variable);
         // The task's variables share their files, and more of them than the cache holds.
         let mut opened = prepared.inputs.iter().map(|input| (input.number, Arc::clone(&input.described))).collect();
@@ -270,7 +292,7 @@ impl Workshop {
             let described = opened.get(&cell.input).map_or_else(|| self.inputs.get(self, cell.input), |known| Ok(Arc::clone(known)))?;
             let conversion = pieces.conversions.get(cell.conversion).cloned().unwrap_or_default();
             let name = &self.plan.schema.variables[variable].name;
-            let found = described.variable(name)?;
+            let found = self.kept(cell.input, described.variable(name)?, name);
             let input = prepared.inputs.len();
             let mut listed: Vec<Read> = reads::list(&found, &cell, &slab, (&grid, objects, first));
             for read in &mut listed {
@@ -286,6 +308,19 @@ impl Workshop {
             prepared.inputs.push(OpenInput { number: cell.input, described, bytes: AtomicU64::new(0), checksum: Mutex::new(0) });
         }
         Ok(())
+    }
+
+    /// A variable in a file without the steps that the file loses to others.
+    fn kept(&self, input: usize, mut found: DescribedVariable, name: &str) -> DescribedVariable {
+        let kept = u32::try_from(input).ok().and_then(|input| self.plan.kept.get(&input));
+        let (Some(kept), Some(variable)) = (kept, self.plan.schema.variable(name)) else { return found };
+        for (axis, dimension) in found.view.axes.iter_mut().zip(&variable.dimensions) {
+            if let Some(runs) = kept.get(dimension) {
+                let steps: Vec<u64> = runs.iter().flat_map(|&(first, length)| first..first.saturating_add(length)).collect();
+                *axis = axis.select(&steps).simplified();
+            }
+        }
+        found
     }
 
     /// The receipt of a task that has nothing to write; `None` if it has.
@@ -373,7 +408,11 @@ impl Workshop {
         if prepared.task.work.is_to_scratch() {
             return self.pack(object);
         }
-        object.encode(&self.encoders[object.variable], self.counted[object.variable].as_ref())
+        let bytes = object.encode(&self.encoders[object.variable], self.counted[object.variable].as_ref())?;
+        if let Some(tail) = &self.tail {
+            tail.check(&self.plan, object, &bytes)?;
+        }
+        Ok(bytes)
     }
 
     /// Stores an encoded object; gives the receipt when it was the task's last.

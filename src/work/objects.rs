@@ -30,6 +30,8 @@ pub struct Object {
     fill: FillValue,
     /// Lengths of its chunks, if those are filled one by one.
     chunk: Option<Shape>,
+    /// Lengths of its chunks, if it is a shard.
+    inner: Option<Shape>,
     /// Reads that still have to be placed.
     waiting: AtomicU32,
     state: Mutex<State>,
@@ -61,6 +63,7 @@ impl Object {
             dtype: of.dtype,
             fill,
             chunk: None,
+            inner: of.encoding.shards.as_ref().and(of.encoding.chunks.clone()),
             waiting: AtomicU32::new(0),
             state: Mutex::new(State::Empty),
             counted: OnceLock::new(),
@@ -186,7 +189,8 @@ impl Object {
         }
         let values = self.take()?;
         if let (Some(counting), Values::Bytes(bytes)) = (counting, &values) {
-            self.counted.get_or_init(|| counting.corner(bytes, &self.lengths, &self.region.shape));
+            let chunk = self.inner.as_ref().unwrap_or(&self.lengths);
+            self.counted.get_or_init(|| counting.chunks(bytes, (&self.lengths, &self.region.shape), chunk));
         }
         Ok(match values {
             Values::Bytes(bytes) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gristmill::event::Reporter;
 use gristmill::store::access::{Credentials, S3Access, Secret};
-use gristmill::store::{Access, CreateSupport, ErrorKind, PutMode, creates_exclusively, source, target};
+use gristmill::store::{Access, ErrorKind, PutMode, source, target};
 
 use super::server::{Reply, Request, Server, Step, cut, partial, reply};
 use super::{Recorder, content, hasty};
@@ -106,20 +106,4 @@ fn a_creation_whose_answer_got_lost_is_told_from_a_lost_race() {
         assert_eq!(server.count("PUT"), 2);
         assert!(server.requests()[0].header("if-none-match") == Some("*"));
     }
-}
-
-#[test]
-fn servers_without_creation_are_known() {
-    let probe = |second: &'static str| {
-        let server = Server::start(move |request, number| match (request.method.as_str(), number) {
-            ("PUT", 2) => nothing(second),
-            ("DELETE", _) => nothing("204 No Content"),
-            _ => nothing("200 OK"),
-        });
-        creates_exclusively(&*target("s3://bucket/prefix", &access(&server)).unwrap()).unwrap()
-    };
-    assert_eq!(probe("412 Precondition Failed"), CreateSupport::Honoured);
-    assert_eq!(probe("200 OK"), CreateSupport::Ignored);
-    let server = Server::start(|_, _| nothing("501 Not Implemented"));
-    assert_eq!(creates_exclusively(&*target("s3://bucket/prefix", &access(&server)).unwrap()).unwrap(), CreateSupport::Refused);
 }

@@ -1,4 +1,4 @@
-//! Rules about coordinates: a constant step in time, first and last value.
+//! Rules about coordinates: a constant step in time, one direction, first and last value.
 //!
 //! Calendars are [`crate::cf`]'s. Invariant: times are compared as instants of their own calendar; only the rounding of floats is forgiven (a millisecond, or one step of their type).
 
@@ -176,6 +176,31 @@ impl Steps<'_> {
             Some(due) => format!("{:04}-{:02}", due.div_euclid(12), due.rem_euclid(12) + 1),
             None => self.after(position).map_or_else(|| "another step".to_owned(), |due| self.clock.written(due)),
         }
+    }
+}
+
+/// Judges `monotonic`: each value is greater than the one before, or each is less.
+pub(super) fn monotonic(variable: &Variable, array: &Array) -> Result<(), Broken> {
+    let name = &variable.name;
+    let advice = "files may overlap or be out of order; check `inputs`, or remove the rule";
+    let order = |place: usize| match array.texts().get(place..place + 2) {
+        Some([one, other]) => Some(one.cmp(other)),
+        _ => compare(array.scalar(place)?, array.scalar(place + 1)?),
+    };
+    let length = usize::try_from(array.elements()).unwrap_or(0);
+    let first = if length > 1 { order(0) } else { return Ok(()) };
+    let wrong = (0..length - 1).find(|&place| order(place) != first || order(place).is_none_or(std::cmp::Ordering::is_eq));
+    let Some(place) = wrong else { return Ok(()) };
+    let said = |place: usize| array.texts().get(place).cloned().or_else(|| array.scalar(place).map(Scalar::plain)).unwrap_or_default();
+    let message = format!("`{name}` is not monotonic: {} at position {place} is followed by {}", said(place), said(place + 1));
+    Err(Broken::new(message, advice))
+}
+
+fn compare(one: Scalar, other: Scalar) -> Option<std::cmp::Ordering> {
+    match (one, other) {
+        (Scalar::UInt64(one), Scalar::UInt64(other)) => Some(one.cmp(&other)),
+        _ if one.dtype().is_float() => one.as_f64().partial_cmp(&other.as_f64()),
+        _ => Some(one.as_i64()?.cmp(&other.as_i64()?)),
     }
 }
 

@@ -72,12 +72,20 @@ impl Plan {
                 let (variable, array) = self.coordinate(&expectation.name)?;
                 coordinate::first_last(variable, array, first.as_deref(), last.as_deref())
             }
-            ExpectRule::ValuesBetween(..) | ExpectRule::MissingAtMost(_) => {
+            ExpectRule::Monotonic => {
+                let (variable, array) = self.coordinate(&expectation.name)?;
+                coordinate::monotonic(variable, array)
+            }
+            ExpectRule::ValuesBetween(..) | ExpectRule::MissingAtMost(_) | ExpectRule::NoEmptyChunks => {
                 let (variable, content) = self.named(&expectation.name)?;
                 let texts = || Broken::new(format!("`{}` holds texts, so this cannot be expected of it", variable.name), "remove the rule");
                 let counting = Counting::of(variable).ok_or_else(texts)?;
                 match content {
-                    PlannedContent::Known(array) => values::judge(expectation, &counting, &counting.array(array)),
+                    PlannedContent::Known(array) => {
+                        let chunks = variable.encoding.chunks.as_ref().unwrap_or(&array.shape);
+                        let counted = counting.chunks(array.bytes(), (&array.shape, &array.shape), chunks);
+                        values::judge(expectation, &counting, &counted)
+                    }
                     PlannedContent::Pieces(_) => Ok(()),
                 }
             }

@@ -45,6 +45,9 @@ fn plan(coordinate: Variable, array: Array, rules: &[(&str, ExpectRule)]) -> Pla
         contents: vec![PlannedContent::Known(array), PlannedContent::Pieces(pieces.clone()), PlannedContent::Pieces(pieces)],
         stages: vec![],
         moves: vec![],
+        kept: std::collections::BTreeMap::new(),
+        used: vec![],
+        gaps: vec![],
         scratch: None,
         warnings: vec![],
         memory: 0,
@@ -193,7 +196,7 @@ fn shares_and_bounds_are_judged_up_to_rounding() {
     use crate::cf::statistics::Statistics;
     let counting = Counting::of(&variable("sst", DataType::Float32, &[], &[])).unwrap();
     let judge = |rule, statistics| values::judge(&Expectation { name: "sst".into(), span: Span::default(), rule }, &counting, &statistics);
-    let counted = |missing, largest: f32| Statistics { values: 100, missing, smallest: 0.0, largest: f64::from(largest) };
+    let counted = |missing, largest: f32| Statistics { values: 100, missing, smallest: 0.0, largest: f64::from(largest), empty: 0 };
     assert_eq!(judge(ExpectRule::MissingAtMost(0.07), counted(7, 0.0)), Ok(()));
     assert!(
         judge(ExpectRule::MissingAtMost(0.07), counted(8, 0.0))
@@ -205,4 +208,7 @@ fn shares_and_bounds_are_judged_up_to_rounding() {
     assert!(judge(ExpectRule::ValuesBetween(0.0, 0.1), counted(0, 0.100_001)).is_err());
     assert!(judge(ExpectRule::ValuesBetween(0.0, 0.1), counted(0, f32::INFINITY)).is_err());
     assert_eq!(judge(ExpectRule::ValuesBetween(5.0, 6.0), Statistics { values: 9, missing: 9, ..Statistics::default() }), Ok(()));
+    let empty = |empty| Statistics { empty, ..counted(1, 9.0) };
+    assert_eq!(judge(ExpectRule::NoEmptyChunks, empty(0)), Ok(()));
+    assert!(judge(ExpectRule::NoEmptyChunks, empty(2)).unwrap_err().message.starts_with("2 chunks of `sst`"));
 }

@@ -1,4 +1,4 @@
-//! Rules about values, judged from statistics: bounds, and the share of missing values.
+//! Rules about values, judged from statistics: bounds, the share of missing values, chunks without any value.
 //!
 //! The same for values in the plan and for those that tasks count. Invariant: a value that is within a bound but for the rounding
 //! of its type is within it.
@@ -13,7 +13,7 @@ const SAME_SHARE: f64 = 1e-9;
 /// True for rules that only the values themselves tell.
 #[must_use]
 pub fn is_of_values(rule: &ExpectRule) -> bool {
-    matches!(rule, ExpectRule::ValuesBetween(..) | ExpectRule::MissingAtMost(_))
+    matches!(rule, ExpectRule::ValuesBetween(..) | ExpectRule::MissingAtMost(_) | ExpectRule::NoEmptyChunks)
 }
 
 /// Judges a variable, or a part of it; rules that are not about values hold.
@@ -42,6 +42,11 @@ pub fn judge(expectation: &Expectation, counting: &Counting, statistics: &Statis
                 statistics.missing, statistics.values
             );
             Err(Broken::new(message, "look at the files, or correct the share"))
+        }
+        ExpectRule::NoEmptyChunks if statistics.empty > 0 => {
+            let chunks = if statistics.empty == 1 { "a chunk".to_owned() } else { format!("{} chunks", statistics.empty) };
+            let message = format!("{chunks} of `{name}` would hold nothing but missing values");
+            Err(Broken::new(message, "a file may be empty or missing there; look at the files, or remove the rule"))
         }
         _ => Ok(()),
     }

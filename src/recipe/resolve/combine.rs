@@ -6,9 +6,12 @@ use super::Resolver;
 use crate::pattern::Role;
 use crate::pattern::expand::Key;
 use crate::recipe::diagnostic::{Code, Span};
-use crate::recipe::document::{Absent, AttributesWritten, Combine, ConcatEntry, JoinWritten, Order};
+use crate::recipe::document::{
+    Absent, AttributesWritten, Combine, ConcatEntry, JoinWritten, Order, OverlapWritten, PackingWritten, TimesWritten, TypesWritten,
+    UnitsWritten,
+};
 use crate::recipe::shape::similar;
-use crate::recipe::{AbsentPolicy, AttributePolicy, CombineRules, Join, OrderPolicy};
+use crate::recipe::{AbsentPolicy, AttributePolicy, CombineRules, Join, OrderPolicy, OverlapPolicy, Strict};
 
 impl ConcatEntry {
     /// Dimension and keys.
@@ -41,7 +44,27 @@ impl Resolver<'_> {
                 None | Some(Absent::Fail) => AbsentPolicy::Fail,
                 Some(Absent::Fill) => AbsentPolicy::Fill,
             },
+            overlap: self.overlap(written),
+            convert_units: matches!(written.units, Some(UnitsWritten::Convert)),
+            strict: Strict {
+                dtype: matches!(written.dtype, Some(TypesWritten::Fail)),
+                packing: matches!(written.packing, Some(PackingWritten::Fail)),
+                times: matches!(written.times, Some(TimesWritten::Fail)),
+            },
         }
+    }
+
+    fn overlap(&mut self, written: &Combine) -> OverlapPolicy {
+        let policy = match written.overlap {
+            None | Some(OverlapWritten::Fail) => OverlapPolicy::Fail,
+            Some(OverlapWritten::First) => OverlapPolicy::First,
+            Some(OverlapWritten::Last) => OverlapPolicy::Last,
+        };
+        if policy != OverlapPolicy::Fail && written.concat.as_ref().is_none_or(Vec::is_empty) && !self.broken.contains("combine") {
+            let span = self.root.get("combine").get("overlap").key();
+            self.error(Code::PolicyWithoutUse, span, "no files follow one another, so none overlap", "remove `overlap`");
+        }
+        policy
     }
 
     fn join(&mut self, written: Option<JoinWritten>) -> Join {

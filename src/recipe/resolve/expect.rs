@@ -48,6 +48,20 @@ impl Resolver<'_> {
             let share = self.share(place.get("missing_values").get("at_most").span(), text);
             rules.extend(share.map(|share| (ExpectRule::MissingAtMost(share), place.get("missing_values").key())));
         }
+        let flags = [
+            ("no_empty_chunks", expect.no_empty_chunks, ExpectRule::NoEmptyChunks),
+            ("monotonic", expect.monotonic, ExpectRule::Monotonic),
+        ];
+        for (key, written, rule) in flags {
+            match written {
+                Some(true) => rules.push((rule, place.get(key).key())),
+                Some(false) => {
+                    let message = format!("`{key}: false` expects nothing");
+                    self.error(Code::EmptyValue, place.get(key).key(), message, "write `true`, or remove it");
+                }
+                None => {}
+            }
+        }
         if let Some(units) = &expect.units {
             rules.push((ExpectRule::Units(units.clone()), place.get("units").key()));
         }

@@ -7,12 +7,12 @@ use super::Resolver;
 use crate::pattern::expand::{ExpandError, Expansion, Key, Matrix, listed};
 use crate::pattern::moment::{Moment, SeriesError, dates, range};
 use crate::pattern::template::{KeyKind, Template, TemplateProblem};
-use crate::pattern::{KeyValue, MAX_INPUTS};
-use crate::recipe::MissingFile;
+use crate::pattern::{KeyValue, MAX_INPUTS, MovingEnd};
 use crate::recipe::diagnostic::{Code, Span};
-use crate::recipe::document::{Combine, Dates, Inputs, KeyWritten, Missing, Range, Scan, Word};
+use crate::recipe::document::{ChangedWritten, Combine, Dates, Inputs, KeyWritten, LateWritten, Missing, Range, Scan, Word};
 use crate::recipe::shape::similar;
 use crate::recipe::tree::Place;
+use crate::recipe::{ChangedFile, LateFile, MissingFile, Used};
 
 /// Schemes that can be read.
 const SCHEMES: [&str; 3] = ["https", "http", "file"];
@@ -22,7 +22,7 @@ const LATER: [&str; 9] = ["ftp", "ftps", "sftp", "s3", "gs", "az", "abfs", "dap2
 const STEP_HELP: &str = "write a whole number and second, minute, hour, day, week, month or year, such as `1 day` or `6 hours`";
 
 impl Resolver<'_> {
-    pub(super) fn input_options(&mut self, inputs: &Inputs) -> MissingFile {
+    pub(super) fn input_options(&mut self, inputs: &Inputs) -> (MissingFile, ChangedFile) {
         let place = self.root.get("inputs");
         if inputs.auth.is_some() {
             self.later(place.get("auth").key(), "`auth`", "only files that need no login can be read");
@@ -30,11 +30,31 @@ impl Resolver<'_> {
         if inputs.scan == Some(Scan::Sampled) {
             self.later(place.get("scan").span(), "`scan: sampled`", "remove it: every file's header is then read");
         }
-        match inputs.missing {
+        let missing = match inputs.missing {
             None | Some(Missing::Fail) => MissingFile::Fail,
             Some(Missing::Skip) => MissingFile::Skip,
             Some(Missing::Fill) => MissingFile::Fill,
+        };
+        let changed = match inputs.changed {
+            None | Some(ChangedWritten::Fail) => ChangedFile::Fail,
+            Some(ChangedWritten::Keep) => ChangedFile::Keep,
+            Some(ChangedWritten::Rebake) => ChangedFile::Rebake,
+        };
+        (missing, changed)
+    }
+
+    /// What a file means that is missing at the end of the series: there must be one.
+    pub(super) fn late(&mut self, inputs: &Inputs, combine: &Combine) -> LateFile {
+        let late = match inputs.late {
+            None => return LateFile::AsMissing,
+            Some(LateWritten::Fail) => LateFile::Fail,
+            Some(LateWritten::Skip) => LateFile::Skip,
+        };
+        if combine.concat.as_ref().is_none_or(Vec::is_empty) && !self.broken.contains("combine") {
+            let help = "`late` is about files at the end of what `combine.concat` joins; remove it";
+            self.error(Code::PolicyWithoutUse, self.root.get("inputs").get("late").key(), "no series of files has an end here", help);
         }
+        late
     }
 
     pub(super) fn later(&mut self, span: Span, what: &str, help: &str) {
@@ -262,7 +282,7 @@ impl Resolver<'_> {
 
     fn dates(&mut self, place: Place<'_>, written: &Dates) -> Option<Vec<KeyValue>> {
         let start = written.start.as_ref().and_then(|text| self.moment(place.get("start").span(), &text.0));
-        let end = written.end.as_ref().and_then(|text| self.moment(place.get("end").span(), &text.0));
+        let end = written.end.as_ref().and_then(|text| self.end(place.get("end").span(), &text.0));
         let step = written.step.as_ref().and_then(|text| self.period(place.get("step").span(), text));
         self.series(place, dates(start?, end?, step?))
     }
@@ -276,6 +296,30 @@ impl Resolver<'_> {
     fn moment(&mut self, span: Span, text: &str) -> Option<Moment> {
         let help = "write a date such as 1981-09-01 or 1981-09-01T06:00";
         text.parse().map_err(|error: crate::pattern::moment::NotADate| self.error(Code::BadDate, span, error.to_string(), help)).ok()
+    }
+
+    /// The end of a series: a date, or one that moves with the day.
+    fn end(&mut self, span: Span, text: &str) -> Option<Moment> {
+        if !MovingEnd::is_meant(text) {
+            return self.moment(span, text);
+        }
+        let help = "write `today`, `yesterday`, `today - 2 days`, `today - 1 month` or a date";
+        let end = text.parse::<MovingEnd>().map_err(|error| self.error(Code::BadDate, span, error.to_string(), help)).ok()?;
+        let Some(today) = self.today else {
+            self.error(
+                Code::BadDate,
+                span,
+                format!("`{text}` moves with the day, and nobody said which day it is"),
+                "say `--today`, or write a date",
+            );
+            return None;
+        };
+        let Some(moment) = end.on(today) else {
+            self.error(Code::BadDate, span, format!("on {today}, `{text}` is no day of the years 1 to 9999"), help);
+            return None;
+        };
+        self.used.push(Used::new(format!("end: {text}"), "inputs", format!("{}, counted from {today}", moment.first.date())));
+        Some(moment)
     }
 
     fn series(&mut self, place: Place<'_>, series: Result<Vec<KeyValue>, SeriesError>) -> Option<Vec<KeyValue>> {

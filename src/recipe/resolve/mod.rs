@@ -14,10 +14,12 @@ mod steps;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use jiff::civil::Date;
+
 use super::diagnostic::{Code, Diagnostic, Span};
 use super::document::Document;
 use super::tree::Place;
-use super::{CombineRules, Recipe, RecipeText};
+use super::{CombineRules, LateFile, MissingFile, Recipe, RecipeText, Used};
 
 /// What was read, and where problems go.
 pub(super) struct Resolver<'t> {
@@ -25,9 +27,13 @@ pub(super) struct Resolver<'t> {
     pub(super) root: Place<'t>,
     /// Folder that relative paths start from.
     pub(super) base: &'t Path,
+    /// The day that ends count from which move.
+    pub(super) today: Option<Date>,
     /// Top-level keys that already have a problem: what follows from several of their values is not judged.
     pub(super) broken: BTreeSet<String>,
     pub(super) problems: Vec<Diagnostic>,
+    /// Policies that have mattered already.
+    pub(super) used: Vec<Used>,
 }
 
 impl Resolver<'_> {
@@ -53,8 +59,9 @@ impl Resolver<'_> {
         let (id, about) = self.about(&document);
         let combine = document.combine.unwrap_or_default();
         let inputs = document.inputs.unwrap_or_default();
-        let missing = self.input_options(&inputs);
+        let (missing, changed) = self.input_options(&inputs);
         let expansion = self.inputs(&inputs, &combine);
+        let late = self.late(&inputs, &combine);
         let concat = self.concat_places(&combine);
         let rules = CombineRules { concat, ..self.combine_rules(&combine) };
         let steps = self.steps(document.steps.unwrap_or_default());
@@ -62,7 +69,12 @@ impl Resolver<'_> {
         let expect = self.expectations(document.expect.unwrap_or_default());
         let expansion = expansion.filter(|_| !self.has_errors())?;
         let (axes, inputs) = (expansion.axes, expansion.inputs);
-        Some(Recipe { text: self.text.clone(), id, about, axes, inputs, missing, combine: rules, steps, output, expect })
+        let used = std::mem::take(&mut self.used);
+        // What may still come is never filled.
+        let moving = !used.is_empty() && late == LateFile::AsMissing && missing != MissingFile::Fail;
+        let late = if moving { LateFile::Skip } else { late };
+        let (text, published) = (self.text.clone(), None);
+        Some(Recipe { text, id, about, axes, inputs, missing, late, changed, combine: rules, steps, output, expect, used, published })
     }
 
     fn schema(&mut self, schema: Option<i64>) {

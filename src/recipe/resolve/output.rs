@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Resolver;
 use crate::array::DataType;
+use crate::cf::time::is_reference;
 use crate::recipe::diagnostic::{Code, Span};
-use crate::recipe::document::{Auto, ChunksWritten, EncodingWritten, FormatWritten, OutputWritten};
+use crate::recipe::document::{AppendWritten, Auto, ChunksWritten, EncodingWritten, FormatWritten, OutputWritten};
 use crate::recipe::tree::Place;
 use crate::recipe::{Chunks, EncodingChoice, Output, OutputFormat};
 use crate::size::ByteSize;
@@ -40,9 +41,19 @@ impl Resolver<'_> {
         let mut encoding = BTreeMap::new();
         for (name, choice) in written.encoding.iter().flatten() {
             let spot = place.get("encoding").get(name);
+            if name == "*" && choice.units.is_some() {
+                let help = "name the time variable";
+                self.error(Code::BadTimeUnits, spot.get("units").key(), "`units` are of one variable, not of all", help);
+            }
             encoding.insert(name.clone(), (self.encoding(spot, choice), spot.key()));
         }
-        Output { chunks, chunks_span, shards, encoding, format }
+        let rewrite_tail = matches!(written.append, Some(AppendWritten::RewriteTail));
+        if rewrite_tail && shards.is_some() {
+            let help = "remove `shards`, or append whole shards";
+            let message = "a last, partial shard cannot be rewritten: whoever reads it meanwhile would mix the old one's index with the new one's chunks";
+            self.error(Code::PolicyWithoutUse, place.get("append").span(), message, help);
+        }
+        Output { chunks, chunks_span, shards, encoding, format, rewrite_tail }
     }
 
     fn format(&mut self, place: Place<'_>, written: Option<FormatWritten>) -> OutputFormat {
@@ -142,7 +153,17 @@ impl Resolver<'_> {
         if let Some(fill) = fill {
             self.fill(place.get("fill_value").span(), fill, dtype);
         }
-        EncodingChoice { codecs, chunks, dtype, packing, fill }
+        let units = written.units.clone();
+        if units.as_ref().is_some_and(|units| !is_reference(units)) {
+            let help =
+                "only times can be counted anew here: write `days since 1970-01-01`; other units are the step `attrs`' or `combine.units`'";
+            self.error(Code::BadTimeUnits, place.get("units").span(), "these units count no time from a date", help);
+        }
+        if units.is_some() && packing.is_some() {
+            let help = "remove `scale_factor` and `add_offset`, or `units`";
+            self.error(Code::BadTimeUnits, place.get("units").span(), "times are counted, not packed", help);
+        }
+        EncodingChoice { codecs, chunks, dtype, packing, fill, units }
     }
 
     fn dtype(&mut self, span: Span, name: &str) -> Option<DataType> {

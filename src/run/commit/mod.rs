@@ -106,11 +106,13 @@ impl<'a> Commit<'a> {
     /// [`RunError::Store`].
     pub(super) fn publish(&self) -> Result<(), RunError> {
         let plan = &self.workshop.plan;
+        self.state.still_ours()?;
         self.target.commit(&plan.schema)?;
         let found = self.target.schema()?.unwrap_or_default();
         if let Some(message) = difference(&plan.schema, &found) {
             return Err(RunError::Verification { message });
         }
+        self.state.still_ours()?;
         self.place.point(self.state, (plan, &self.workshop.plan_id), self.setting)?;
         settle(self.state, plan, &self.workshop.plan_id)
     }

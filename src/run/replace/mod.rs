@@ -12,6 +12,7 @@ use super::report::Report;
 use super::state::{State, local_folder};
 use super::{Options, Replace, RunError, Setting, bake, empty};
 use crate::recipe::{OutputFormat, Recipe};
+use crate::store::probe::Mode;
 use crate::target::zarr::{Absent, ZarrReader};
 use crate::{store, target};
 use exchange::Exchange;
@@ -37,7 +38,7 @@ pub(super) fn replace(
         // The replacement that was asked for is in place, unless something else is asked for now.
         let plain = Options { replace: None, ..options.clone() };
         match bake(recipe, &plain, setting, state, report) {
-            Err(RunError::Conflict { .. } | RunError::Unappendable { .. }) => {}
+            Err(error) if error.is_about_the_published() => {}
             done => return done,
         }
     }
@@ -51,6 +52,7 @@ pub(super) fn replace(
             ),
         }),
         (Replace::NonAtomic, _) => {
+            state.permits(Mode::Append)?;
             clear(options, setting, state)?;
             bake(recipe, options, setting, state, report)
         }
@@ -110,7 +112,7 @@ fn beside(
     let fresh = State::open(&beside.target, setting.access)?;
     let baked = match bake(recipe, &beside, setting, &fresh, report) {
         // What a killed run wanted to put in place is not what is wanted now.
-        Err(RunError::Conflict { .. } | RunError::Unappendable { .. }) => {
+        Err(error) if error.is_about_the_published() => {
             fresh.forget()?;
             exchange.discard_next()?;
             bake(recipe, &beside, setting, &fresh, report)

@@ -4,10 +4,12 @@
 //! the same (`memory`; `record` is what is remembered). Invariant: a remembered description is used only for a file with the same URL and, unless
 //! the scan is frozen, the same validators, under the same keys and steps.
 
+mod late;
 mod memory;
 mod opened;
 mod record;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -18,8 +20,8 @@ use crate::dataset::Identity;
 use crate::event::{Activity, Detail, Event, Phase, Reporter, spent};
 use crate::pattern::{self, Input};
 use crate::recipe::diagnostic::{Code, Diagnostic};
-use crate::recipe::{MissingFile, Recipe};
-use crate::store::{ErrorKind, Head, SourceStore, shown};
+use crate::recipe::{LateFile, MissingFile, Recipe};
+use crate::store::{ErrorKind, Head, SourceStore, StoreError, shown};
 use crate::transform::{Absent, Step};
 use crate::work::{Described, WorkError};
 use opened::Opened;
@@ -35,6 +37,8 @@ pub struct Scan {
     pub identities: Vec<Identity>,
     /// Numbers of inputs that do not exist.
     pub missing: Vec<usize>,
+    /// Numbers of inputs, there or not, after the last position of the series whose files are all there: the result ends before them.
+    pub late: Vec<usize>,
     /// Where the values of files opened by this scan are, as far as that was asked for; by number among those that exist.
     pub described: Vec<(usize, Described)>,
 }
@@ -63,18 +67,24 @@ impl Scan {
     /// The recipe with the files that exist first; those that do not are left out, or follow where their places are to be filled.
     #[must_use]
     pub fn present<'a>(&self, recipe: &'a Recipe) -> std::borrow::Cow<'a, Recipe> {
-        if self.missing.is_empty() {
+        if self.missing.is_empty() && self.late.is_empty() {
             return std::borrow::Cow::Borrowed(recipe);
         }
+        let mut used = recipe.used.clone();
+        used.extend(late::used(recipe, &self.late));
+        used.extend(late::used_missing(recipe, &self.missing));
+        let (axes, inputs) = pattern::without(&recipe.axes, &recipe.inputs, &self.late, true);
+        let renumbered = |number: &usize| number - self.late.partition_point(|late| late < number);
+        let missing: Vec<usize> = self.missing.iter().map(renumbered).collect();
         let skip = recipe.missing == MissingFile::Skip;
-        let (axes, mut inputs) = pattern::without(&recipe.axes, &recipe.inputs, &self.missing, skip);
+        let (shrunk, mut present) = pattern::without(&axes, &inputs, &missing, skip);
         if !skip {
             // Listed after those that exist: their cells are holes to fill, not cells that the recipe excepts.
-            let missing = self.missing.iter().filter_map(|&number| recipe.inputs.get(number));
-            let first = inputs.len();
-            inputs.extend(missing.enumerate().map(|(place, input)| Input { number: first + place, ..input.clone() }));
+            let missing = missing.iter().filter_map(|&number| inputs.get(number));
+            let first = present.len();
+            present.extend(missing.enumerate().map(|(place, input)| Input { number: first + place, ..input.clone() }));
         }
-        std::borrow::Cow::Owned(Recipe { axes, inputs, ..recipe.clone() })
+        std::borrow::Cow::Owned(Recipe { axes: shrunk, inputs: present, used, ..recipe.clone() })
     }
 }
 
@@ -88,8 +98,8 @@ impl Scanner<'_> {
         let remembering = Placer::new(&steps);
         let places: Vec<Place> = self.recipe.inputs.iter().map(|input| remembering.place(input)).collect();
         let segments = memory::segments(&places);
-        let (interner, guess, described) = (Interner::default(), OnceLock::new(), Mutex::default());
-        let scanning = Scanning { scanner: self, steps, places, segments, interner, guess, described };
+        let (interner, guess, described, absent) = (Interner::default(), OnceLock::new(), Mutex::default(), Mutex::default());
+        let scanning = Scanning { scanner: self, steps, places, segments, interner, guess, described, absent };
         self.reporter.report(Event::PhaseStarted { phase: Phase::Scan, steps: self.recipe.inputs.len() as u64, done: 0, bytes: 0 });
         let found = scanning.describe_all()?;
         let scan = scanning.settle(found)?;
@@ -113,6 +123,8 @@ struct Scanning<'a> {
     /// What is read of each file at once, told from the first that is opened.
     guess: OnceLock<Wanted>,
     described: Mutex<Handed>,
+    /// What servers said of files that are not there.
+    absent: Mutex<BTreeMap<usize, StoreError>>,
 }
 
 /// Descriptions for the tasks, with the bytes they take.
@@ -192,7 +204,7 @@ impl Scanning<'_> {
     /// Describes one input; `None` if there is no such file and the recipe allows that. Sets `fresh` if that is not what is known.
     fn describe(&self, number: usize, known: Option<&Option<Record>>, fresh: &AtomicBool) -> Result<Option<Record>, RunError> {
         let Some(input) = self.scanner.recipe.inputs.get(number) else { return Ok(None) };
-        let may_miss = self.scanner.recipe.missing != MissingFile::Fail;
+        let may_miss = self.scanner.recipe.missing != MissingFile::Fail || self.scanner.recipe.late == LateFile::Skip;
         if self.scanner.frozen {
             let known = known.filter(|known| known.is_some() || may_miss);
             return known.cloned().ok_or_else(|| RunError::NotRemembered { url: input.url.clone() });
@@ -207,6 +219,7 @@ impl Scanning<'_> {
             Ok(told) => told,
             Err(error) if error.kind == ErrorKind::NotFound && may_miss => {
                 fresh.fetch_or(!matches!(known, Some(None)), Ordering::Relaxed);
+                self.absent.lock().unwrap_or_else(PoisonError::into_inner).insert(number, error);
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
@@ -245,12 +258,15 @@ impl Scanning<'_> {
 
     /// Reads what is still lacking, and puts the scan together.
     fn settle(self, mut found: Found) -> Result<Scan, RunError> {
+        let late = self.late(&mut found)?;
         self.check_names(&found)?;
         let wanted = self.complete(&mut found)?;
-        let missing: Vec<usize> = found.iter().enumerate().filter(|(_, record)| record.is_none()).map(|(number, _)| number).collect();
-        let position = |number: usize| number - missing.partition_point(|&gone| gone < number);
+        let gone: Vec<usize> = found.iter().enumerate().filter(|(_, record)| record.is_none()).map(|(number, _)| number).collect();
+        let position = |number: usize| number - gone.partition_point(|&gone| gone < number);
         let handed = self.described.into_inner().unwrap_or_else(PoisonError::into_inner).inputs;
-        let described = handed.into_iter().map(|(number, described)| (position(number), described)).collect();
+        let handed = handed.into_iter().filter(|(number, _)| gone.binary_search(number).is_err());
+        let described = handed.map(|(number, described)| (position(number), described)).collect();
+        let missing = gone.iter().copied().filter(|number| late.binary_search(number).is_err()).collect();
         let (mut scanned, mut identities) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
         for ((input, mut record), wanted) in found.into_iter().flatten().enumerate().zip(wanted) {
             // What an earlier scan read for other reasons shall not decide anything.
@@ -258,7 +274,41 @@ impl Scanning<'_> {
             scanned.push(Scanned { input, schema: record.schema, values: record.values, digests: record.digests });
             identities.push(record.identity);
         }
-        Ok(Scan { scanned, identities, missing, described })
+        Ok(Scan { scanned, identities, missing, late, described })
+    }
+
+    /// Ends the series where the recipe wants that, and tells of every other file that must not be missing.
+    fn late(&self, found: &mut Found) -> Result<Vec<usize>, RunError> {
+        let recipe = self.scanner.recipe;
+        let late = late::late(recipe, &|number| found.get(number).is_some_and(Option::is_some));
+        let is_late = |number: &usize| late.binary_search(number).is_ok();
+        let absent = std::mem::take(&mut *self.absent.lock().unwrap_or_else(PoisonError::into_inner));
+        let refused = |number: &usize| match (recipe.missing, recipe.late) {
+            (MissingFile::Fail, LateFile::Skip) => !is_late(number),
+            (_, LateFile::Fail) => is_late(number),
+            _ => false,
+        };
+        let refused: Vec<usize> =
+            (0..found.len()).filter(|number| found.get(*number).is_some_and(Option::is_none)).filter(refused).collect();
+        let errors: Vec<RunError> =
+            absent.into_iter().filter(|(number, _)| refused.contains(number)).map(|(_, error)| error.into()).collect();
+        let frozen = || {
+            refused.iter().filter_map(|&number| recipe.inputs.get(number)).map(|input| RunError::NotRemembered { url: input.url.clone() })
+        };
+        match (errors.is_empty(), refused.is_empty()) {
+            (false, _) => return Err(RunError::several(errors)),
+            (true, false) => return Err(RunError::several(frozen().collect())),
+            (true, true) => {}
+        }
+        if recipe.late != LateFile::Skip {
+            return Ok(Vec::new());
+        }
+        for &number in &late {
+            if let Some(record) = found.get_mut(number) {
+                *record = None;
+            }
+        }
+        Ok(late)
     }
 
     /// Reads the values that the guess from the first input missed; gives what was wanted of each file that exists.

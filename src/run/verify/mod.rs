@@ -118,7 +118,7 @@ impl<'a> Verifier<'a> {
     ) -> Result<Self, RunError> {
         let store = Arc::new(Remembering::new(store, kept));
         let target = ZarrReader::with_schema(store, workshop.plan.format, &workshop.plan.schema)?;
-        let checks = checks(&workshop.plan, level);
+        let checks = checks(workshop, level);
         let reach = if far { FAR_OBJECTS } else { OBJECTS };
         let needs = |check: &Check| if level == Level::Sample { objects(&workshop.plan, *check, reach) } else { Vec::new() };
         let queue = Queue::new(checks.iter().map(|check| (check.input(), needs(check))));
@@ -194,9 +194,9 @@ impl<'a> Verifier<'a> {
         if found.compared != self.checks.len() as u64 {
             return Err(RunError::Interrupted);
         }
-        let of = self.workshop.plan.contents.iter().map(|content| match content {
+        let of = self.workshop.plan.contents.iter().enumerate().map(|(variable, content)| match content {
             PlannedContent::Known(_) => 1,
-            PlannedContent::Pieces(pieces) => pieces.inputs.iter().flatten().count() as u64,
+            PlannedContent::Pieces(pieces) => filled(self.workshop, variable, pieces).len() as u64,
         });
         Ok(Verification { compared: found.compared, of: of.sum(), values: found.values, reader: self.workshop.readers() })
     }
@@ -286,12 +286,12 @@ impl<'a> Verifier<'a> {
 
 /// All comparisons: by variable where a few are sampled, so that objects are shared; by input where all are, so that an input is
 /// opened once.
-fn checks(plan: &Plan, level: Level) -> Vec<Check> {
+fn checks(workshop: &Workshop, level: Level) -> Vec<Check> {
     let mut checks: Vec<Check> = Vec::new();
-    for (variable, content) in plan.contents.iter().enumerate() {
+    for (variable, content) in workshop.plan.contents.iter().enumerate() {
         match content {
             PlannedContent::Known(_) => checks.push(Check::Known { variable }),
-            PlannedContent::Pieces(pieces) => checks.extend(chosen(variable, pieces, level)),
+            PlannedContent::Pieces(pieces) => checks.extend(chosen(workshop, variable, pieces, level)),
         }
     }
     if level == Level::Full {
@@ -300,9 +300,36 @@ fn checks(plan: &Plan, level: Level) -> Vec<Check> {
     checks
 }
 
+/// Cells of a variable that a file fills, but for those whose objects an append leaves as they are: they were compared when they were written.
+fn filled(workshop: &Workshop, variable: usize, pieces: &Pieces) -> Vec<usize> {
+    let plan = &workshop.plan;
+    let shape = plan.schema.shape(&plan.schema.variables[variable]);
+    let counts: Vec<u64> = pieces.axes.iter().map(|&(axis, _)| plan.axes[axis].lengths.len() as u64).collect();
+    let first_steps: Vec<Vec<u64>> = pieces.axes.iter().map(|&(axis, _)| first_steps(&plan.axes[axis].lengths)).collect();
+    let is_left = |&number: &usize| {
+        let mut region = Region::whole(&shape);
+        for ((&(axis, dimension), position), first) in pieces.axes.iter().zip(unravel(number as u64, &counts)).zip(&first_steps) {
+            region.start[dimension] = first[position as usize];
+            region.shape[dimension] = plan.axes[axis].lengths[position as usize];
+        }
+        workshop.is_left(variable, &region)
+    };
+    (0..pieces.inputs.len()).filter(|&number| pieces.inputs[number].is_some()).filter(|number| !is_left(number)).collect()
+}
+
+/// Where each of some lengths begins that follow one another.
+fn first_steps(lengths: &[u64]) -> Vec<u64> {
+    let next = |end: &mut u64, length: &u64| {
+        let start = *end;
+        *end += length;
+        Some(start)
+    };
+    lengths.iter().scan(0, next).collect()
+}
+
 /// Which inputs of a variable to compare: all, or the first, the last and some in between.
-fn chosen(variable: usize, pieces: &Pieces, level: Level) -> Vec<Check> {
-    let present: Vec<usize> = (0..pieces.inputs.len()).filter(|&number| pieces.inputs[number].is_some()).collect();
+fn chosen(workshop: &Workshop, variable: usize, pieces: &Pieces, level: Level) -> Vec<Check> {
+    let present = filled(workshop, variable, pieces);
     let last = present.len().saturating_sub(1);
     let sample: BTreeSet<usize> = (0..=BOUNDARIES + 1).map(|step| step * last / (BOUNDARIES + 1)).collect();
     let wanted = |position: &usize| level == Level::Full || sample.contains(position);

@@ -107,18 +107,11 @@ impl Place {
         self.version.as_ref().is_some_and(|chosen| chosen.known)
     }
 
-    /// What is visible here, as far as our state tells. A plain store is first caught up with its last run; of versions it is the
-    /// pointer that counts.
-    pub(super) fn committed(
-        &self,
-        state: &State,
-        store: &Arc<dyn TargetStore>,
-        begun: Option<&Plan>,
-        identity: &str,
-    ) -> Result<Option<Committed>, RunError> {
-        let Some(chosen) = &self.version else { return commit::catch_up(state, store, state.committed()?, begun) };
-        let current = chosen.seen.as_ref().filter(|_| chosen.is_current(identity));
-        Ok(current.map(|seen| Committed { id: seen.id.clone(), plan: seen.plan.clone() }))
+    /// The version that is current, if it is this one; a plain store has none.
+    pub(super) fn committed(&self, identity: &str) -> Option<Committed> {
+        let chosen = self.version.as_ref()?;
+        let current = chosen.seen.as_ref().filter(|_| chosen.is_current(identity))?;
+        Some(Committed { id: current.id.clone(), plan: current.plan.clone() })
     }
 
     /// Notes what a run that was killed after it had moved the pointer could not: for a version that is found complete.

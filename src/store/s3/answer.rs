@@ -11,6 +11,9 @@ use super::super::{ErrorKind, StoreError};
 /// The fault that an error is.
 pub(super) fn judge(url: &str, error: Error) -> Fault {
     let (kind, message) = match &error {
+        // 412 comes here as well; a 409 says that others were at work on the object, and to try again.
+        Error::AlreadyExists { source, .. } if status(&source.to_string()) == Some(409) => return by_text(url, error),
+        Error::PermissionDenied { source, .. } if told(&source.to_string()).is_some() => return by_text(url, error),
         Error::NotFound { .. } => (ErrorKind::NotFound, "no such object or bucket; check the URL and the endpoint"),
         Error::AlreadyExists { .. } => (ErrorKind::Exists, "the object exists already"),
         Error::Precondition { .. } => (ErrorKind::Integrity, "the object changed while it was read; run again"),
@@ -28,6 +31,9 @@ fn by_text(url: &str, error: Error) -> Fault {
     let text = error.to_string();
     let last = |kind, message: &str, error| StoreError::new(kind, url, message).because(error).into();
     let passing = |reason: String, crowded, error| Fault::Passing(Passing { reason, wait: None, crowded, cause: Some(Box::new(error)) });
+    if let Some((kind, message)) = told(&text) {
+        return last(kind, message, error);
+    }
     match status(&text) {
         Some(501) => last(ErrorKind::Other, "the server answers 501: it has no such operation", error),
         Some(507) => last(ErrorKind::NoSpace, "the server is full; free some space and run again", error),
@@ -38,6 +44,8 @@ fn by_text(url: &str, error: Error) -> Fault {
         None if text.contains("Server returned error response") => {
             passing("the server reports an error of its own".to_owned(), true, error)
         }
+        // A put that was answered with 200 and an error in place of the object's tag.
+        None if text.contains("metadata from headers") => passing("the server does not confirm what it stored".to_owned(), false, error),
         None if text.contains("HTTP error") => passing("the connection to the server failed".to_owned(), false, error),
         _ => last(ErrorKind::Other, &format!("the request failed ({}); check endpoint, region and bucket", printable(&text)), error),
     }
@@ -60,6 +68,21 @@ pub(in super::super) fn kind(error: &Error) -> ErrorKind {
             }
         }
     }
+}
+
+/// Error codes of S3 that have a remedy of their own, whatever status they come with.
+fn told(text: &str) -> Option<(ErrorKind, &'static str)> {
+    let says = |code: &str| text.contains(&format!("<Code>{code}</Code>"));
+    if ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"].into_iter().any(says) {
+        return Some((ErrorKind::Forbidden, "the credentials have expired; renew them and run again: what is done is kept"));
+    }
+    if says("RequestTimeTooSkewed") {
+        return Some((
+            ErrorKind::Forbidden,
+            "the clock of this machine is wrong by more than the server allows (S3: 15 minutes); set it and run again",
+        ));
+    }
+    None
 }
 
 fn status(text: &str) -> Option<u16> {

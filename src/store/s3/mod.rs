@@ -6,8 +6,10 @@
 
 mod answer;
 mod bucket;
+mod conditional;
 mod source;
 mod target;
+mod uploads;
 
 #[cfg(feature = "icechunk")]
 pub(super) use answer::kind;

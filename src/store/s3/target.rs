@@ -1,6 +1,7 @@
 //! Writing below `s3://bucket/prefix`.
 //!
-//! Invariant: an object is visible under its key only when all of it was accepted; a broken upload in parts is aborted.
+//! Puts under a condition are in `conditional`. Invariant: an object is visible under its key only when all of it was accepted; a
+//! broken upload in parts is aborted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,11 +38,13 @@ pub(super) const UPLOAD: Duration = Duration::from_mins(5);
 
 /// Writes and reads objects below one prefix.
 pub(in super::super) struct S3Target {
-    url: String,
-    store: AmazonS3,
-    prefix: Path,
-    retries: Retries,
-    gate: Arc<Gate>,
+    pub(super) url: String,
+    pub(super) store: AmazonS3,
+    pub(super) prefix: Path,
+    pub(super) retries: Retries,
+    pub(super) gate: Arc<Gate>,
+    /// True if requests are signed, since there are credentials.
+    pub(super) signs: bool,
 }
 
 impl S3Target {
@@ -56,20 +59,21 @@ impl S3Target {
             prefix: object_path(url, prefix)?,
             retries: access.retries.clone(),
             gate: Gates::new(access.connections_per_host).of(name),
+            signs: access.s3.credentials.is_some(),
         })
     }
 
-    fn path(&self, key: &str) -> Result<Path, StoreError> {
+    pub(super) fn path(&self, key: &str) -> Result<Path, StoreError> {
         check_key(key)?;
         object_path(&self.named(key), &format!("{}/{key}", self.prefix))
     }
 
-    fn named(&self, key: &str) -> String {
+    pub(super) fn named(&self, key: &str) -> String {
         format!("{}/{key}", self.url)
     }
 
     /// Tries until it works or patience ends.
-    fn persist<T, A>(&self, url: &str, attempt: impl Fn() -> A) -> Result<T, StoreError>
+    pub(super) fn persist<T, A>(&self, url: &str, attempt: impl Fn() -> A) -> Result<T, StoreError>
     where
         A: Future<Output = Result<T, Fault>>,
     {
@@ -94,44 +98,22 @@ impl S3Target {
         upload.finish().await.map(drop)
     }
 
-    /// Creates an object, telling "somebody was first" from "the answer to my own earlier try got lost".
-    async fn create(&self, url: &str, path: &Path, bytes: Bytes) -> Result<(), StoreError> {
-        let mut patience = Patience::new(url, &self.retries, &self.gate, &Silent);
-        let mut unsure = false;
-        loop {
-            let pass = self.gate.enter().await;
-            let payload = PutPayload::from_bytes(bytes.clone());
-            let created = self.store.put_opts(path, payload, object_store::PutMode::Create.into()).await;
-            drop(pass);
-            match created.map_err(|error| judge(url, error)) {
-                Ok(_) => return Ok(()),
-                Err(Fault::Final(error)) if error.kind == ErrorKind::Exists && unsure => {
-                    return self.settle(url, path, &bytes, error).await;
-                }
-                Err(fault) => patience.after(fault).await?,
-            }
-            unsure = true;
+    pub(super) async fn read(&self, url: &str, path: &Path) -> Result<Option<Bytes>, Fault> {
+        let Some(answer) = found(self.store.get(path).await, url)? else { return Ok(None) };
+        let is_tagged = answer.meta.e_tag.is_some();
+        let bytes = answer.bytes().await.map_err(|error| judge(url, error))?;
+        if is_tagged || !is_error(&bytes) {
+            Ok(Some(bytes))
+        } else {
+            Err(Fault::passing("the server sends an error instead of the object"))
         }
     }
+}
 
-    /// After an unanswered creation: the object is ours if it holds what we sent.
-    async fn settle(&self, url: &str, path: &Path, bytes: &Bytes, exists: StoreError) -> Result<(), StoreError> {
-        let mut patience = Patience::new(url, &self.retries, &self.gate, &Silent);
-        loop {
-            match self.read(url, path).await {
-                Ok(Some(stored)) if stored == *bytes => return Ok(()),
-                Ok(_) => return Err(exists),
-                Err(fault) => patience.after(fault).await?,
-            }
-        }
-    }
-
-    async fn read(&self, url: &str, path: &Path) -> Result<Option<Bytes>, Fault> {
-        match found(self.store.get(path).await, url)? {
-            Some(answer) => answer.bytes().await.map(Some).map_err(|error| judge(url, error)),
-            None => Ok(None),
-        }
-    }
+/// True for the XML by which S3 tells an error, which some servers send with a 200. Objects come with a tag, errors do not.
+fn is_error(body: &[u8]) -> bool {
+    let start = body.get(..body.len().min(200)).unwrap_or_default();
+    start.starts_with(b"<") && start.windows(7).any(|text| text == b"<Error>")
 }
 
 impl TargetStore for S3Target {
@@ -149,7 +131,7 @@ impl TargetStore for S3Target {
     fn put(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<(), StoreError> {
         let (path, url) = (self.path(key)?, self.named(key));
         match mode {
-            PutMode::Create => wait(self.create(&url, &path, bytes)),
+            PutMode::Create => wait(self.put_if(&url, &path, bytes, object_store::PutMode::Create)),
             PutMode::Overwrite => {
                 self.persist(&url, || async { self.overwrite(&path, bytes.clone()).await.map_err(|error| judge(&url, error)) })
             }

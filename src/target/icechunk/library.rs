@@ -109,12 +109,17 @@ impl ObjectStoreBackend for Numbered {
         StorageInfo { backend_type: NAME, fields: Vec::new() }
     }
 
-    /// A folder takes neither conditions nor metadata of objects. There the lock of the run keeps other runs away, and `main` is
-    /// compared before it is moved.
+    /// A folder takes neither conditions nor metadata of objects. There, and where the operator says that nobody else writes, the
+    /// lock of the run keeps other runs away, and `main` is compared before it is moved.
     fn default_settings(&self) -> Settings {
-        let conditional = self.client().is_some_and(|client| client.conditional);
-        let off = (!conditional).then_some(false);
-        Settings { unsafe_use_conditional_update: off, unsafe_use_metadata: off, ..Settings::default() }
+        let client = self.client();
+        let off = |can: fn(&Client) -> bool| (!client.as_ref().is_some_and(can)).then_some(false);
+        Settings {
+            unsafe_use_conditional_create: off(|client| client.conditional),
+            unsafe_use_conditional_update: off(|client| client.conditional),
+            unsafe_use_metadata: off(|client| client.metadata),
+            ..Settings::default()
+        }
     }
 
     fn artificially_sort_refs_in_mem(&self) -> bool {

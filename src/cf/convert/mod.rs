@@ -3,8 +3,9 @@
 //! Which conversion a variable needs is decided elsewhere ([`crate::combine`]). Invariant: whatever cannot be converted as promised
 //! (a time that is not exact, a valid value that would read as missing, a packed value out of range) is an error, never a changed value.
 
-use super::Conversion;
 use super::time::Ratio;
+use super::units::Linear;
+use super::{Conversion, CountedAs};
 use crate::array::{Array, DataType, Scalar, Values};
 
 /// Why values cannot be converted. The caller adds file and variable.
@@ -166,8 +167,8 @@ impl Conversion {
     pub fn output(&self, dtype: DataType) -> DataType {
         match self {
             Self::Keep | Self::MissingToNan { .. } | Self::Refill { .. } => dtype,
-            Self::Unpack { .. } => DataType::Float64,
-            Self::Retime { .. } => DataType::Int64,
+            Self::Unpack { .. } | Self::Rescale { .. } => DataType::Float64,
+            Self::Retime { stored, .. } => stored.map_or(DataType::Int64, |stored| stored.dtype),
             Self::Widen { to, .. } => *to,
             Self::Repack { fill, .. } => fill.dtype(),
         }
@@ -216,15 +217,22 @@ impl Conversion {
                 let (dtype, missing) = reinterpreted(dtype, missing, *unsigned);
                 with_type!(dtype, Raw => Ok(unpack::<Raw>(&bytes, *scale, *offset, &Missing(&missing).native())))
             }
-            Self::Retime { multiply, divide, add, missing } => {
+            Self::Retime { multiply, divide, add, missing, stored } => {
                 let ratio = Ratio { multiply: *multiply, divide: (*divide).max(1), add: *add };
-                with_type!(dtype, Raw => retime::<Raw>(&bytes, ratio, missing.as_ref()))
+                match stored {
+                    None => with_type!(dtype, Raw => retime::<Raw>(&bytes, ratio, missing.as_ref())),
+                    Some(stored) => with_type!(dtype, Raw => retime_as::<Raw>(&bytes, ratio, missing.as_ref(), *stored)),
+                }
+            }
+            Self::Rescale { unpack, units, missing, unsigned } => {
+                let (dtype, missing) = reinterpreted(dtype, missing, *unsigned);
+                with_type!(dtype, Raw => Ok(rescale::<Raw>(&bytes, *unpack, *units, &Missing(&missing).native())))
             }
             Self::Refill { from, to } => with_type!(dtype, Raw => refill::<Raw>(bytes, &Missing(from).native(), *to)),
             Self::Widen { to, missing, fill } => with_type!(dtype, Raw => widen_to(&bytes, *to, &Missing(missing).native::<Raw>(), *fill)),
-            Self::Repack { unpack, missing, pack, fill, unsigned } => {
+            Self::Repack { unpack, missing, pack, fill, unsigned, units } => {
                 let (dtype, missing) = reinterpreted(dtype, missing, *unsigned);
-                let packed = Packed { unpack: *unpack, pack: *pack, fill: *fill };
+                let packed = Packed { unpack: *unpack, units: *units, pack: *pack, fill: *fill };
                 with_type!(dtype, Raw => repack_to(&bytes, &Missing(&missing).native::<Raw>(), packed))
             }
         }
@@ -306,6 +314,56 @@ fn retime<N: Number>(bytes: &[u8], ratio: Ratio, missing: Option<&(Vec<Scalar>, 
     failed.map_or(Ok(retimed), |value| Err(ConversionError::NotExact(value)))
 }
 
+fn retime_as<N: Number>(bytes: &[u8], ratio: Ratio, missing: Option<&(Vec<Scalar>, i64)>, stored: CountedAs) -> Converted {
+    let marks = Missing(missing.map_or(&[], |(marks, _)| marks.as_slice()));
+    let mut retimed = Vec::with_capacity(bytes.len() / N::SIZE * stored.dtype.size());
+    for element in bytes.chunks_exact(N::SIZE) {
+        let value = N::read(element).scalar();
+        let becomes = match missing {
+            Some((_, fill)) if marks.holds(value) || value.as_f64().is_nan() => {
+                Scalar::nan(stored.dtype).or_else(|| Scalar::Int64(*fill).cast(stored.dtype))
+            }
+            _ => {
+                let counted = ratio.exactly(value).and_then(|count| stored.of(count));
+                counted.filter(|counted| missing.is_none_or(|(_, fill)| counted.dtype().is_float() || counted.as_i64() != Some(*fill)))
+            }
+        };
+        retimed.extend(becomes.ok_or_else(|| ConversionError::NotExact(value.plain()))?.to_bytes());
+    }
+    Ok(retimed)
+}
+
+impl CountedAs {
+    /// What a count is stored as, if that stands for no other count.
+    fn of(self, count: i64) -> Option<Scalar> {
+        let unit = self.unit.max(1);
+        let exact = match self.dtype {
+            DataType::Float32 | DataType::Float64 => {
+                let (whole, rest) = (count.div_euclid(unit), count.rem_euclid(unit));
+                // One correctly rounded division where both fit; the check below is what counts.
+                let value = if count.unsigned_abs() < 1 << 53 && unit < 1 << 53 {
+                    count as f64 / unit as f64
+                } else {
+                    whole as f64 + rest as f64 / unit as f64
+                };
+                if self.dtype == DataType::Float64 { Scalar::Float64(value) } else { Scalar::Float32(value as f32) }
+            }
+            _ if count % unit == 0 => Scalar::Int64(count / unit).cast(self.dtype)?,
+            _ => return None,
+        };
+        let back = Ratio { multiply: unit, divide: 1, add: 0 };
+        (back.exactly(exact) == Some(count)).then_some(exact)
+    }
+}
+
+fn rescale<N: Number + Cast<f64>>(bytes: &[u8], unpack: (f64, f64), units: Linear, marks: &[N]) -> Vec<u8> {
+    let packed = unpack != (1.0, 0.0);
+    map_each(bytes, |value: N| {
+        let real = if packed { value.cast() * unpack.0 + unpack.1 } else { value.cast() };
+        if marks.contains(&value) { f64::NAN } else { units.apply(real) }
+    })
+}
+
 fn refill<N: Number>(mut bytes: Vec<u8>, from: &[N], to: Scalar) -> Converted {
     let to = N::of(to).ok_or(ConversionError::Unsuitable(to.dtype()))?;
     let mut in_use = false;
@@ -348,14 +406,17 @@ fn widen<N: Number + Cast<W>, W: Number>(bytes: &[u8], marks: &[N], fill: Option
 #[derive(Debug, Clone, Copy)]
 struct Packed {
     unpack: (f64, f64),
+    units: Option<Linear>,
     pack: (f64, f64),
     fill: Scalar,
 }
 
 fn repack_to<N: Number + Cast<f64>>(bytes: &[u8], marks: &[N], packed: Packed) -> Converted {
-    let value = |raw: N| {
-        if marks.contains(&raw) { f64::NAN } else { (raw.cast() * packed.unpack.0 + packed.unpack.1 - packed.pack.1) / packed.pack.0 }
+    let real = |raw: N| {
+        let real = raw.cast() * packed.unpack.0 + packed.unpack.1;
+        packed.units.map_or(real, |units| units.apply(real))
     };
+    let value = |raw: N| if marks.contains(&raw) { f64::NAN } else { (real(raw) - packed.pack.1) / packed.pack.0 };
     match packed.fill {
         Scalar::Float32(fill) => Ok(map_each(bytes, |raw: N| if value(raw).is_nan() { fill } else { value(raw) as f32 })),
         Scalar::Float64(fill) => Ok(map_each(bytes, |raw: N| if value(raw).is_nan() { fill } else { value(raw) })),
@@ -390,91 +451,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bytes<N: Number>(values: &[N]) -> Vec<u8> {
-        values.iter().flat_map(|value| value.scalar().to_bytes()).collect()
-    }
-
-    #[test]
-    fn missing_floats_become_nan_and_nothing_else_changes() {
-        let convert = Conversion::MissingToNan { missing: vec![Scalar::Float32(1e20), Scalar::Float32(-9.0)] };
-        let raw = bytes(&[1e20_f32, -0.0, -9.0, f32::INFINITY]);
-        assert_eq!(convert.apply_bytes(DataType::Float32, raw), Ok(bytes(&[f32::NAN, -0.0, f32::NAN, f32::INFINITY])));
-    }
-
-    #[test]
-    fn unpacks_signed_and_unsigned() {
-        let convert = |unsigned| Conversion::Unpack { scale: 0.5, offset: 10.0, missing: vec![Scalar::Int8(-1)], unsigned };
-        assert_eq!(convert(false).apply_bytes(DataType::Int8, bytes(&[-2_i8, -1, 4])), Ok(bytes(&[9.0_f64, f64::NAN, 12.0])));
-        assert_eq!(convert(true).apply_bytes(DataType::Int8, bytes(&[-2_i8, -1, 4])), Ok(bytes(&[137.0_f64, f64::NAN, 12.0])));
-    }
-
-    #[test]
-    fn marks_of_missing_values_never_swallow_valid_ones() {
-        let refill = Conversion::Refill { from: vec![Scalar::Int16(-1)], to: Scalar::Int16(-9) };
-        assert_eq!(refill.apply_bytes(DataType::Int16, bytes(&[-1_i16, 3])), Ok(bytes(&[-9_i16, 3])));
-        assert_eq!(refill.apply_bytes(DataType::Int16, bytes(&[-1_i16, -9])), Err(ConversionError::MarkInUse("-9".into())));
-        let widen = Conversion::Widen { to: DataType::Int32, missing: vec![Scalar::Int16(-1)], fill: Some(Scalar::Int32(-9)) };
-        assert_eq!(widen.apply_bytes(DataType::Int16, bytes(&[-1_i16, 3])), Ok(bytes(&[-9_i32, 3])));
-        assert_eq!(widen.apply_bytes(DataType::Int16, bytes(&[-9_i16])), Err(ConversionError::MarkInUse("-9".into())));
-    }
-
-    #[test]
-    fn widens_integers_to_floats_with_nan_for_missing() {
-        let widen = Conversion::Widen { to: DataType::Float32, missing: vec![Scalar::Int16(-1)], fill: None };
-        assert_eq!(widen.apply_bytes(DataType::Int16, bytes(&[-1_i16, 3])), Ok(bytes(&[f32::NAN, 3.0])));
-    }
-
-    #[test]
-    fn repacks_with_half_even_rounding_and_refuses_overflow() {
-        let repack = Conversion::Repack {
-            unpack: (1.0, 0.0),
-            missing: vec![Scalar::Float32(1e20)],
-            pack: (0.5, 100.0),
-            fill: Scalar::Int8(-128),
-            unsigned: false,
-        };
-        let apply = |values: &[f32]| repack.apply_bytes(DataType::Float32, bytes(values));
-        assert_eq!(apply(&[101.0, 100.25, 100.75, 1e20, f32::NAN]), Ok(bytes(&[2_i8, 0, 2, -128, -128])));
-        assert_eq!(apply(&[300.0]), Err(ConversionError::OutOfRange { value: 300.0, dtype: DataType::Int8 }));
-        assert_eq!(apply(&[36.0]), Err(ConversionError::MarkInUse("36".into())));
-    }
-
-    #[test]
-    fn retimes_exactly_or_not_at_all() {
-        let days_to_hours = Conversion::Retime { multiply: 24, divide: 1, add: 5, missing: Some((vec![Scalar::Float64(1e20)], -1)) };
-        assert_eq!(days_to_hours.apply_bytes(DataType::Float64, bytes(&[0.5, 1e20, f64::NAN])), Ok(bytes(&[17_i64, -1, -1])));
-        assert_eq!(days_to_hours.apply_bytes(DataType::Float64, bytes(&[0.51])), Err(ConversionError::NotExact("0.51".into())));
-        assert_eq!(days_to_hours.apply_bytes(DataType::Int32, bytes(&[2_i32])), Ok(bytes(&[53_i64])));
-    }
-
-    #[test]
-    fn what_keeps_values_changes_no_bit() {
-        let marked = Conversion::MissingToNan { missing: vec![Scalar::Float32(1e20), Scalar::Float32(0.0)] };
-        let cases: [&[f32]; 5] = [&[1.0, f32::NAN, 2.0], &[], &[1.0, 1e20], &[-0.0, 3.0], &[f32::from_bits(0x7fc0_0001), 9.0]];
-        let kept = cases.map(|values| {
-            let raw = bytes(values);
-            let keeps = marked.keeps(DataType::Float32, &raw);
-            assert!(Conversion::Keep.keeps(DataType::Float32, &raw));
-            assert_eq!(keeps, marked.apply_bytes(DataType::Float32, raw.clone()) == Ok(raw));
-            keeps
-        });
-        assert_eq!(kept, [true, true, false, false, true]);
-        let mut long = vec![1_f32; 2 * BLOCK + 3];
-        long[2 * BLOCK + 2] = 1e20;
-        assert!(!marked.keeps(DataType::Float32, &bytes(&long)) && marked.keeps(DataType::Float32, &bytes(&long[..2 * BLOCK])));
-        let refill = Conversion::Refill { from: vec![], to: Scalar::Int8(1) };
-        assert!(!refill.keeps(DataType::Int8, &[0]), "looked at no further");
-    }
-
-    #[test]
-    fn texts_pass_only_unchanged() {
-        let text = Array::from_texts(vec![1], vec!["a".into()]).unwrap();
-        assert_eq!(Conversion::Keep.apply(text.clone()), Ok(text.clone()));
-        let widen = Conversion::Widen { to: DataType::Int64, missing: vec![], fill: None };
-        assert!(widen.apply(text).is_err());
-        assert!(matches!(widen.apply_bytes(DataType::Int16, vec![0; 3]), Err(ConversionError::Length { .. })));
-    }
-}
+mod tests;
