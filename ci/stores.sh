@@ -38,13 +38,9 @@ start_swift() { # all in one, as servers.md of the reference says
     [ "$(id -u)" = 0 ] || { echo "SKIP swift: its servers want root"; return 1; }
     local home=$place/swift kind port
     mkdir -p "$home/srv/d1" "$home/run" /var/cache/swift
-    # This file has one place only; another's is left alone.
+    # This file has one place only; the package's own is as good as ours.
     mkdir -p /etc/swift
-    if [ -s /etc/swift/swift.conf ] && ! grep -q gristmill /etc/swift/swift.conf && grep -q '^swift_hash_path_suffix' /etc/swift/swift.conf; then
-        echo "SKIP swift: /etc/swift/swift.conf belongs to another Swift"
-        return 1
-    fi
-    cat > /etc/swift/swift.conf <<CONF
+    grep -qs '^swift_hash_path_suffix' /etc/swift/swift.conf || cat > /etc/swift/swift.conf <<CONF
 [swift-hash]
 swift_hash_path_suffix = gristmill
 swift_hash_path_prefix = tests

@@ -13,6 +13,8 @@ pub enum Phase {
     Scan,
     Execute,
     Verify,
+    /// Looks at a store that is there.
+    Audit,
 }
 
 /// What happened.

@@ -19,13 +19,15 @@ pub fn elements(shape: &[u64]) -> u64 {
 pub fn strides(shape: &[u64]) -> Vec<u64> {
     let mut strides = vec![1; shape.len()];
     for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis] * shape[axis];
+        // Only of a shape that no array has can this be too large; nothing then lies inside any buffer.
+        strides[axis - 1] = u64::saturating_mul(strides[axis], shape[axis]);
     }
     strides
 }
 
 /// A box: `start[d] .. start[d] + shape[d]` along each dimension.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "WrittenRegion")]
 pub struct Region {
     /// First element along each dimension.
     pub start: Vec<u64>,
@@ -68,7 +70,7 @@ impl Region {
     /// One past the last element along `axis`.
     #[must_use]
     pub fn end(&self, axis: usize) -> u64 {
-        self.start[axis] + self.shape[axis]
+        self.start[axis].saturating_add(self.shape[axis])
     }
 
     /// The common part of two boxes; `None` when they do not touch.
@@ -126,6 +128,7 @@ impl Region {
 /// assert_eq!(grid.region(&[2, 0]), Region::new(vec![4, 0], vec![1, 4]));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "WrittenGrid")]
 pub struct ChunkGrid {
     /// Lengths of the array.
     pub shape: Shape,
@@ -157,7 +160,7 @@ impl ChunkGrid {
     /// The box of the chunk at `index` (one number per dimension), clipped to the array.
     #[must_use]
     pub fn region(&self, index: &[u64]) -> Region {
-        let start: Vec<u64> = index.iter().zip(&self.chunk).map(|(index, chunk)| index * chunk).collect();
+        let start: Vec<u64> = index.iter().zip(&self.chunk).map(|(index, chunk)| index.saturating_mul(*chunk)).collect();
         let shape = (0..self.shape.len()).map(|axis| self.chunk[axis].min(self.shape[axis].saturating_sub(start[axis]))).collect();
         Region { start, shape }
     }
@@ -175,7 +178,7 @@ impl ChunkGrid {
     /// The box of elements that a box of chunk indices covers, clipped to the array.
     #[must_use]
     pub fn covered(&self, chunks: &Region) -> Region {
-        let start: Vec<u64> = chunks.start.iter().zip(&self.chunk).map(|(index, chunk)| index * chunk).collect();
+        let start: Vec<u64> = chunks.start.iter().zip(&self.chunk).map(|(index, chunk)| index.saturating_mul(*chunk)).collect();
         let end = |axis: usize| chunks.end(axis).saturating_mul(self.chunk[axis]).min(self.shape[axis]);
         let shape = (0..chunks.rank()).map(|axis| end(axis).saturating_sub(start[axis])).collect();
         Region { start, shape }
@@ -194,10 +197,41 @@ impl ChunkGrid {
     }
 }
 
+/// A box as it is written; read back only if both lists are of one length and it ends somewhere.
+#[derive(Deserialize)]
+struct WrittenRegion {
+    start: Vec<u64>,
+    shape: Shape,
+}
+
+impl TryFrom<WrittenRegion> for Region {
+    type Error = &'static str;
+
+    fn try_from(WrittenRegion { start, shape }: WrittenRegion) -> Result<Self, Self::Error> {
+        let ends = start.len() == shape.len() && start.iter().zip(&shape).all(|(start, length)| start.checked_add(*length).is_some());
+        if ends { Ok(Self { start, shape }) } else { Err("a box without an end") }
+    }
+}
+
+/// A grid as it is written; read back only if it is one.
+#[derive(Deserialize)]
+struct WrittenGrid {
+    shape: Shape,
+    chunk: Shape,
+}
+
+impl TryFrom<WrittenGrid> for ChunkGrid {
+    type Error = &'static str;
+
+    fn try_from(WrittenGrid { shape, chunk }: WrittenGrid) -> Result<Self, Self::Error> {
+        if shape.len() == chunk.len() && !chunk.contains(&0) { Ok(Self { shape, chunk }) } else { Err("a grid without chunks") }
+    }
+}
+
 /// Row-major number of a position in a box of lengths `shape`.
 #[must_use]
 pub fn ravel(index: &[u64], shape: &[u64]) -> u64 {
-    index.iter().zip(shape).fold(0, |number, (index, length)| number * length + index)
+    index.iter().zip(shape).fold(0, |number: u64, (index, length)| number.saturating_mul(*length).saturating_add(*index))
 }
 
 /// Position in a box of lengths `shape` of the row-major `number`.
@@ -229,6 +263,16 @@ mod tests {
         let grid = ChunkGrid::new(vec![], vec![]);
         assert_eq!((grid.chunks(), grid.index(0)), (1, vec![]));
         assert_eq!(positions(&Region::whole(&[])).count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_grid_and_no_box_is_not_read() {
+        let grid = |text: &str| serde_json::from_str::<ChunkGrid>(text);
+        assert_eq!(grid(r#"{"shape":[5],"chunk":[2]}"#).unwrap(), ChunkGrid::new(vec![5], vec![2]));
+        assert!(grid(r#"{"shape":[5],"chunk":[0]}"#).is_err() && grid(r#"{"shape":[5],"chunk":[1,1]}"#).is_err());
+        let region = |text: &str| serde_json::from_str::<Region>(text);
+        assert!(region(r#"{"start":[1],"shape":[2]}"#).is_ok());
+        assert!(region(r#"{"start":[1],"shape":[]}"#).is_err() && region(r#"{"start":[2],"shape":[18446744073709551615]}"#).is_err());
     }
 
     proptest! {

@@ -35,7 +35,7 @@ impl InputRead {
     /// Adds what another task read of the same input.
     pub fn add(&mut self, other: &Self) {
         let sum = |text: &str| u128::from_str_radix(text, 16).unwrap_or(0);
-        self.bytes += other.bytes;
+        self.bytes = self.bytes.saturating_add(other.bytes);
         self.checksum = format!("{:032x}", sum(&self.checksum).wrapping_add(sum(&other.checksum)));
     }
 }

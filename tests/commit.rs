@@ -50,7 +50,7 @@ fn chunks_and_receipts_come_before_arrays_and_the_root_comes_last() {
         assert!(last_chunk < first_metadata && last_receipt < first_metadata, "{changes:#?}");
         assert_eq!(changes.iter().rposition(|change| change.starts_with(&store)), Some(last_root), "{changes:#?}");
         let after: Vec<&str> = changes[last_root + 1..].iter().map(|change| change.rsplit('/').next().unwrap()).collect();
-        assert_eq!(after, ["committed-plan.json", "committed.json", "report.json"]);
+        assert_eq!(after, ["history.json", "committed-plan.json", "committed.json", "report.json"]);
     }
 }
 

@@ -452,6 +452,9 @@ mod xarray {
             ("flag_meanings", text("a b")),
             ("names", Attribute::Texts(vec!["x".into(), "y".into()])),
         ];
+        // What a combined variable of texts carries; xarray must not take an empty text for a missing one.
+        let mut label = over("label", DataType::String, &["y"], &[], None);
+        label.encoding.fill = Some(FillValue::Text(String::new()));
         let mut all = vec![
             (over("time", Int64, &["time"], &time, None), scalars(Int64, &[3], &[0.0, 1.0, 5.0])),
             (
@@ -471,7 +474,7 @@ mod xarray {
             (over("plain", Float64, &["y", "x"], &[], None), scalars(Float64, &[2, 2], &[1.0, f64::INFINITY, 0.5, f64::NAN])),
             (over("counts", Int64, &["y", "x"], &big, None), scalars(Int64, &[2, 2], &[0.0, 1.0, -1.0, 2.0])),
             (over("zero", Int16, &["y", "x"], &[], Some(Scalar::Int16(0))), scalars(Int16, &[2, 2], &[0.0, 1.0, -1.0, 2.0])),
-            (over("label", DataType::String, &["y"], &[], None), Array::from_texts(vec![2], vec![String::new(), "ø🌊".into()]).unwrap()),
+            (label, Array::from_texts(vec![2], vec![String::new(), "ø🌊".into()]).unwrap()),
             (over("orphan", Int16, &["other"], &[], None), scalars(Int16, &[2], &[1.0, 2.0])),
         ];
         for (variable, _) in &mut all {

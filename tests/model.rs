@@ -4,8 +4,7 @@
 //! After every single put or delete the store is read as any reader would, and through the eyes of one who opened it before the run: what
 //! they see is the old dataset or the new one, whole. 50 sequences; `GRISTMILL_MODEL_SEQUENCES=1000` runs more of them, and
 //! `GRISTMILL_MODEL_SEED` names the first, which a failure prints.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
-#![expect(clippy::print_stdout, reason = "seeds are shown with --nocapture")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod made_files;
 
@@ -138,14 +137,14 @@ impl Mortal {
         let left = self.left.fetch_sub(1, Ordering::SeqCst);
         let result = if left > 1 || (left == 1 && self.last_is_done) { call() } else { Ok(()) };
         self.watch.look(&format!("{what} {key}"));
-        if left > 1 { result } else { Err(self.dead(key)) }
+        if left > 1 { result } else { Err(Self::dead(key)) }
     }
 
     fn reading<T>(&self, key: &str, call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-        if self.left.load(Ordering::SeqCst) > 0 { call() } else { Err(self.dead(key)) }
+        if self.left.load(Ordering::SeqCst) > 0 { call() } else { Err(Self::dead(key)) }
     }
 
-    fn dead(&self, key: &str) -> StoreError {
+    fn dead(key: &str) -> StoreError {
         StoreError { kind: ErrorKind::Other, url: key.to_owned(), message: "the process is dead".to_owned(), cause: None }
     }
 }
@@ -216,7 +215,7 @@ impl Story {
     }
 
     fn recipe(&self) -> Recipe {
-        let files: String = (0..self.wanted).map(|day| format!("    - day-{day}.nc\n")).collect();
+        let files: String = (0..self.wanted).fold(String::new(), |list, day| list + &format!("    - day-{day}.nc\n"));
         let text = format!(
             "schema: 1\nid: model\ntitle: Model\nlicense: CC0-1.0\ninputs:\n  files:\n{files}combine: {{concat: [time]}}\noutput:\n  format: {}\n  chunks: {{time: {CHUNK}}}\n",
             self.format
@@ -238,8 +237,9 @@ impl Story {
     /// True if a run has to refuse what is asked.
     fn must_refuse(&self) -> bool {
         let asked = self.asked();
-        self.settled()
-            .is_some_and(|published| asked != *published && (!asked.starts_with(published) || published.len() * STEPS % CHUNK != 0))
+        self.settled().is_some_and(|published| {
+            asked != *published && (!asked.starts_with(published) || !(published.len() * STEPS).is_multiple_of(CHUNK))
+        })
     }
 
     /// Runs, and dies at a put or delete unless `life` is long; checks everything that was to be seen meanwhile and after.
@@ -257,7 +257,7 @@ impl Story {
         let wrapping = Wrapping::with(move |_, inner| {
             Arc::new(Mortal { inner, left: Arc::clone(&counter), last_is_done, watch: Arc::clone(&witness) })
         });
-        let result = self.bake(replace, Access { wrapping, ..Access::default() });
+        let result = self.bake(replace, &Access { wrapping, ..Access::default() });
         let died = left.load(Ordering::SeqCst) <= 0;
         self.told.push(format!(
             "run of {asked:?}{}: {}{}",
@@ -281,10 +281,10 @@ impl Story {
         self.published = now;
     }
 
-    fn bake(&self, replace: Option<Replace>, access: Access) -> Result<(), RunError> {
+    fn bake(&self, replace: Option<Replace>, access: &Access) -> Result<(), RunError> {
         let reporter: Arc<dyn Reporter> = Arc::new(Silent);
         let stop = AtomicBool::new(false);
-        let setting = Setting { access: &access, reporter: &reporter, stop: &stop };
+        let setting = Setting { access, reporter: &reporter, stop: &stop };
         let target = self.target().display().to_string();
         let options = Options {
             target: target.clone(),
@@ -302,7 +302,7 @@ impl Story {
     fn run_beside_another(&mut self) {
         self.told.push("another writer".to_owned());
         let held = State::open(&self.target().display().to_string(), &Access::default()).unwrap();
-        let refused = self.bake(None, Access::default()).expect_err("the target is held");
+        let refused = self.bake(None, &Access::default()).expect_err("the target is held");
         assert_eq!(refused.exit(), 6, "{refused}\n{}", self.tale());
         drop(held);
         assert_eq!(visible(&self.store()), Ok(self.published.clone()), "{}", self.tale());

@@ -84,7 +84,7 @@ fn every_task_has_a_span_and_spans_nest() {
     assert!(order.iter().all(|name| stages.contains_key(name)), "{stages:?}");
     // Stages follow each other, so none of the run's time is told twice.
     let sum: u64 = order[1..].iter().map(|name| stages[name]).sum();
-    assert!(sum <= stages["run"] && sum * 10 >= stages["run"] * 8, "{stages:?}");
+    assert!(sum <= stages["run"] && sum * 10 >= stages["run"] * 7, "{stages:?}");
     let steps: BTreeMap<&str, u64> = named(&lanes, 3).collect();
     assert!(
         ["open", "fetch", "place", "encode", "write", "keep", "compare", "describe"].iter().all(|name| steps.contains_key(name)),

@@ -124,7 +124,19 @@ impl Archive {
         let memory = Memory::of(None, &self.access).unwrap();
         let sources = Arc::clone(&self.made) as Arc<dyn SourceStore>;
         let recipe = &self.recipe;
-        Scanner { recipe, sources, memory, reporter: &*reporter, stop: &stop, width: 2, frozen, described_bytes: 0 }.scan().unwrap()
+        Scanner {
+            recipe,
+            sources,
+            memory,
+            reporter: &*reporter,
+            stop: &stop,
+            width: 2,
+            frozen,
+            described_bytes: 0,
+            ceiling: gristmill::source::ceiling::Ceiling::default(),
+        }
+        .scan()
+        .unwrap()
     }
 
     /// Seconds of each step of planning from memory, and the plan.

@@ -25,6 +25,7 @@ fn same(path: &str, generated: &str) {
 #[test]
 fn the_schema_file_equals_the_types() {
     same("schemas/recipe.v1.json", &document::schema_text());
+    same("schemas/provenance.v1.json", &gristmill::run::provenance::schema_text());
 }
 
 #[test]

@@ -110,6 +110,20 @@ fn a_shorter_recipe_does_not_cut_what_is_published() {
 }
 
 #[test]
+fn another_format_touches_nothing_that_is_published() {
+    let bench = Bench::new();
+    let recipe = bench.recipe("ice", 2, 60);
+    expect(&bench.run(&recipe, &[]), 0, "open it");
+    let before = bench.contents();
+    let text = std::fs::read_to_string(&recipe).unwrap().replace("output:\n", "output:\n  format: zarr2\n");
+    std::fs::write(&recipe, text).unwrap();
+    expect(&bench.run(&recipe, &[]), 6, "in another format");
+    assert!(bench.contents() == before, "a published store was touched");
+    expect(&bench.run(&recipe, &["--replace"]), 0, "open it");
+    assert!(bench.bytes().contains_key(Path::new(".zmetadata")) && !bench.bytes().contains_key(Path::new("zarr.json")));
+}
+
+#[test]
 fn another_dataset_and_foreign_objects_are_refused() {
     let bench = Bench::new();
     expect(&bench.run(&bench.recipe("ice", 2, 60), &[]), 0, "open it");

@@ -124,6 +124,7 @@ impl Bench {
             width: 1,
             frozen: false,
             described_bytes: 0,
+            ceiling: gristmill::source::ceiling::Ceiling::default(),
         };
         let scan = scan.scan().unwrap();
         let combined = combine(recipe, &scan.scanned).unwrap();

@@ -251,3 +251,73 @@ fn names_in_groups_are_found_from_within() {
     let done = apply(&steps, &schema, &BTreeMap::new(), &mut values).unwrap();
     assert!(done.schema.variable("geo/longitude").unwrap().coordinate && done.schema.variable("height").unwrap().coordinate);
 }
+
+#[test]
+fn attributes_mean_the_nearest_of_that_name() {
+    let mut schema = schema();
+    schema.dimensions.push(dimension("geo/x", 2));
+    schema.variables.push(variable("geo/crs", DataType::Int32, &[], &[]));
+    schema.variables.push(variable("geo/no2", DataType::Float64, &["geo/x"], &[("grid_mapping", "crs")]));
+    let done = |steps: &str| apply(&serde_json::from_str::<Vec<Step>>(steps).unwrap(), &schema, &BTreeMap::new(), &mut values).unwrap();
+    let mapping = |done: &Transformed, name: &str| done.schema.variable(name).unwrap().attributes.text("grid_mapping").map(str::to_owned);
+    let renamed = done(r#"[{"rename": {"crs": "earth"}}]"#);
+    assert_eq!((mapping(&renamed, "tas"), mapping(&renamed, "geo/no2")), (Some("earth".into()), Some("crs".into())));
+    let within = done(r#"[{"rename": {"geo/crs": "geo/earth"}}]"#);
+    assert_eq!((mapping(&within, "tas"), mapping(&within, "geo/no2")), (Some("crs".into()), Some("earth".into())));
+    let dropped = done(r#"[{"drop": ["crs"]}]"#);
+    assert_eq!((mapping(&dropped, "tas"), mapping(&dropped, "geo/no2")), (None, Some("crs".into())));
+    let inner = done(r#"[{"drop": ["geo/crs"]}]"#);
+    assert_eq!((mapping(&inner, "tas"), mapping(&inner, "geo/no2")), (Some("crs".into()), None));
+}
+
+#[test]
+fn isel_lists_no_positions_of_a_huge_dimension() {
+    let huge = 1_u64 << 50;
+    let schema = Schema {
+        dimensions: vec![dimension("x", huge)],
+        variables: vec![variable("v", DataType::Float32, &["x"], &[])],
+        attributes: Attributes::default(),
+        groups: BTreeMap::new(),
+    };
+    let steps: Vec<Step> =
+        serde_json::from_str(r#"[{"isel": {"x": {"start": 1, "step": 2}}}, {"isel": {"x": {"stop": -1, "step": 3}}}]"#).unwrap();
+    let done = apply(&steps, &schema, &BTreeMap::new(), &mut |_: &str| None).unwrap();
+    let count = (huge / 2 - 1).div_ceil(3);
+    assert_eq!(done.schema.dimension("x").unwrap().length, count);
+    let (_, view) = &done.views["v"];
+    assert_eq!((view.shape(), view.axes[0].element(0), view.axes[0].element(count - 1)), (vec![count], Some(1), Some(1 + 6 * (count - 1))));
+}
+
+#[test]
+fn sort_orders_by_real_values() {
+    let sorted = |raw: [i8; 4], attributes: Vec<(String, Attribute)>, descending: &str| {
+        let mut schema = Schema { dimensions: vec![dimension("x", 4)], ..Schema::default() };
+        schema.variables.push(variable("x", DataType::Int8, &["x"], &[]));
+        schema.variables[0].attributes = Attributes(attributes);
+        let array = Array::from_bytes(DataType::Int8, vec![4], raw.iter().map(|value| *value as u8).collect()).unwrap();
+        let steps: Vec<Step> = serde_json::from_str(&format!(r#"[{{"sort": ["{descending}x"]}}]"#)).unwrap();
+        let done = apply(&steps, &schema, &BTreeMap::new(), &mut |_: &str| Some(array.clone())).unwrap();
+        done.views["x"].1.apply(&array).unwrap().scalars().map(|value| value.as_i64().unwrap()).collect::<Vec<_>>()
+    };
+    let unsigned = || ("_Unsigned".to_owned(), Attribute::Text("true".into()));
+    let fill = || ("_FillValue".to_owned(), Attribute::Numbers(vec![Scalar::Int8(-1)]));
+    let raw = [-56, 100, -1, 3];
+    assert_eq!(sorted(raw, vec![], ""), [-56, -1, 3, 100]);
+    assert_eq!(sorted(raw, vec![unsigned()], ""), [3, 100, -56, -1]);
+    assert_eq!(sorted(raw, vec![fill()], ""), [-56, 3, 100, -1]);
+    assert_eq!(sorted(raw, vec![fill()], "-"), [100, 3, -56, -1]);
+    assert_eq!(sorted(raw, vec![unsigned(), fill()], "-"), [-56, 100, 3, -1]);
+}
+
+#[test]
+fn attrs_refuse_a_finite_value_that_would_become_infinite() {
+    let mut schema = schema();
+    schema.variables.push(variable("single", DataType::Float32, &[], &[]));
+    for (value, fits) in [("1e300", false), ("1e20", true)] {
+        let steps: Vec<Step> =
+            serde_json::from_str(&format!(r#"[{{"attrs": {{"variables": ["single"], "set": {{"_FillValue": {value}}}}}}}]"#)).unwrap();
+        let done = apply(&steps, &schema, &BTreeMap::new(), &mut values);
+        assert_eq!(done.is_ok(), fits, "{value}");
+        assert!(fits || done.unwrap_err().message.contains("does not fit"));
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Not for converting values. Invariant: nothing is copied unless the whole box lies inside both buffers.
 
-use crate::grid::Shape;
+use crate::grid::{Shape, elements};
 
 /// A box inside a buffer: element offset of its first element and element strides, one per dimension (may be negative).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct OutsideBuffer {
 /// Copies a box of `shape` elements of `item` bytes from one buffer to another.
 ///
 /// # Errors
-/// [`OutsideBuffer`] before anything is copied, if either side would leave its buffer.
+/// [`OutsideBuffer`] before anything is copied, if either side would leave its buffer, or the box has more elements than the target.
 #[expect(clippy::needless_pass_by_value, reason = "a pair of borrows")]
 pub fn copy_box(item: usize, shape: &[u64], source: (&[u8], &Placed), target: (&mut [u8], &Placed)) -> Result<(), OutsideBuffer> {
     if shape.contains(&0) {
@@ -33,6 +33,10 @@ pub fn copy_box(item: usize, shape: &[u64], source: (&[u8], &Placed), target: (&
     let refuse = || OutsideBuffer { shape: shape.to_vec() };
     check_inside(item, shape, source.1, source.0.len()).ok_or_else(refuse)?;
     check_inside(item, shape, target.1, target.0.len()).ok_or_else(refuse)?;
+    // A box that lies over itself may have any number of elements.
+    if elements(shape) > (target.0.len() / item) as u64 {
+        return Err(refuse());
+    }
     let (mut few, mut many) = ([Axis::default(); FEW], Vec::new());
     let room = if shape.len() <= FEW {
         few.as_mut_slice()

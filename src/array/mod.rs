@@ -5,6 +5,7 @@
 
 mod copy;
 mod scalar;
+mod text;
 
 use std::fmt;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use copy::{OutsideBuffer, Placed, copy_box};
 pub use scalar::{NUMERIC, Scalar};
+pub use text::text_from_bytes;
 
 use crate::grid::{Region, Shape, elements, positions, ravel, strides};
 

@@ -151,6 +151,18 @@ impl Scalar {
         cast.same_number(self).then_some(cast)
     }
 
+    /// The value as another type, to the nearest where that is a float: `None` where [`Scalar::cast`] gives none, and for a finite number
+    /// that only an infinity is near.
+    #[must_use]
+    pub fn nearest(self, dtype: DataType) -> Option<Self> {
+        let near = match dtype {
+            DataType::Float32 => Self::Float32(self.as_f64() as f32),
+            DataType::Float64 => Self::Float64(self.as_f64()),
+            whole => return self.cast(whole),
+        };
+        (near.as_f64().is_finite() || !self.as_f64().is_finite()).then_some(near)
+    }
+
     fn same_number(self, other: Self) -> bool {
         if self.as_f64().is_nan() || other.as_f64().is_nan() {
             return self.as_f64().is_nan() && other.as_f64().is_nan();

@@ -91,9 +91,7 @@ pub fn marks(variable: &Variable) -> Marks {
 
 fn as_stored(number: Scalar, variable: &Variable) -> Option<Scalar> {
     match variable.dtype {
-        DataType::Float32 => {
-            Some(Scalar::Float32(number.as_f64() as f32)).filter(|mark| mark.as_f64().is_finite() || !number.as_f64().is_finite())
-        }
+        DataType::Float32 => number.nearest(DataType::Float32),
         dtype => number.cast(dtype).or_else(|| {
             let unsigned = is_unsigned(variable).then(|| number.cast(unsigned(dtype)))??;
             Scalar::from_bytes(dtype, &unsigned.to_bytes())

@@ -55,8 +55,8 @@ impl TimeUnits {
     /// A [`TimeError`] for units that cannot be converted exactly: unknown, months, years, or a reference year outside 1 to 9999.
     pub fn parse(units: &str, calendar: Calendar) -> Result<Self, TimeError> {
         let refuse = || TimeError::NotUnits(units.to_owned());
-        let mut words = units.splitn(3, char::is_whitespace).map(str::trim);
-        let (Some(unit), Some(since), Some(instant)) = (words.next(), words.next(), words.next()) else { return Err(refuse()) };
+        let (unit, rest) = first_word(units).ok_or_else(refuse)?;
+        let (since, instant) = first_word(rest).ok_or_else(refuse)?;
         if !since.eq_ignore_ascii_case("since") {
             return Err(refuse());
         }
@@ -101,7 +101,7 @@ impl TimeUnits {
             Scalar::Float64(_) => f64::EPSILON,
             _ => return 0,
         };
-        (value.as_f64().abs() * step * self.nanoseconds as f64 / 1000.0).ceil() as i64 + 1
+        ((value.as_f64().abs() * step * self.nanoseconds as f64 / 1000.0).ceil() as i64).saturating_add(1)
     }
 
     /// The same epoch as units text, counted in another unit: `hours since 1850-01-01`.
@@ -116,10 +116,12 @@ impl TimeUnits {
     /// How values in these units become counts of `target` (microseconds) from `epoch`; `None` if the numbers do not fit.
     #[must_use]
     pub fn retimed(&self, epoch: i64, target: i64, missing: Option<(Vec<Scalar>, i64)>) -> Option<Conversion> {
-        let add = self.epoch.checked_sub(epoch)?.checked_mul(1000)?;
-        let divide = target.checked_mul(1000)?;
-        let common = gcd(gcd(self.nanoseconds, divide), add);
-        Some(Conversion::Retime { multiply: self.nanoseconds / common, divide: divide / common, add: add / common, missing, stored: None })
+        // Nanoseconds between epochs of other centuries need more than 64 bits; what is left when the fraction is reduced rarely does.
+        let add = (i128::from(self.epoch) - i128::from(epoch)) * 1000;
+        let (multiply, divide) = (i128::from(self.nanoseconds), i128::from(target) * 1000);
+        let common = gcd(gcd(multiply, divide), add);
+        let reduced = |number: i128| i64::try_from(number / common).ok();
+        Some(Conversion::Retime { multiply: reduced(multiply)?, divide: reduced(divide)?, add: reduced(add)?, missing, stored: None })
     }
 }
 
@@ -211,7 +213,7 @@ impl Ratio {
     /// True if `value` is the float nearest to the raw value that stands for `count`.
     fn names(self, count: i64, value: f64) -> bool {
         let (numerator, denominator) = self.fraction(count);
-        let common = gcd128(numerator, denominator);
+        let common = gcd(numerator, denominator);
         let (numerator, denominator) = (numerator / common, denominator / common);
         if numerator.unsigned_abs() < 1 << 53 && denominator < 1 << 53 {
             return numerator as f64 / denominator as f64 == value;
@@ -238,16 +240,17 @@ fn within_half_step(numerator: i128, denominator: i128, value: f64) -> bool {
     distance <= denominator
 }
 
-fn gcd(left: i64, right: i64) -> i64 {
-    gcd128(i128::from(left), i128::from(right)) as i64
-}
-
-fn gcd128(left: i128, right: i128) -> i128 {
+fn gcd(left: i128, right: i128) -> i128 {
     let (mut left, mut right) = (left.abs(), right.abs());
     while right != 0 {
         (left, right) = (right, left % right);
     }
     left.max(1)
+}
+
+/// The first word, and what follows it; blanks may be several.
+fn first_word(text: &str) -> Option<(&str, &str)> {
+    text.trim_start().split_once(char::is_whitespace)
 }
 
 /// Nanoseconds of a unit's name; 0 for units of no fixed length.
@@ -290,7 +293,8 @@ fn parse_clock(text: &str) -> Option<i64> {
     let mut micros = 0;
     if !clock.is_empty() {
         let mut parts = clock.splitn(3, ':');
-        let hours = number(parts.next()?)?;
+        // `0012` would be read as 12 hours, where others read 12 minutes.
+        let hours = number(parts.next().filter(|hours| hours.len() <= 2)?)?;
         let minutes = parts.next().map_or(Some(0), number)?;
         let seconds = parts.next().map_or(Some(0), parse_seconds)?;
         if hours > 24 || minutes > 59 || seconds >= 61_000_000 {
@@ -371,6 +375,8 @@ mod tests {
             "days since 1850-01-01 02:00 +02:00",
             "d since 1849-12-31 19:30:00 -0430",
             "days since 1850-01-01 00:00:00 0:00",
+            "days  since 1850-01-01",
+            " days since   1850-01-01  00:00 ",
         ];
         let all: Vec<_> = same.iter().map(|text| units(text)).collect();
         assert!(all.iter().all(|read| read.is_ok() && *read == all[0]), "{all:?}");
@@ -391,6 +397,45 @@ mod tests {
             assert!(matches!(units(text), Err(TimeError::NotUnits(_))), "{text}");
         }
         assert!(is_reference("hour since 0000-01-01 00:00:00") && !is_reference("m s-1") && !is_reference("since"));
+    }
+
+    #[test]
+    fn clocks_whose_fields_readers_split_differently_are_refused() {
+        for text in
+            ["days since 2000-01-01 0012", "days since 2000-01-01T0012", "hours since 2000-01-01 000012", "days since 2000-01-01 1200Z"]
+        {
+            assert!(matches!(units(text), Err(TimeError::NotUnits(_))), "{text}");
+        }
+        assert_eq!(units("days since 2000-01-01 12").map(|units| units.epoch % DAY), Ok(DAY / 2));
+    }
+
+    #[test]
+    fn epochs_of_other_centuries_are_joined() {
+        let (old, new) = (units("days since 0001-01-01").unwrap(), units("days since 2000-01-01").unwrap());
+        let days = (new.epoch - old.epoch) / DAY;
+        assert!(days > 292 * 366);
+        assert_eq!(
+            new.retimed(old.epoch, DAY, None),
+            Some(Conversion::Retime { multiply: 1, divide: 1, add: days, missing: None, stored: None })
+        );
+        let hours = units("hours since 1600-01-01 06:00").unwrap();
+        assert_eq!(
+            hours.retimed(new.epoch, 3_600_000_000, None),
+            Some(Conversion::Retime {
+                multiply: 1,
+                divide: 1,
+                add: (hours.epoch - new.epoch) / 3_600_000_000,
+                missing: None,
+                stored: None
+            })
+        );
+    }
+
+    #[test]
+    fn the_rounding_of_a_float_beyond_all_dates_is_the_largest_there_is() {
+        let days = units("days since 2000-01-01").unwrap();
+        assert_eq!(days.rounding(Scalar::Float64(9.97e36)), i64::MAX);
+        assert_eq!(days.rounding(Scalar::Float64(f64::INFINITY)), i64::MAX);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::progress::{Progress, Style};
-use super::{Terminal, exit};
+use super::{Terminal, exit, watch};
 use crate::dataset::{Schema, Variable};
+use crate::recipe::diagnostic::inert;
 use crate::run::inspect::{self, Description, Statistics};
 use crate::run::{RunError, with_causes};
 use crate::source::{self, Source, SourceError};
@@ -32,10 +33,11 @@ impl Inspect {
         let access = match Access::load(terminal.global.config.as_deref(), &|name| std::env::var(name).ok()) {
             Ok(access) => access,
             Err(error) => {
-                terminal.tell(&format!("error: {}\n", with_causes(&error)))?;
+                terminal.tell(&format!("error: {}\n", inert(&with_causes(&error))))?;
                 return Ok(error.exit());
             }
         };
+        let _watch = watch::memory(super::resources::allowed_memory() / 5 * 3);
         let store = store::source(&access, Arc::new(Progress::new(Style::Quiet)));
         match self.describe(&store, &access) {
             Ok((description, failed)) => {
@@ -46,7 +48,7 @@ impl Inspect {
                 Ok(failed.map_or(exit::DONE, |error| RunError::from(error).exit()))
             }
             Err(error) => {
-                terminal.tell(&format!("error: {}\n", with_causes(&error)))?;
+                terminal.tell(&format!("error: {}\n", inert(&with_causes(&error))))?;
                 Ok(RunError::from(error).exit())
             }
         }

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(25);
 pub(super) fn stop_flag() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
-    std::thread::spawn(move || {
+    let listen = move || {
         // Without a runtime for signals the system's own behaviour stays: the process ends, resumable.
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
@@ -28,7 +28,9 @@ pub(super) fn stop_flag() -> Arc<AtomicBool> {
             }
         });
         leave();
-    });
+    };
+    // Without a thread for it the system's own behaviour stays, as below.
+    let _listening = std::thread::Builder::new().name("signals".to_owned()).spawn(listen);
     stop
 }
 

@@ -1,4 +1,4 @@
-//! What `plan` and `run` begin with: find the recipe, parse it, read the operator's settings; and how they end: show what went wrong.
+//! What commands begin with: find the recipe (or none), parse it, read the operator's settings; and how they end: show what went wrong.
 
 use std::io;
 use std::path::Path;
@@ -8,14 +8,45 @@ use crate::recipe::diagnostic::{render_json, render_terminal};
 use crate::recipe::{Recipe, RecipeText, parse_on};
 use crate::run::RunError;
 use crate::run::feedstock::{Located, locate};
+use crate::run::origin::Origin;
 use crate::store::Access;
 
 /// A recipe and the settings to run it with.
 pub(super) struct Loaded {
     pub(super) recipe: Recipe,
     pub(super) access: Access,
+    /// Where the recipe came from.
+    pub(super) origin: Origin,
     /// Keeps a clone alive while its files are read.
-    _located: Located,
+    located: Option<Located>,
+}
+
+/// The operator's settings, and a recipe where one was named.
+pub(super) struct Opened {
+    pub(super) access: Access,
+    pub(super) recipe: Option<Recipe>,
+    /// As in [`Loaded`].
+    #[expect(dead_code, reason = "held for its drop")]
+    located: Option<Located>,
+}
+
+/// Reads the operator's settings; the exit code if they make no sense.
+pub(super) fn settings(config: Option<&Path>, terminal: &mut Terminal<'_>) -> io::Result<Result<Access, u8>> {
+    match Access::load(config, &|name| std::env::var(name).ok()) {
+        Ok(access) => Ok(Ok(access)),
+        Err(error) => refuse(terminal, &error).map(Err),
+    }
+}
+
+/// Reads the operator's settings, and a recipe if one is named.
+pub(super) fn open(reference: Option<&str>, terminal: &mut Terminal<'_>) -> io::Result<Result<Opened, u8>> {
+    let config = terminal.global.config.clone();
+    let Some(reference) = reference else {
+        let access = settings(config.as_deref(), terminal)?;
+        return Ok(access.map(|access| Opened { access, recipe: None, located: None }));
+    };
+    let loaded = load(reference, config.as_deref(), terminal)?;
+    Ok(loaded.map(|Loaded { access, recipe, located, .. }| Opened { access, recipe: Some(recipe), located }))
 }
 
 /// Finds and parses a recipe; shows its problems and gives the exit code if it has any.
@@ -24,26 +55,43 @@ pub(super) fn load(reference: &str, config: Option<&Path>, terminal: &mut Termin
         Ok(located) => located,
         Err(error) => return refuse(terminal, &error).map(Err),
     };
-    let (recipe, warnings) = match parse_on(&located.text, &located.base, Some(terminal.global.day())) {
+    let origin = Origin {
+        name: located.text.name.clone(),
+        folder: located.base.display().to_string(),
+        commit: located.commit.clone(),
+        untrusted: located.untrusted,
+        day: Some(terminal.global.day().to_string()),
+        hidden: false,
+    };
+    let loaded = from_text(&located.text, &located.base, &origin, config, terminal)?;
+    Ok(loaded.map(|loaded| Loaded { located: Some(located), ..loaded }))
+}
+
+/// Parses a recipe's text; shows its problems and gives the exit code if it has any.
+pub(super) fn from_text(
+    text: &RecipeText,
+    base: &Path,
+    origin: &Origin,
+    config: Option<&Path>,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<Result<Loaded, u8>> {
+    let (recipe, warnings) = match parse_on(text, base, Some(terminal.global.day())) {
         Ok(parsed) => parsed,
         Err(problems) => {
             let exit = crate::recipe::diagnostic::exit_of(&problems);
-            show_problems(&problems, &located.text, terminal)?;
+            show_problems(&problems, text, terminal)?;
             return Ok(Err(exit));
         }
     };
     if !warnings.is_empty() && !terminal.global.quiet && !terminal.global.json {
-        let text = render_terminal(&warnings, &located.text, terminal.colour());
+        let text = render_terminal(&warnings, text, terminal.colour());
         terminal.tell(&(text + "\n"))?;
     }
-    match Access::load(config, &|name| std::env::var(name).ok()) {
-        Ok(mut access) => {
-            access.untrusted |= located.untrusted;
-            access.cache_directory = crate::run::scan::cache_folder(&|name| std::env::var(name).ok());
-            Ok(Ok(Loaded { recipe, access, _located: located }))
-        }
-        Err(error) => refuse(terminal, &error).map(Err),
-    }
+    Ok(settings(config, terminal)?.map(|mut access| {
+        access.untrusted |= origin.untrusted;
+        access.cache_directory = crate::run::scan::cache_folder(&|name| std::env::var(name).ok());
+        Loaded { recipe, access, origin: origin.clone(), located: None }
+    }))
 }
 
 fn refuse(terminal: &mut Terminal<'_>, error: &dyn std::error::Error) -> io::Result<u8> {

@@ -13,14 +13,23 @@ mod load;
 mod plan;
 pub mod profile;
 pub mod progress;
+mod repair;
+mod resources;
+mod resume;
 mod run;
 mod schema;
+mod status;
 mod store;
+mod verify;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::run::RunError;
+use crate::work::WorkError;
 
 /// Turns archives of `NetCDF` and HDF5 files into one analysis-ready Zarr store.
 #[derive(Debug, Parser)]
@@ -82,6 +91,14 @@ pub enum Command {
     Plan(plan::Plan),
     /// Bake a recipe into a Zarr store
     Run(run::Run),
+    /// Go on with the run that was begun last at a target
+    Resume(resume::Resume),
+    /// Show how far a run has come, and who is at it
+    Status(status::StatusCommand),
+    /// Is a published store what it should be?
+    Verify(verify::Verify),
+    /// Write again what is missing or broken in a published store
+    Repair(repair::Repair),
     /// Show what a file or a Zarr store holds
     Inspect(inspect::Inspect),
     /// Remove what earlier runs left at a target and nobody needs
@@ -161,7 +178,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     // Not locked: progress is printed from other threads.
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut terminal = Terminal { out: &mut out, err: &mut err, global: cli.global.clone() };
-    let outcome = dispatch(cli.command, &mut terminal).and_then(|code| terminal.out.flush().map(|()| code));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(cli.command, &mut terminal)));
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(payload) => {
+            let error = RunError::from(WorkError::of_panic(&*payload));
+            error.problems().iter().for_each(|problem| drop(terminal.tell(&format!("{problem}\n"))));
+            return error.exit();
+        }
+    };
+    let outcome = outcome.and_then(|code| terminal.out.flush().map(|()| code));
     match outcome {
         Ok(code) => code,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::DONE,
@@ -177,6 +203,10 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Check(command) => command.run(terminal),
         Command::Plan(command) => command.run(terminal),
         Command::Run(command) => command.run(terminal),
+        Command::Resume(command) => command.run(terminal),
+        Command::Status(command) => command.run(terminal),
+        Command::Verify(command) => command.run(terminal),
+        Command::Repair(command) => command.run(terminal),
         Command::Inspect(command) => command.run(terminal),
         Command::Gc(command) => command.run(terminal),
         Command::Store(command) => command.run(terminal),

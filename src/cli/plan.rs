@@ -8,8 +8,8 @@ use clap::Args;
 use super::interrupt::stop_flag;
 use super::load::{Loaded, load, show_error};
 use super::progress::{Progress, Style};
-use super::run::Resources;
-use super::{Terminal, exit};
+use super::resources::Resources;
+use super::{Terminal, exit, watch};
 use crate::event::Reporter;
 use crate::run::{self, Options, RunError, Setting};
 
@@ -46,7 +46,9 @@ impl Plan {
         let json = terminal.global.json;
         // Events would mix with the explanation on stdout.
         let reporter: Arc<dyn Reporter> = Arc::new(Progress::new(Style::choose(terminal.global.quiet || json, false)));
+        self.resources.check()?;
         let (stop, memory, threads) = (stop_flag(), self.resources.memory_bytes(), self.resources.thread_count());
+        let _watch = watch::memory(memory);
         let options = Options { memory, threads, frozen: self.frozen, ..Options::default() };
         let setting = Setting { access: &loaded.access, reporter: &reporter, stop: &stop };
         let plan = run::plan_with(&loaded.recipe, &options, setting, None)?;

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::event::{Event, Phase, Reporter};
+use crate::recipe::diagnostic::inert;
 use crate::size::ByteSize;
 
 /// How to show progress.
@@ -68,6 +69,7 @@ fn name(phase: Phase) -> &'static str {
         Phase::Scan => "scan",
         Phase::Execute => "bake",
         Phase::Verify => "verify",
+        Phase::Audit => "audit",
     }
 }
 
@@ -76,6 +78,7 @@ fn unit(phase: Phase) -> &'static str {
         Phase::Scan => "files",
         Phase::Execute => "tasks",
         Phase::Verify => "samples",
+        Phase::Audit => "objects",
     }
 }
 
@@ -180,14 +183,14 @@ impl Reporter for Progress {
             Event::Retried { url, reason } => {
                 self.json(&json!({"event": "retried", "url": url, "reason": reason}));
                 if self.is_plain() {
-                    Self::line(&state, &format!("retry   {url}: {reason}"));
+                    Self::line(&state, &inert(&format!("retry   {url}: {reason}")));
                 }
             }
             Event::Spent(_) => {}
             Event::Warned { message } => {
                 self.json(&json!({"event": "warning", "message": message}));
                 if self.is_plain() {
-                    Self::line(&state, &format!("warning: {message}"));
+                    Self::line(&state, &inert(&format!("warning: {message}")));
                 }
             }
         }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use super::Terminal;
-use super::exit;
 use super::interrupt::stop_flag;
 use super::load::{Loaded, load, show_error};
 use super::profile::Profile;
 use super::progress::{Progress, Style};
+use super::resources::Resources;
+use super::{Terminal, exit, watch};
 use crate::event::Reporter;
 use crate::recipe::{ChangedFile, OutputFormat};
 use crate::run::report::Report;
@@ -55,17 +55,6 @@ pub struct Run {
     pub report: Option<PathBuf>,
 }
 
-/// What the machine may give.
-#[derive(Debug, Args)]
-pub struct Resources {
-    /// Memory of the whole process, such as 512MiB; without it 60 % of what the machine or its cgroup allows.
-    #[arg(long)]
-    pub memory: Option<ByteSize>,
-    /// Threads that decode and encode; without it one per core.
-    #[arg(long)]
-    pub threads: Option<usize>,
-}
-
 /// Ways to replace.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ReplaceArgument {
@@ -95,71 +84,36 @@ pub enum VerifyArgument {
     Full,
 }
 
-impl Resources {
-    /// Bytes of memory.
-    #[must_use]
-    pub fn memory_bytes(&self) -> u64 {
-        self.memory.map_or_else(|| allowed_memory() / 5 * 3, |size| size.0)
-    }
-
-    /// Number of threads.
-    #[must_use]
-    pub fn thread_count(&self) -> usize {
-        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
-    }
-}
-
-/// Bytes that the cgroup, else the machine, allows (Linux); 4 GiB where that cannot be told.
-fn allowed_memory() -> u64 {
-    let number = |path: &str| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());
-    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok()
-    });
-    let machine = total.map_or(4 << 30, |kilobytes| kilobytes * 1024);
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    limit_files(&own).iter().filter_map(|path| number(path)).fold(machine, u64::min)
-}
-
-/// Files that may hold a limit of the cgroups of a process, given its `/proc/self/cgroup` (cgroups(7)): each group's own, and those above.
-fn limit_files(cgroups: &str) -> Vec<String> {
-    let mut files = Vec::new();
-    for line in cgroups.lines() {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
-        let (root, file) = match controllers {
-            "" => ("/sys/fs/cgroup", "memory.max"),
-            names if names.split(',').any(|name| name == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-            _ => continue,
-        };
-        let groups = std::path::Path::new(path.trim_start_matches('/')).ancestors();
-        files.extend(groups.map(|group| std::path::Path::new(root).join(group).join(file).display().to_string()));
-    }
-    files
-}
-
 impl Run {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
-        let mut report = Report::begin("", &self.target);
         let config = terminal.global.config.clone();
-        let exit = match load(&self.recipe, config.as_deref(), terminal)? {
-            Ok(mut loaded) => {
-                loaded.access.single_writer |= self.single_writer;
-                loaded.recipe.changed = self.changed(loaded.recipe.changed);
-                self.bake(&loaded, &mut report, terminal)?
-            }
+        match load(&self.recipe, config.as_deref(), terminal)? {
+            Ok(loaded) => self.with(loaded, terminal),
             Err(exit) => {
-                (report.outcome, report.exit) = ("failed".to_owned(), exit);
-                exit
+                let report = Report { outcome: "failed".to_owned(), exit, ..Report::begin("", &self.target) };
+                self.leave(&report, terminal)
             }
-        };
+        }
+    }
+
+    /// Bakes a recipe that is loaded.
+    pub(super) fn with(&self, mut loaded: Loaded, terminal: &mut Terminal<'_>) -> io::Result<u8> {
+        let mut report = Report { origin: loaded.origin.clone(), ..Report::begin("", &self.target) };
+        loaded.access.single_writer |= self.single_writer;
+        loaded.recipe.changed = self.changed(loaded.recipe.changed);
+        report.exit = self.bake(&loaded, &mut report, terminal)?;
+        self.leave(&report, terminal)
+    }
+
+    /// Writes the report where it was asked for.
+    fn leave(&self, report: &Report, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         if let Some(path) = &self.report {
-            let json = serde_json::to_vec_pretty(&report).unwrap_or_default();
+            let json = serde_json::to_vec_pretty(report).unwrap_or_default();
             if let Err(error) = std::fs::write(path, json) {
                 terminal.tell(&format!("warning: {}: the report could not be written: {error}\n", path.display()))?;
             }
         }
-        Ok(exit)
+        Ok(report.exit)
     }
 
     fn bake(&self, loaded: &Loaded, report: &mut Report, terminal: &mut Terminal<'_>) -> io::Result<u8> {
@@ -189,10 +143,10 @@ impl Run {
         report: &mut Report,
         terminal: &mut Terminal<'_>,
     ) -> io::Result<u8> {
-        let stop = stop_flag();
+        let (stop, _watch) = (stop_flag(), watch::memory(self.resources.memory_bytes()));
         report.recipe.clone_from(&loaded.recipe.id);
         let setting = Setting { access: &loaded.access, reporter, stop: &stop };
-        let result = run::run(&loaded.recipe, &self.options(), setting, report);
+        let result = self.resources.check().and_then(|()| run::run(&loaded.recipe, &self.options(), setting, report));
         report.ended(&result);
         match &result {
             Ok(()) => terminal.print(&summary(report, loaded.recipe.output.format, terminal.global.json))?,
@@ -268,20 +222,5 @@ fn root(report: &Report) -> String {
         None => report.target.clone(),
         Some(version) if report.target.contains("://") => below(version),
         Some(_) => below("current"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::limit_files;
-
-    #[test]
-    fn limits_of_all_groups_above_count() {
-        let second =
-            ["/sys/fs/cgroup/system.slice/slurmd.scope/memory.max", "/sys/fs/cgroup/system.slice/memory.max", "/sys/fs/cgroup/memory.max"];
-        assert_eq!(limit_files("0::/system.slice/slurmd.scope\n"), second);
-        let first = ["/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-        assert_eq!(limit_files("5:cpu,cpuacct:/job\n4:memory:/job\n"), first);
-        assert!(limit_files("").is_empty());
     }
 }

@@ -134,7 +134,16 @@ fn foreign_name(id: u16) -> &'static str {
 /// True if [`decode`] can undo the filter.
 #[must_use]
 pub fn is_supported(filter: &Filter) -> bool {
-    matches!(filter.id, DEFLATE | SHUFFLE | FLETCHER32 | SZIP | NBIT | SCALEOFFSET | LZF | LZ4 | ZSTD)
+    match filter.id {
+        NBIT => changes_nothing(filter),
+        id => matches!(id, DEFLATE | SHUFFLE | FLETCHER32 | SZIP | SCALEOFFSET | LZF | LZ4 | ZSTD),
+    }
+}
+
+/// True if HDF5 noted for nbit that its numbers fill their bytes (H5Znbit.c: second parameter), so that it passed the bytes on as they
+/// were. Numbers that do not are none of ours, and their description in the other parameters is not to be trusted.
+fn changes_nothing(nbit: &Filter) -> bool {
+    nbit.parameters.get(1).is_some_and(|&needless| needless != 0)
 }
 
 /// The values of one chunk, full size (also at the edges), in the machine's byte order. `bytes` are its stored bytes; a chunk
@@ -241,6 +250,10 @@ fn undo(
             simd::unshuffle(input, parameter(0).unwrap_or(item), output);
         }
         FLETCHER32 => fletcher::verify(input, output)?,
+        NBIT if changes_nothing(filter) => {
+            output.clear();
+            output.extend_from_slice(input);
+        }
         LZF => lzf::expand(input, output, exact.or_else(|| parameter(2)).unwrap_or(limit).min(limit))?,
         ZSTD => expand_zstd(input, output, limit)?,
         _ => *output = undo_by_library(filter, input, limit)?,
@@ -257,7 +270,6 @@ fn undo(
 fn undo_by_library(filter: &Filter, input: &[u8], limit: usize) -> Result<Vec<u8>, CodecError> {
     match filter.id {
         SZIP => library::szip::decompress_with_limit(input, &filter.parameters, limit),
-        NBIT => library::nbit::decompress_with_limit(input, &filter.parameters, limit),
         SCALEOFFSET => library::scaleoffset::decompress_with_limit(input, &filter.parameters, limit),
         LZ4 => library::lz4::decompress_with_limit(input, limit),
         _ => return Err(CodecError::Unsupported { filter: name(filter) }),

@@ -1,7 +1,8 @@
 //! Attributes of many inputs into one set.
 //!
 //! Contract attributes must be equal everywhere; the rest follows the recipe's policy; attributes that speak of one file (its
-//! history, its id, its time range) go as soon as they differ, since they are false for the whole. Invariant: nothing goes silently.
+//! history, its id, its time range) go as soon as they differ, or only some files have them, since they are false for the whole.
+//! Files that follow several versions of CF follow the newest of them (AR27, AR28). Invariant: nothing goes silently.
 
 use std::collections::HashMap;
 
@@ -47,6 +48,8 @@ struct Merged<'a> {
     seen: usize,
     /// Another value, and where.
     other: Option<(&'a Attribute, usize)>,
+    /// Every different value of `Conventions`; of others none.
+    values: Vec<&'a Attribute>,
 }
 
 /// Attributes of the sets, in the order of the first that has each.
@@ -57,9 +60,15 @@ fn merged<'a>(sets: impl Iterator<Item = (usize, impl Iterator<Item = (&'a str, 
         for (name, value) in attributes {
             let place = *places.entry(name).or_insert(all.len());
             match all.get_mut(place) {
-                None => all.push(Merged { name, value, first: member, seen: 1, other: None }),
+                None => {
+                    let values = if name == "Conventions" { vec![value] } else { Vec::new() };
+                    all.push(Merged { name, value, first: member, seen: 1, other: None, values });
+                }
                 Some(known) => {
                     known.seen += 1;
+                    if name == "Conventions" && !known.values.iter().any(|seen| alike(seen, value)) {
+                        known.values.push(value);
+                    }
                     if known.other.is_none() && !std::ptr::eq(known.value, value) && !alike(known.value, value) {
                         known.other = Some((value, member));
                     }
@@ -92,8 +101,7 @@ pub(super) fn of_whole<'a>(
     conflicts: &mut Conflicts,
     warnings: &mut Vec<String>,
 ) -> Attributes {
-    let (all, _) = merged(sets);
-    rest(survey, "the dataset", all, conflicts, warnings)
+    rest(survey, "the dataset", merged(sets), conflicts, warnings)
 }
 
 /// Attributes of a variable; those that its storage decides are replaced by the storage's own.
@@ -117,7 +125,7 @@ pub(super) fn of_variable(
         check_contract(survey, group, one, count, conflicts);
     }
     let label = format!("variable `{}`", group.name);
-    let mut attributes = rest(survey, &label, others, conflicts, warnings);
+    let mut attributes = rest(survey, &label, (others, count), conflicts, warnings);
     attributes.0.extend(contract.iter().map(|one| (one.name.to_owned(), one.value.clone())));
     if storage.rescaled {
         warn_limits(group, warnings);
@@ -145,23 +153,36 @@ fn check_contract(survey: &Survey<'_>, group: &Group<'_>, one: &Merged<'_>, coun
     }
 }
 
-/// Attributes that no contract names, by the recipe's policy.
-fn rest(survey: &Survey<'_>, label: &str, all: Vec<Merged<'_>>, conflicts: &mut Conflicts, warnings: &mut Vec<String>) -> Attributes {
+/// Attributes that no contract names, by the recipe's policy; so many sets were merged.
+fn rest(
+    survey: &Survey<'_>,
+    label: &str,
+    (all, count): (Vec<Merged<'_>>, usize),
+    conflicts: &mut Conflicts,
+    warnings: &mut Vec<String>,
+) -> Attributes {
     let (mut kept, mut dropped, mut overridden) = (Attributes::default(), Vec::new(), Vec::new());
-    let mut keep = |one: &Merged<'_>| kept.0.push((one.name.to_owned(), one.value.clone()));
+    let mut keep = |one: &Merged<'_>, value: &Attribute| kept.0.push((one.name.to_owned(), value.clone()));
     for one in all {
-        let of_one_file = OF_ONE_FILE.iter().any(|beginning| one.name.to_ascii_lowercase().starts_with(&beginning.to_ascii_lowercase()));
+        let name = format!("`{}`", one.name);
+        let of_one_file = is_of_one_file(one.name);
         match (one.other, survey.recipe.combine.attributes) {
-            (None, _) => keep(&one),
-            (Some(_), AttributePolicy::Override) if !of_one_file => {
-                overridden.push(format!("`{}`", one.name));
-                keep(&one);
+            (None, _) if of_one_file && one.seen < count => dropped.push(name),
+            (None, _) => keep(&one, one.value),
+            (Some(_), AttributePolicy::DropConflicts | AttributePolicy::Override) if newest(&one).is_some() => {
+                if let Some(newest) = newest(&one) {
+                    keep(&one, newest);
+                }
             }
-            (Some(_), AttributePolicy::DropConflicts | AttributePolicy::Override) => dropped.push(format!("`{}`", one.name)),
-            (Some(_), AttributePolicy::Fail) if of_one_file => dropped.push(format!("`{}`", one.name)),
+            (Some(_), AttributePolicy::Override) if !of_one_file => {
+                overridden.push(name);
+                keep(&one, one.value);
+            }
+            (Some(_), AttributePolicy::DropConflicts | AttributePolicy::Override) => dropped.push(name),
+            (Some(_), AttributePolicy::Fail) if of_one_file => dropped.push(name),
             (Some((other, member)), AttributePolicy::Fail) => {
                 let (first, second) = (survey.url(one.first), survey.url(member));
-                let message = format!("{label}: `{}` is {} in `{first}` but {} in `{second}`", one.name, one.value.plain(), other.plain());
+                let message = format!("{label}: {name} is {} in `{first}` but {} in `{second}`", one.value.plain(), other.plain());
                 conflicts.add(Code::AttributeConflict, message, "delete it with the step `attrs`, or write `attributes: drop_conflicts`");
             }
         }
@@ -173,6 +194,24 @@ fn rest(survey: &Survey<'_>, label: &str, all: Vec<Merged<'_>>, conflicts: &mut 
         warnings.push(format!("{label}: attributes that differ between files are left out: {}", dropped.join(", ")));
     }
     kept
+}
+
+/// True if an attribute speaks of one file, going by its name.
+fn is_of_one_file(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    OF_ONE_FILE.iter().any(|beginning| name.starts_with(&beginning.to_ascii_lowercase()))
+}
+
+/// Of `Conventions` that differ by the version of CF alone, the newest: what follows an older version follows a newer one too.
+fn newest<'a>(one: &Merged<'a>) -> Option<&'a Attribute> {
+    let versions = one.values.iter().map(|value| Some((version(value.text()?)?, *value))).collect::<Option<Vec<_>>>()?;
+    versions.into_iter().max_by_key(|(version, _)| *version).map(|(_, value)| value)
+}
+
+/// `CF-1.10` as (1, 10).
+fn version(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.trim().strip_prefix("CF-")?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// Limits that count in other units than the result.
@@ -217,4 +256,34 @@ fn in_order_of_first(group: &Group<'_>, mut attributes: Attributes) -> Attribute
         .unwrap_or_default();
     attributes.0.sort_by_key(|(name, _)| order.get(name.as_str()).copied().unwrap_or(usize::MAX));
     attributes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one<'a>(name: &'a str, values: &'a [Attribute]) -> Merged<'a> {
+        let (all, _) = merged(values.iter().enumerate().map(|(member, value)| (member, std::iter::once((name, value)))));
+        all.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn of_versions_of_cf_the_newest_holds_and_of_anything_else_none() {
+        let texts = |texts: &[&str]| texts.iter().map(|text| Attribute::Text((*text).to_owned())).collect::<Vec<_>>();
+        let values = texts(&["CF-1.4", "CF-1.10", "CF-1.6"]);
+        assert_eq!(newest(&one("Conventions", &values)).and_then(Attribute::text), Some("CF-1.10"));
+        let values = texts(&["CF-1.4", "CF-1.6, ACDD-1.3"]);
+        assert_eq!(newest(&one("Conventions", &values)), None);
+        assert_eq!(newest(&one("source", &texts(&["CF-1.4", "CF-1.5"]))), None);
+    }
+
+    #[test]
+    fn attributes_of_one_file_are_known_by_their_names() {
+        for name in ["history", "History", "time_coverage_end", "date_created", "tracking_id", "creation_date", "NCO"] {
+            assert!(is_of_one_file(name), "{name}");
+        }
+        for name in ["title", "institution", "source", "references", "Conventions", "license", "id"] {
+            assert!(!is_of_one_file(name), "{name}");
+        }
+    }
 }

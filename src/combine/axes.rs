@@ -19,7 +19,17 @@ pub(super) fn measure(survey: &Survey<'_>, conflicts: &mut Conflicts) -> (Vec<Co
     let names: HashMap<&str, usize> = concat_axes(survey.recipe).enumerate().map(|(axis, (name, _))| (name, axis)).collect();
     let mut axes: Vec<ConcatAxis> = Vec::new();
     for (axis, (name, _)) in concat_axes(survey.recipe).enumerate() {
-        axes.push(ConcatAxis { dimension: name.to_owned(), lengths: axis_lengths(survey, axis, name, conflicts) });
+        let mut lengths = axis_lengths(survey, axis, name, conflicts);
+        if lengths.iter().try_fold(0u64, |sum, length| sum.checked_add(*length)).is_none_or(|sum| i64::try_from(sum).is_err()) {
+            let message = format!("dimension `{name}` of all inputs together is longer than any array can be");
+            conflicts.add(
+                Code::DimensionLengthMismatch,
+                message,
+                "a header is damaged; `gristmill inspect` shows the lengths in each file",
+            );
+            lengths.fill(0);
+        }
+        axes.push(ConcatAxis { dimension: name.to_owned(), lengths });
     }
     let mut dimensions: Vec<Dimension> = Vec::new();
     let mut seen: HashMap<&str, (usize, usize)> = HashMap::new();

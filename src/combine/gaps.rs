@@ -11,7 +11,7 @@ use crate::cf::time::TimeUnits;
 const LISTED: usize = 100;
 
 /// Steps that are absent between two neighbours of a time coordinate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Gap {
     /// The coordinate.
     pub coordinate: String,

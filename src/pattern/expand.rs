@@ -3,10 +3,20 @@
 //! Time and memory are linear in the number of cells. Invariant: the position of an input on every axis is inside that axis,
 //! and no position is without any input.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::template::Template;
 use super::{Axis, Input, KeyValue, MAX_INPUTS, Role};
+use crate::size::ByteSize;
+
+/// Longest address, in bytes: no server takes a longer one.
+const LONGEST_URL: usize = 8192;
+/// Most bytes that all inputs may take.
+const LARGEST_MATRIX: usize = 1 << 30;
+/// What an input, and each of its values, takes besides its texts.
+const INPUT: usize = 96;
+/// Cells that exceptions may stand for, all together.
+const MOST_STEPS: usize = 10 * MAX_INPUTS;
 
 /// A key and its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +56,24 @@ pub enum ExpandError {
         /// How many (saturated).
         cells: usize,
     },
+    /// An address that no server takes.
+    #[error("an input's address may have {bytes} bytes; {LONGEST_URL} are possible")]
+    LongUrl {
+        /// How many (saturated).
+        bytes: usize,
+    },
+    /// Inputs that are few enough, but whose addresses and values are too long all together.
+    #[error("the inputs' addresses and values take {}", ByteSize(*bytes as u64))]
+    TooLarge {
+        /// How many (saturated).
+        bytes: usize,
+    },
+    /// Exceptions that stand for too many cells, counted again and again.
+    #[error("the exceptions stand for {steps} inputs and more, most of them again and again")]
+    TooManyExceptions {
+        /// How many were counted.
+        steps: usize,
+    },
     /// Every cell is excepted.
     #[error("no input is left")]
     Empty,
@@ -66,7 +94,8 @@ impl Matrix {
         let full: Vec<Vec<Vec<usize>>> = self.axes.iter().map(|(_, keys)| combinations(keys)).collect::<Result<_, _>>()?;
         let lengths: Vec<usize> = full.iter().map(Vec::len).collect();
         let cells = product(&lengths)?;
-        let excepted = self.excepted(&lengths, cells);
+        self.check_memory(cells)?;
+        let excepted = self.excepted(&lengths, cells)?;
         let kept = kept_positions(&lengths, &excepted);
         let mut expansion = Expansion { axes: self.kept_axes(&full, &kept), inputs: Vec::with_capacity(cells) };
         let mut position = vec![0; lengths.len()];
@@ -81,14 +110,40 @@ impl Matrix {
         if expansion.inputs.is_empty() { Err(ExpandError::Empty) } else { Ok(expansion) }
     }
 
+    /// Refuses a matrix whose inputs would take more memory than any archive needs: a long address, or long values, a million times.
+    fn check_memory(&self, cells: usize) -> Result<(), ExpandError> {
+        let mut longest = HashMap::new();
+        let mut bytes = INPUT;
+        for key in self.axes.iter().flat_map(|(_, keys)| keys) {
+            let value = key.values.iter().map(length).max().unwrap_or(0);
+            longest.insert(key.name.as_str(), value);
+            bytes = bytes.saturating_add(INPUT).saturating_add(key.name.len()).saturating_add(value);
+        }
+        let url = self.template.longest(|name| longest.get(name).copied().unwrap_or(0));
+        if url > LONGEST_URL {
+            return Err(ExpandError::LongUrl { bytes: url });
+        }
+        let bytes = bytes.saturating_add(url).saturating_mul(cells);
+        if bytes > LARGEST_MATRIX { Err(ExpandError::TooLarge { bytes }) } else { Ok(()) }
+    }
+
     /// One flag per cell, row-major.
-    fn excepted(&self, lengths: &[usize], cells: usize) -> Vec<bool> {
+    fn excepted(&self, lengths: &[usize], cells: usize) -> Result<Vec<bool>, ExpandError> {
         let mut flags = vec![false; cells];
-        for exception in &self.except {
+        let mut steps = 0_usize;
+        for exception in self.except.iter().collect::<BTreeSet<_>>() {
             let chosen: Vec<Vec<usize>> = self.axes.iter().map(|(_, keys)| matching(keys, exception)).collect();
             let counts: Vec<usize> = chosen.iter().map(Vec::len).collect();
+            let covered = counts.iter().fold(1, |product: usize, &count| product.saturating_mul(count));
+            if covered >= cells {
+                return Err(ExpandError::Empty);
+            }
+            steps = steps.saturating_add(covered).saturating_add(counts.iter().sum());
+            if steps > MOST_STEPS {
+                return Err(ExpandError::TooManyExceptions { steps });
+            }
             let mut index = vec![0; counts.len()];
-            for _ in 0..counts.iter().product() {
+            for _ in 0..covered {
                 let number = index
                     .iter()
                     .zip(&chosen)
@@ -100,7 +155,7 @@ impl Matrix {
                 advance(&mut index, &counts);
             }
         }
-        flags
+        Ok(flags)
     }
 
     fn kept_axes(&self, full: &[Vec<Vec<usize>>], kept: &[Vec<Option<usize>>]) -> Vec<Axis> {
@@ -152,6 +207,14 @@ pub fn listed(urls: Vec<String>, concat: Option<String>) -> Result<Expansion, Ex
         .collect();
     unique(&inputs)?;
     if inputs.is_empty() { Err(ExpandError::Empty) } else { Ok(Expansion { axes: axes.into_iter().collect(), inputs }) }
+}
+
+/// Bytes of a value as a text, or a little more.
+fn length(value: &KeyValue) -> usize {
+    match value {
+        KeyValue::Text(text) => text.len(),
+        KeyValue::Date(_) | KeyValue::Integer(_) => 32,
+    }
 }
 
 fn product(lengths: &[usize]) -> Result<usize, ExpandError> {
@@ -272,6 +335,24 @@ mod tests {
         same.template = Template::parse("{v}-{y}.nc").unwrap();
         assert_eq!(same.expand(|url| url), Err(ExpandError::Duplicate { url: "1-1.nc".into() }));
         assert_eq!(listed(vec![], None), Err(ExpandError::Empty));
+    }
+
+    #[test]
+    fn long_addresses_and_many_exceptions_are_refused_before_they_cost_anything() {
+        let text = |length: usize| Key { name: "v".into(), values: vec![KeyValue::Text("x".repeat(length))] };
+        let with = |template: &str, axes: Vec<Key>, except: Vec<BTreeMap<String, Vec<usize>>>| {
+            Matrix { template: Template::parse(template).unwrap(), axes: vec![(Role::Concat("time".into()), axes)], except }
+                .expand(|url| url)
+        };
+        assert!(matches!(with(&"{v}".repeat(1000), vec![text(100_000)], vec![]), Err(ExpandError::LongUrl { bytes: 100_000_000 })));
+        let many = || vec![key("n", 1000), key("m", 1000), text(1000)];
+        assert!(matches!(with("{n}{m}{v}", many(), vec![]), Err(ExpandError::TooLarge { .. })));
+        let first = |count: usize| BTreeMap::from([("n".to_owned(), (0..count).collect::<Vec<_>>())]);
+        let keys = |length: i64| vec![key("n", length), key("m", length)];
+        let overlapping = (0..30).map(|number| first(500 + number)).collect();
+        assert!(matches!(with("{n}-{m}", keys(1000), overlapping), Err(ExpandError::TooManyExceptions { .. })));
+        // The same exception again and again is one.
+        assert_eq!(with("{n}-{m}", keys(50), (0..100_000).map(|_| first(25)).collect()).unwrap().inputs.len(), 1250);
     }
 
     #[test]

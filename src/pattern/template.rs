@@ -65,6 +65,10 @@ pub enum TemplateProblem {
 }
 
 const DATE_FIELDS: &str = "YmdHMSjybB%";
+/// Most bytes that one byte of a date format stands for: half of `September`, rounded up.
+const LONGEST_FIELD: usize = 5;
+/// Most bytes of a padded number.
+const LONGEST_NUMBER: usize = 32;
 const MONTHS: [&str; 12] =
     ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
 
@@ -120,6 +124,16 @@ impl Template {
             }
         }
         problems
+    }
+
+    /// Most bytes that a filled text has, when the longest value of a key has so many.
+    #[must_use]
+    pub fn longest(&self, value: impl Fn(&str) -> usize) -> usize {
+        let bytes = |piece: &Piece| match piece {
+            Piece::Literal(literal) => literal.len(),
+            Piece::Key { name, format, .. } => value(name).max(format.len().saturating_mul(LONGEST_FIELD)).max(LONGEST_NUMBER),
+        };
+        self.pieces.iter().map(bytes).fold(0, usize::saturating_add)
     }
 
     /// The text for these values. A key without value is left out (see the module's invariant).
@@ -252,6 +266,21 @@ mod tests {
         assert_eq!(fill("{{{t:%Y%m}}}/{t:%y-%j-%b-%B-%d}T{t:%H:%M:%S%%}", &date), "{198109}/81-244-Sep-September-01T06:05:04%");
         assert_eq!(fill("{n:03d}|{n}|{n:4d}|{n:d}", &KeyValue::Integer(7)), "007|7|   7|7");
         assert_eq!(fill("{v}.nc", &KeyValue::Text("tas".into())), "tas.nc");
+    }
+
+    #[test]
+    fn no_text_is_longer_than_foretold() {
+        let date = KeyValue::Date(DateTime::constant(1981, 9, 1, 6, 5, 4, 0));
+        for (template, value) in [
+            ("{t:%B%B}", &date),
+            ("a{t:%Y-%j}{t:%%%b}", &date),
+            ("{n:032d}", &KeyValue::Integer(-7)),
+            ("{n}x", &KeyValue::Integer(i64::MIN)),
+        ] {
+            let longest = Template::parse(template).unwrap().longest(|_| value.to_string().len());
+            assert!(fill(template, value).len() <= longest && longest < 100, "{template}: {longest}");
+        }
+        assert_eq!(Template::parse("{v}{v}").unwrap().longest(|_| usize::MAX), usize::MAX);
     }
 
     #[test]

@@ -321,6 +321,15 @@ fn describe(recipe: &Recipe, schema: &mut Schema) {
     set("citation", about.citation.as_deref().unwrap_or_default());
     set("keywords", &about.keywords.join(", "));
     set("gristmill_id", &recipe.id);
+    let producers = about.providers.iter().filter(|provider| provider.roles.iter().any(|role| role == "producer"));
+    let producers: Vec<&str> = producers.map(|provider| provider.name.as_str()).collect();
+    let reference = about.doi.as_ref().map(|doi| format!("https://doi.org/{doi}")).or_else(|| about.citation.clone());
+    // What all files agree on is nearer to the data than what the recipe says.
+    for (name, text) in [("institution", producers.join(", ")), ("references", reference.unwrap_or_default())] {
+        if !text.is_empty() && schema.attributes.get(name).is_none() {
+            schema.attributes.set(name, Attribute::Text(text));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! The plan: everything a run will do, as versioned plain data.
 //!
-//! `build` makes it, `expect` judges it, `explain` shows it, `save` keeps it. It holds grids and rules; a task is computed from its number. No I/O.
+//! `build` makes it, `expect` judges it, `explain` shows it, `save` keeps it, `check` looks at what is read back. It holds grids and rules; a task is computed from its number. No I/O.
 //! Invariant: the tasks of all stages together own every object of every variable, and every scratch object, exactly once, and
 //! a plan's [`Plan::identity`] changes whenever a byte of the result could.
 
 mod build;
+mod check;
 pub mod expect;
 mod explain;
 mod memory;

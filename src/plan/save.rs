@@ -21,6 +21,12 @@ pub enum PlanFileError {
     /// It is not a plan.
     #[error("the saved plan cannot be read; delete it and run again")]
     Unreadable(#[from] serde_json::Error),
+    /// It is a plan that nobody can carry out.
+    #[error("the saved plan contradicts itself ({what}); delete it and run again")]
+    Contradiction {
+        /// What does not fit together.
+        what: String,
+    },
     /// It was written by another version of the tool.
     #[error(
         "the saved plan has version {found}, this gristmill reads version {VERSION}; finish the run with the gristmill that began it, or use `--replace`"
@@ -159,7 +165,11 @@ impl Plan {
         if found != u64::from(VERSION) {
             return Err(PlanFileError::Version { found });
         }
-        Ok(serde_json::from_slice(bytes)?)
+        let plan = serde_json::from_slice(bytes)?;
+        match super::check::contradiction(&plan) {
+            Some(what) => Err(PlanFileError::Contradiction { what }),
+            None => Ok(plan),
+        }
     }
 
     /// SHA-256 of everything that decides the bytes of the result and the numbering of its tasks.

@@ -13,6 +13,9 @@ use super::resolve::Resolver;
 use super::tree::{Content, Node, Place};
 use super::{Recipe, RecipeText, lint, shape, tree};
 
+/// Problems that are told at most.
+const MOST_TOLD: usize = 200;
+
 /// Reads a recipe. Relative paths in it start from the folder `base`.
 ///
 /// # Errors
@@ -28,10 +31,23 @@ pub fn parse(text: &RecipeText, base: &Path) -> Result<(Recipe, Vec<Diagnostic>)
 pub fn parse_on(text: &RecipeText, base: &Path, today: Option<Date>) -> Result<(Recipe, Vec<Diagnostic>), Vec<Diagnostic>> {
     let (recipe, mut problems) = attempt(text, base, today);
     problems.sort_by_key(|problem| problem.label.as_ref().map_or(0, |(span, _)| span.offset));
+    let problems = first_of(problems);
     match recipe.filter(|_| !problems.iter().any(Diagnostic::is_error)) {
         Some(recipe) => Ok((recipe, problems)),
         None => Err(problems),
     }
+}
+
+/// The first problems, errors before advice if not all are told: a megabyte of text can hold a hundred thousand.
+fn first_of(mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let more = problems.len().saturating_sub(MOST_TOLD);
+    if more > 0 {
+        problems.sort_by_key(|problem| !problem.is_error());
+        problems.truncate(MOST_TOLD);
+        let last = problems.last().cloned();
+        problems.extend(last.map(|last| Diagnostic { message: format!("… and {more} more problems"), label: None, help: None, ..last }));
+    }
+    problems
 }
 
 fn attempt(text: &RecipeText, base: &Path, today: Option<Date>) -> (Option<Recipe>, Vec<Diagnostic>) {

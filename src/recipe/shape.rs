@@ -11,6 +11,11 @@ use serde_json::{Map, Value};
 use super::diagnostic::{Code, Diagnostic, Span};
 use super::tree::{Content, Entry, Node};
 
+/// Longest word that may be a misspelt one: comparing takes time and memory for each pair of letters.
+const LONGEST_WORD: usize = 100;
+/// After so many problems nobody reads on.
+const MOST_PROBLEMS: usize = 1000;
+
 /// What the walk found.
 pub(super) struct Shaped {
     /// The part that fits.
@@ -30,9 +35,16 @@ pub(super) fn check(root: &Node, schema: &Value) -> Shaped {
 
 /// The most similar of some words, if one is similar enough to be meant.
 pub(crate) fn similar<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST_WORD {
+        return None;
+    }
     let word = word.to_lowercase();
     let distance = |other: &str| strsim::damerau_levenshtein(&word, &other.to_lowercase());
-    let best = words.into_iter().map(|other| (distance(other), other)).min_by_key(|(distance, _)| *distance);
+    let best = words
+        .into_iter()
+        .filter(|other| other.len() <= LONGEST_WORD)
+        .map(|other| (distance(other), other))
+        .min_by_key(|(distance, _)| *distance);
     best.filter(|(distance, other)| *distance <= 1 + other.len().min(word.len()) / 4 && *distance < other.len()).map(|(_, other)| other)
 }
 
@@ -126,6 +138,9 @@ impl<'s> Walk<'s> {
     fn list(&mut self, items: &[Node], schema: &'s Value) -> Option<Value> {
         let mut values = Vec::with_capacity(items.len());
         for (number, item) in items.iter().enumerate() {
+            if self.problems.len() >= MOST_PROBLEMS {
+                return None;
+            }
             self.path.push(format!("[{}]", number + 1));
             values.push(self.value(item, schema, item.span));
             self.path.pop();
@@ -156,6 +171,9 @@ impl<'s> Walk<'s> {
         let mut map = Map::new();
         let mut meant = Vec::new();
         for entry in entries {
+            if self.problems.len() >= MOST_PROBLEMS {
+                break;
+            }
             let rest = &schema["additionalProperties"];
             let inner = schema["properties"].get(&entry.name).or_else(|| (!matches!(rest, Value::Bool(false))).then_some(rest));
             let Some(inner) = inner else {

@@ -15,6 +15,9 @@ pub(super) const DEEPEST: usize = 32;
 /// Longest text, in bytes.
 pub(super) const LONGEST: usize = 1 << 20;
 
+/// After so many problems nobody reads on.
+const MOST_PROBLEMS: usize = 1000;
+
 /// One node and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
@@ -73,6 +76,9 @@ pub(super) fn read(text: &str) -> (Option<Node>, Vec<Diagnostic>) {
         };
         if let Err(fatal) = next {
             builder.problems.push(*fatal);
+            return (None, builder.problems);
+        }
+        if builder.problems.len() >= MOST_PROBLEMS {
             return (None, builder.problems);
         }
     }

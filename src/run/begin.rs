@@ -17,7 +17,7 @@ use crate::recipe::{OutputFormat, Recipe};
 use crate::store::probe::Mode;
 use crate::store::{self, TargetStore};
 use crate::target::zarr::ZarrReader;
-use crate::target::{self, Intent, Opened, Target, TargetError};
+use crate::target::{self, Intent, Opened, Target, TargetError, Tip};
 use crate::work::{Tail, Workshop};
 
 /// A plan ready to be executed.
@@ -38,19 +38,24 @@ pub(super) struct Earlier {
     committed: Option<Committed>,
     /// The plan whose result is visible, if it is another than the saved one.
     other: Option<Plan>,
+    /// True if there was more, which is forgotten once this run begins.
+    replaced: bool,
 }
 
 impl Earlier {
     /// Reads what is noted; what a killed run had made visible and could not note any more is noted first.
-    pub(super) fn read(state: &State, options: &Options, setting: Setting<'_>) -> Result<Self, RunError> {
+    pub(super) fn read(state: &State, recipe: &Recipe, options: &Options, setting: Setting<'_>) -> Result<Self, RunError> {
         let (saved, mut committed) = (state.plan()?, state.committed()?);
-        if !options.versioned && saved.is_some() {
-            let store = store::target(&options.target, setting.access)?;
-            committed = commit::catch_up(state, &store, committed, saved.as_ref())?;
+        if let Some(saved) = saved.as_ref().filter(|_| !options.versioned) {
+            let opened = target::open(saved.format, &options.target, setting.access)?;
+            committed = commit::catch_up(state, &opened, committed, saved)?;
+        }
+        if committed.is_some() && replaces_by_commit(recipe, options) {
+            return Ok(Self { saved: None, committed: None, other: None, replaced: true });
         }
         let same = |committed: &Committed| saved.as_ref().is_some_and(|saved| saved.identity() == committed.plan);
         let other = if committed.as_ref().is_some_and(|committed| !same(committed)) { state.committed_plan()? } else { None };
-        Ok(Self { saved, committed, other })
+        Ok(Self { saved, committed, other, replaced: false })
     }
 
     /// The plan whose result is visible.
@@ -66,36 +71,54 @@ impl Earlier {
     }
 }
 
+/// True if whatever is there is replaced by one more commit.
+fn replaces_by_commit(recipe: &Recipe, options: &Options) -> bool {
+    recipe.output.format == OutputFormat::Icechunk && options.replace.is_some()
+}
+
 /// What there is at the target and beside it.
 struct Past {
     earlier: Earlier,
     found: TargetState,
+    /// The last commit, where the target keeps commits.
+    tip: Option<Tip>,
+    /// The last commit when the saved plan was begun.
+    base: Option<String>,
     /// True if the saved plan is the one that is begun.
     same: bool,
     /// Numbers of inputs that changed upstream and whose published values are kept.
     kept: Vec<usize>,
-    /// True if the target itself tells which plan made it.
-    tells_plan: bool,
+    /// True if the target keeps commits, and tells which plan made each.
+    keeps_commits: bool,
 }
 
 impl Past {
-    fn of(mut earlier: Earlier, place: &Place, (found, kept): (TargetState, Vec<usize>), (plan, identity): (&Plan, &str)) -> Self {
-        let tells_plan = plan.format == OutputFormat::Icechunk;
+    fn of(
+        (mut earlier, kept): (Earlier, Vec<usize>),
+        (place, state): (&Place, &State),
+        opened: &Opened,
+        (plan, identity): (&Plan, &str),
+    ) -> Result<Self, RunError> {
+        let keeps_commits = plan.format == OutputFormat::Icechunk;
+        let (found, tip) = (opened.target.state()?, opened.tip()?);
+        let base = if keeps_commits { state.base()? } else { None };
         if place.is_plain() {
             let same = earlier.saved.as_ref().is_some_and(|saved| saved.identity() == identity);
-            return Self { earlier, found, same, kept, tells_plan };
+            return Ok(Self { earlier, found, tip, base, same, kept, keeps_commits });
         }
         let same = place.is_known();
         earlier.committed = place.committed(identity);
         earlier.saved = earlier.saved.filter(|_| same);
-        Self { earlier, found, same, kept, tells_plan }
+        Ok(Self { earlier, found, tip, base, same, kept, keeps_commits })
     }
 
-    /// What somebody else has done to a target that tells which plan made it, if it is neither the last one that we know of nor this.
+    /// What somebody else has committed, if the last commit is neither this plan's, nor the last one that we know of, nor the one
+    /// that this plan was begun with.
     fn moved(&self, identity: &str) -> Option<String> {
-        let TargetState::Ours { plan: tip, .. } = &self.found else { return None };
+        let tip = self.tip.as_ref()?;
         let known = self.earlier.committed.as_ref().map(|committed| committed.plan.as_str());
-        if !self.tells_plan || tip == identity || known == Some(tip) || (known.is_none() && !self.same) {
+        let begun = self.same && self.base.as_deref() == Some(&tip.commit);
+        if tip.plan == identity || known == Some(&tip.plan) || begun || (known.is_none() && !self.same) {
             return None;
         }
         let message = "its `main` holds a commit that is not the last one of this recipe; nothing was merged and nothing written: \
@@ -122,9 +145,10 @@ pub(super) fn begin(
     let place = Place::choose(options, setting, state, (&plan, &identity))?;
     report.target_version = place.version().map(str::to_owned);
     let opened = target::open(plan.format, &place.root, setting.access)?;
-    let past = Past::of(earlier, &place, (opened.target.state()?, kept), (&plan, &identity));
+    let past = Past::of((earlier, kept), (&place, state), &opened, (&plan, &identity))?;
     let mut accounted = true;
-    let replacing = past.tells_plan && options.replace.is_some();
+    let replacing = replaces_by_commit(recipe, options);
+    let permitted = |mode| state.permits(if past.keeps_commits { Mode::Icechunk } else { mode });
     let continuation = match standing(state, &past, (&plan, &identity), recipe, replacing)? {
         Standing::Complete => {
             place.catch_up(state, (&plan, &identity), setting)?;
@@ -139,23 +163,31 @@ pub(super) fn begin(
             None
         }
         Standing::Unfinished if place.is_plain() => {
+            permitted(Mode::InPlace)?;
             clear_leftovers(state, &*opened.store, &past, &plan, &identity)?;
             None
         }
-        Standing::Unfinished => None,
-        Standing::Continued(continuation) => Some(continuation),
+        Standing::Unfinished => {
+            permitted(Mode::Versioned)?;
+            None
+        }
+        Standing::Continued(continuation) => {
+            permitted(Mode::Append)?;
+            Some(continuation)
+        }
     };
-    if past.tells_plan {
-        state.permits(Mode::Icechunk)?;
-    } else if continuation.is_some() {
-        state.permits(Mode::Append)?;
-    }
     let old = past.earlier.published().filter(|_| continuation.is_some());
     let unjudged = old.map(|old| append::unjudged(old, &plan)).unwrap_or_default();
     plan.used.extend(unjudged);
     report.used.clone_from(&plan.used);
     opened.begin(intent(&identity, recipe, continuation.as_ref()));
     plan.warnings.iter().for_each(|message| setting.reporter.report(Event::Warned { message: message.clone() }));
+    if past.earlier.replaced {
+        state.forget()?;
+    }
+    if past.keeps_commits && (replacing || !past.same) {
+        state.save_base(past.tip.as_ref().map(|tip| tip.commit.as_str()))?;
+    }
     place.begin(state, (&plan, &identity), &past.found, past.same)?;
     room::check(&plan)?;
     let Opened { target, store, .. } = opened;
@@ -256,7 +288,7 @@ fn clear_leftovers(state: &State, store: &dyn TargetStore, past: &Past, plan: &P
         return if known && (lost || !past.same) { state.forget() } else { Ok(()) };
     }
     // What a repository does not refer to is in nobody's way.
-    let saved = past.earlier.saved.iter().filter(|_| !past.same && !past.tells_plan);
+    let saved = past.earlier.saved.iter().filter(|_| !past.same && !past.keeps_commits);
     let mut names = saved.flat_map(|saved| &saved.schema.variables).map(|variable| variable.name.as_str());
     Ok(names.try_for_each(|name| empty(store, name))?)
 }

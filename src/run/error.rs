@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::PlanFileError;
-use crate::recipe::diagnostic::{Class, Code, Diagnostic, Severity};
+use crate::recipe::diagnostic::{Class, Code, Diagnostic, Severity, inert};
 use crate::source::SourceError;
 use crate::store::{ErrorKind, StoreError};
 use crate::target::TargetError;
@@ -80,6 +80,12 @@ pub enum RunError {
         /// Where.
         message: String,
     },
+    /// The command cannot do that here.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong, and what to do.
+        message: String,
+    },
     /// The saved plan cannot be used.
     #[error(transparent)]
     PlanFile(#[from] PlanFileError),
@@ -130,6 +136,7 @@ impl RunError {
             }
             Self::Interrupted | Self::Lapsed { .. } => super::INTERRUPTED,
             Self::PlanFile(_)
+            | Self::Usage { .. }
             | Self::Target(TargetError::Unsupported { .. })
             | Self::Work(WorkError::Target(TargetError::Unsupported { .. })) => 2,
             error => error.code().map_or(1, Code::exit),
@@ -160,7 +167,7 @@ impl RunError {
             Self::Target(error) => target_code(error),
             Self::Unable { .. } => Some(Code::TargetUnable),
             Self::Folder { path, cause } => folder_code(path, cause),
-            Self::Recipe(_) | Self::PlanFile(_) | Self::Several(_) | Self::Interrupted | Self::Lapsed { .. } => None,
+            Self::Recipe(_) | Self::Usage { .. } | Self::PlanFile(_) | Self::Several(_) | Self::Interrupted | Self::Lapsed { .. } => None,
         }
     }
 
@@ -203,8 +210,8 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.code {
-            Some(code) => write!(formatter, "error[{code}]: {}", self.message),
-            None => write!(formatter, "error: {}", self.message),
+            Some(code) => write!(formatter, "error[{code}]: {}", inert(&self.message)),
+            None => write!(formatter, "error: {}", inert(&self.message)),
         }
     }
 }
@@ -250,6 +257,7 @@ fn work_code(error: &WorkError) -> Option<Code> {
         WorkError::Conversion { .. } => Some(Code::ConversionInexact),
         WorkError::Unrepeatable { .. } => Some(Code::TaskUnrepeatable),
         WorkError::Published { .. } => Some(Code::PublishedChanged),
-        WorkError::Internal(_) => None,
+        WorkError::NoThreads => Some(Code::MemoryTooSmall),
+        WorkError::Internal(_) | WorkError::Panicked => None,
     }
 }

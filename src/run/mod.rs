@@ -4,13 +4,18 @@
 //! `combine` and `plan`) and moving data (`work`). Invariant: nothing is visible at the target before every object is stored,
 //! has a receipt, and the sample read back equals the sources.
 
+pub mod audit;
 pub mod expect;
 pub mod feedstock;
 pub mod gc;
 pub mod inspect;
+pub mod origin;
+pub mod provenance;
+pub mod repair;
 pub mod report;
 pub mod scan;
 pub mod state;
+pub mod status;
 pub mod verify;
 pub mod versions;
 
@@ -39,7 +44,8 @@ use crate::executor::{Job, Outcome};
 use crate::plan::{BASELINE, Plan, Settings, Stage, build};
 use crate::receipt::Receipt;
 use crate::rechunk::Costs;
-use crate::recipe::{ChangedFile, Recipe, Used};
+use crate::recipe::{ChangedFile, OutputFormat, Recipe, Used};
+use crate::source::ceiling::Ceiling;
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
 use crate::target::zarr::default_codecs;
 use crate::work::{Described, WorkError, Workshop};
@@ -141,7 +147,8 @@ fn continue_or_rebake(
     replace::finish(options, state)?;
     match bake(recipe, options, setting, state, report) {
         Err(RunError::PublishedChanged { .. })
-            if recipe.changed == ChangedFile::Rebake && state::local_folder(&options.target).is_some() =>
+            if recipe.changed == ChangedFile::Rebake
+                && (state::local_folder(&options.target).is_some() || recipe.output.format == OutputFormat::Icechunk) =>
         {
             let mut recipe = recipe.clone();
             recipe.used.push(Used::new("changed: rebake", "inputs", "published files changed upstream, so everything was built anew"));
@@ -154,11 +161,12 @@ fn continue_or_rebake(
 /// The workflow itself.
 fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State, report: &mut Report) -> Result<(), RunError> {
     let reporter = &**setting.reporter;
-    let earlier = Earlier::read(state, options, setting)?;
+    let earlier = Earlier::read(state, recipe, options, setting)?;
     let published = earlier.schema(&recipe.id);
     let (fresh, described) = timed(report, "scan", || scan_and_plan(recipe, options, setting, (Some(state), published)))?;
     let begun = spent_stage(reporter, Activity::Prepare, || begin((fresh, earlier), recipe, options, setting, state, report))?;
     let Some(Begun { workshop, target, store, place, accounted, resumed }) = begun else { return Ok(()) };
+    origin::keep(state, recipe, &report.origin)?;
     let workshop = workshop.knowing(described);
     let kept = remembered(options.memory) as usize;
     let far = store::is_far(&options.target);
@@ -176,7 +184,12 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     let threads = verifying_threads(options, &workshop);
     report.verification = timed(report, "verify", || spent_stage(reporter, Activity::Verify, || verifier.finish(threads)))?;
     tracing::info!(compared = report.verification.compared, of = report.verification.of, "verified; committing");
-    timed(report, "commit", || spent_stage(reporter, Activity::Commit, || commit.publish()))
+    timed_with(report, "commit", |report| {
+        spent_stage(reporter, Activity::Commit, || {
+            provenance::keep(state, recipe, &workshop.plan, report)?;
+            commit.publish()
+        })
+    })
 }
 
 /// Scans the inputs and plans, without touching the target.
@@ -200,7 +213,8 @@ fn scan_and_plan(
     let (memory, frozen) = (scan::Memory::of(state, setting.access)?, options.frozen);
     let described_bytes = if state.is_some() { DESCRIBED } else { 0 };
     let (reporter, stop) = (&**setting.reporter, setting.stop);
-    let scanner = scan::Scanner { recipe, sources, memory, reporter, stop, width, frozen, described_bytes };
+    let ceiling = Ceiling::of_memory(options.memory);
+    let scanner = scan::Scanner { recipe, sources, memory, reporter, stop, width, frozen, described_bytes, ceiling };
     let scan = spent_stage(reporter, Activity::Scan, || scanner.scan())?;
     let mut present = scan.present(recipe);
     if published.is_some() {
@@ -217,7 +231,10 @@ fn scan_and_plan(
         scratch: state::scratch_url(&options.target)?,
         costs: Costs::MEASURED,
     };
-    let plan = spent_stage(reporter, Activity::Plan, || build(&present, combined, scan.identities, &settings)).map_err(RunError::Recipe)?;
+    let absences = scan.absences(recipe);
+    let mut plan =
+        spent_stage(reporter, Activity::Plan, || build(&present, combined, scan.identities, &settings)).map_err(RunError::Recipe)?;
+    plan.warnings.extend(absences.into_iter().chain(scan.warnings));
     Ok((plan, scan.described))
 }
 
@@ -399,7 +416,7 @@ fn remembered(memory: u64) -> u64 {
 }
 
 /// Bytes of memory this process holds now (Linux).
-fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)

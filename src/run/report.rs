@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::origin::Origin;
 use super::tally::Tally;
 use super::{Problem, RunError, Writing};
 use crate::combine::Gap;
@@ -22,6 +24,9 @@ pub struct Report {
     pub gristmill: String,
     /// `id` of the recipe.
     pub recipe: String,
+    /// Where the recipe came from.
+    #[serde(default)]
+    pub origin: Origin,
     /// URL of the target.
     pub target: String,
     /// Folder below the target, where versions are kept.
@@ -71,7 +76,7 @@ pub struct Report {
 }
 
 /// One file read.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InputReport {
     /// Where it is.
     pub url: String,
@@ -88,7 +93,7 @@ pub struct InputReport {
 }
 
 /// What verification compared.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verification {
     /// Boxes compared with the sources.
     pub compared: u64,

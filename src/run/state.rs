@@ -45,6 +45,15 @@ impl State {
         Ok(Self { store, target: target.to_owned(), lock: Lock::take(&url, target, access)? })
     }
 
+    /// Opens the state of a target to look at it, whoever holds its lock; nothing may be written with it.
+    ///
+    /// # Errors
+    /// [`RunError::Store`] for a URL that nothing can be beside.
+    pub fn read_only(target: &str, access: &Access) -> Result<Self, RunError> {
+        let store = store::target(&store::sibling(target, ".gristmill")?, access)?;
+        Ok(Self { store, target: target.to_owned(), lock: Lock::none(target) })
+    }
+
     /// Who holds a target right now, as far as one look tells: a lease whose holder died elsewhere looks held.
     ///
     /// # Errors
@@ -95,7 +104,7 @@ impl State {
         Ok(false)
     }
 
-    fn json<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, RunError> {
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, RunError> {
         let Some(bytes) = self.store.get(key)? else { return Ok(None) };
         // A torn or foreign state object is as good as none: whatever it said is done again.
         Ok(serde_json::from_slice(&bytes).ok())
@@ -170,8 +179,55 @@ impl State {
     /// # Errors
     /// [`RunError::Store`].
     pub fn save_committed(&self, committed: &Committed, plan: &Plan) -> Result<(), RunError> {
+        self.note_commit(committed, plan)?;
         self.put("committed-plan.json", plan.to_json()?)?;
         Ok(self.put("committed.json", serde_json::to_vec(committed).unwrap_or_default())?)
+    }
+
+    /// True if the target keeps versions side by side.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub fn keeps_versions(&self) -> Result<bool, RunError> {
+        Ok(self.store.head("versions.json")?.is_some())
+    }
+
+    /// Plans whose objects make up what is visible, oldest first: an append adds one, and leaves what the others wrote.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub fn history(&self) -> Result<Vec<Commit>, RunError> {
+        let (Some(committed), all) = (self.committed()?, self.json::<Vec<Commit>>(HISTORY)?.unwrap_or_default()) else {
+            return Ok(Vec::new());
+        };
+        // A killed commit may have noted itself before it happened.
+        let last = all.iter().rposition(|commit| commit.plan == committed.plan);
+        Ok(last.and_then(|last| all.get(..=last)).map(<[Commit]>::to_vec).unwrap_or_default())
+    }
+
+    /// Adds a plan to the history; begins it anew where nothing was visible.
+    fn note_commit(&self, committed: &Committed, plan: &Plan) -> Result<(), RunError> {
+        let mut all = self.history()?;
+        if all.last().is_none_or(|last| last.plan != committed.plan) {
+            all.push(Commit { plan: committed.plan.clone(), tasks: plan.stages.iter().map(crate::plan::Stage::tasks).collect() });
+        }
+        Ok(self.put(HISTORY, serde_json::to_vec(&all).unwrap_or_default())?)
+    }
+
+    /// The last commit of the target when the saved plan was begun; `None` if there was none. Of formats that keep commits.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub(super) fn base(&self) -> Result<Option<String>, RunError> {
+        self.json(BASE)
+    }
+
+    /// Notes the last commit of the target, before a plan is begun.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub(super) fn save_base(&self, commit: Option<&str>) -> Result<(), RunError> {
+        Ok(self.put(BASE, serde_json::to_vec(&commit).unwrap_or_default())?)
     }
 
     /// The receipt of a task, if the task is done.
@@ -260,7 +316,19 @@ pub struct Committed {
     pub plan: String,
 }
 
-fn receipt_key(plan: &str, stage: usize, task: u64) -> String {
+const HISTORY: &str = "history.json";
+const BASE: &str = "base.json";
+
+/// A plan that was committed, and how many tasks each of its stages has: enough to ask for all its receipts.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Commit {
+    /// [`Plan::identity`].
+    pub plan: String,
+    /// Tasks of each stage.
+    pub tasks: Vec<u64>,
+}
+
+pub(super) fn receipt_key(plan: &str, stage: usize, task: u64) -> String {
     format!("receipts/{plan}/{stage}-{task}.json")
 }
 

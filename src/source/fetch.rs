@@ -6,14 +6,17 @@
 use std::ops::Range;
 
 use super::SourceError;
+use super::ceiling::Ceiling;
 use crate::array::{Array, DataType, Placed, copy_box};
 use crate::codec::{self, CodecError, Scratch};
-use crate::grid::{Region, positions, strides};
+use crate::grid::{Region, elements, positions, strides};
 use crate::layout::{ChunkEntry, ChunkTable, Layout, Stored};
 use crate::store::SourceStore;
 
 /// Stored bytes asked for at once.
 const BATCH: u64 = 16 << 20;
+/// Bytes that a chunk to be read takes in a list.
+const LISTED: u64 = 80;
 /// A gap that is cheaper to read than to skip.
 const GAP: u64 = 16 << 10;
 
@@ -23,7 +26,28 @@ const GAP: u64 = 16 << 10;
 /// [`SourceError::Store`] if bytes cannot be had, `Corrupt` naming variable and chunk if they cannot be decoded, `Unsupported`
 /// for filters that we do not know and for layouts that only [`super::Source::read`] can read.
 pub fn read_stored(store: &dyn SourceStore, url: &str, variable: &str, stored: &Stored, region: &Region) -> Result<Array, SourceError> {
+    read_stored_within(store, url, variable, (stored, region), Ceiling::default())
+}
+
+/// [`read_stored`], if neither the box nor one chunk of the file takes more memory than `ceiling` allows.
+///
+/// # Errors
+/// As [`read_stored`], and [`SourceError::TooLarge`].
+pub fn read_stored_within(
+    store: &dyn SourceStore,
+    url: &str,
+    variable: &str,
+    (stored, region): (&Stored, &Region),
+    ceiling: Ceiling,
+) -> Result<Array, SourceError> {
     super::check_region(url, variable, &stored.shape, region)?;
+    super::check_size(url, variable, stored.dtype, region, ceiling)?;
+    if let Layout::Chunked(table) = &stored.layout {
+        let chunk = elements(&table.grid.chunk).saturating_mul(stored.dtype.size() as u64);
+        ceiling.check(url, &format!("variable `{variable}`: one of its chunks"), chunk)?;
+        let listed = table.grid.touching(region).elements().saturating_mul(LISTED);
+        ceiling.check(url, &format!("variable `{variable}`: the list of its chunks"), listed)?;
+    }
     let item = stored.dtype.size();
     let mut fetch = Fetch { store, url, variable, stored, region, values: allocate(url, variable, stored.dtype, region)? };
     if !region.is_empty() {

@@ -3,6 +3,7 @@
 //! One file per format. A source says what a file holds and where the bytes are; decoding the bulk of them is `codec` and
 //! `work`. Invariant: foreign bytes can make any call here fail, but never panic, hang or return invented values.
 
+pub mod ceiling;
 pub mod fetch;
 pub mod fill;
 mod hdf5;
@@ -12,11 +13,14 @@ pub mod netcdf_c;
 mod sniff;
 mod window;
 
+pub use window::parsing;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ceiling::Ceiling;
 
-use crate::array::Array;
+use crate::array::{Array, DataType};
 use crate::dataset::Schema;
 use crate::grid::Region;
 use crate::layout::Stored;
@@ -27,23 +31,29 @@ use crate::store::{Head, SourceStore, shown};
 ///
 /// # Errors
 /// [`SourceError::Store`] if the file cannot be read, `Format` if it is not one of ours, `Truncated` if its end is missing,
-/// `Corrupt` if it is damaged.
+/// `Corrupt` if it is damaged, `TooLarge` if its headers claim more memory than there is.
 pub fn open(store: &Arc<dyn SourceStore>, url: &str) -> Result<Box<dyn Source>, SourceError> {
     let (head, start) = store.begin(url)?;
-    open_begun(store, url, &head, start)
+    open_begun(store, url, (&head, start), Ceiling::default())
 }
 
-/// [`open`] for a file that the store has just begun: `head` and `start` are what it gave.
+/// [`open`] for a file that the store has just begun: `head` and `start` are what it gave. No call on the source takes more memory
+/// for what the file claims than `ceiling` allows.
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_begun(store: &Arc<dyn SourceStore>, url: &str, head: &Head, start: Bytes) -> Result<Box<dyn Source>, SourceError> {
+pub fn open_begun(
+    store: &Arc<dyn SourceStore>,
+    url: &str,
+    (head, start): (&Head, Bytes),
+    ceiling: Ceiling,
+) -> Result<Box<dyn Source>, SourceError> {
     let size = head.size.ok_or_else(|| SourceError::Format {
         url: url.to_owned(),
         message: "the server does not tell the size of the file, so it cannot be read by ranges; download it and use the local file"
             .to_owned(),
     })?;
-    let window = Arc::new(window::Window::new(Arc::clone(store), url, size, start));
+    let window = Arc::new(window::Window::new(Arc::clone(store), url, (size, start), ceiling));
     let format = sniff::sniff(&window)?;
     let opened = match format {
         Format::NetCdf3 => netcdf3::open(window).map(|opened| Box::new(opened) as Box<dyn Source>),
@@ -94,6 +104,14 @@ pub enum SourceError {
         /// Where and how.
         message: String,
     },
+    /// The file claims more memory at once than there is.
+    #[error("{}: {message}", shown(url))]
+    TooLarge {
+        /// The file.
+        url: String,
+        /// What is too large, and what to do.
+        message: String,
+    },
     /// A variable of a type or filter that we do not read.
     #[error("{}: variable `{variable}`: {message}", shown(url))]
     Unsupported {
@@ -115,6 +133,7 @@ impl SourceError {
             Self::Format { .. } => Code::SourceNotData,
             Self::Corrupt { .. } | Self::Truncated { .. } => Code::SourceCorrupt,
             Self::Unsupported { .. } => Code::SourceUnsupported,
+            Self::TooLarge { .. } => Code::MemoryTooSmall,
         }
     }
 }
@@ -134,7 +153,8 @@ pub trait Source: Send + Sync {
     /// Where the bytes of a variable are.
     ///
     /// # Errors
-    /// [`SourceError::Unsupported`] for unknown filters, [`SourceError::Corrupt`] for damaged indexes.
+    /// [`SourceError::Unsupported`] for unknown filters, [`SourceError::Corrupt`] for damaged indexes, [`SourceError::TooLarge`] for
+    /// indexes of more chunks than there is memory for.
     fn stored(&self, variable: &str) -> Result<Stored, SourceError>;
 
     /// Values of a box, through the format library's own high-level read: for texts, and as the independent second reader of
@@ -159,6 +179,12 @@ fn check_region(url: &str, variable: &str, shape: &[u64], region: &Region) -> Re
     }
     let message = format!("a box at {:?} of shape {:?} does not lie inside its shape {shape:?}", region.start, region.shape);
     Err(SourceError::Unsupported { url: url.to_owned(), variable: variable.to_owned(), message })
+}
+
+/// Bytes of a box of values of a variable, if they may be held at once; elements without a fixed size count as a reference.
+fn check_size(url: &str, variable: &str, dtype: DataType, region: &Region, ceiling: Ceiling) -> Result<(), SourceError> {
+    let item = if dtype == DataType::String { size_of::<String>() } else { dtype.size() } as u64;
+    ceiling.check(url, &format!("variable `{variable}`: its values"), region.elements().saturating_mul(item))
 }
 
 fn no_such_variable(url: &str, variable: &str, schema: &Schema) -> SourceError {

@@ -4,6 +4,7 @@
 //! behind it is fetched in steps that grow, so that a header of any length takes few requests and a few numbers somewhere cost few bytes. Not for bulk data of tasks: those ask the store for their
 //! ranges themselves. Invariant: at most [`BLOCKS`] blocks are held, and a read past the announced size is an error.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,8 @@ use bytes::Bytes;
 use hdf5_reader::error::Error as Hdf5Error;
 use hdf5_reader::{Storage, StorageBuffer};
 
-use crate::store::{SourceStore, StoreError};
+use super::ceiling::Ceiling;
+use crate::store::{SourceStore, StoreError, shown};
 
 /// Bytes of one cached block.
 const BLOCK: u64 = 64 << 10;
@@ -21,8 +23,48 @@ const BLOCKS: usize = 64;
 /// Most blocks of one step, and the share of the file that a step may be.
 const LONGEST_STEP: u64 = 16;
 const SHARE: u64 = 32;
+/// What a read costs besides its bytes, for a parser that may ask for so many.
+const READ: u64 = 64;
+
+thread_local! {
+    /// Bytes that the parser running on this thread may still ask for, if one runs. Thread by thread, since parsing never leaves
+    /// its thread and one window serves several.
+    static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+}
 /// Reads longer than this are not cached.
 const LARGEST_CACHED: u64 = 4 * BLOCK;
+
+/// Files whose structures a library is parsing now.
+static PARSING: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The files whose structures are being parsed in this process now, without secrets: for whoever must say what took so much memory.
+#[must_use]
+pub fn parsing() -> Vec<String> {
+    let mut files = PARSING.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    files.sort();
+    files.dedup();
+    files
+}
+
+/// A file that is parsed while this lives.
+struct Parsing(String);
+
+impl Parsing {
+    fn begin(url: &str) -> Self {
+        let url = shown(url);
+        PARSING.lock().unwrap_or_else(PoisonError::into_inner).push(url.clone());
+        Self(url)
+    }
+}
+
+impl Drop for Parsing {
+    fn drop(&mut self) {
+        let mut files = PARSING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = files.iter().position(|url| *url == self.0) {
+            files.swap_remove(place);
+        }
+    }
+}
 
 /// Random access to one file of known size.
 pub(super) struct Window {
@@ -31,6 +73,9 @@ pub(super) struct Window {
     size: u64,
     start: Bytes,
     cache: Mutex<Cache>,
+    ceiling: Ceiling,
+    /// The first failure of the store while a library parsed, which may have taken it for a part of the file that is not there.
+    failure: Mutex<Option<StoreError>>,
 }
 
 #[derive(Default)]
@@ -63,8 +108,45 @@ impl Cache {
 
 impl Window {
     /// A window on the file at `url`, `size` bytes long, of which the first ones are known.
-    pub(super) fn new(store: Arc<dyn SourceStore>, url: &str, size: u64, start: Bytes) -> Self {
-        Self { store, url: url.to_owned(), size, start, cache: Mutex::default() }
+    pub(super) fn new(store: Arc<dyn SourceStore>, url: &str, (size, start): (u64, Bytes), ceiling: Ceiling) -> Self {
+        Self { store, url: url.to_owned(), size, start, cache: Mutex::default(), ceiling, failure: Mutex::default() }
+    }
+
+    /// What one call may hold of what the file claims.
+    pub(super) fn ceiling(&self) -> Ceiling {
+        self.ceiling
+    }
+
+    /// Runs a parser that asks for no more than so many bytes in all: structures that overlap or refer to one another in circles
+    /// would let it read, and keep, many times the file. What it could not read is an error, even where it went on without.
+    pub(super) fn parse<T>(&self, most: u64, parse: impl FnOnce() -> Result<T, Hdf5Error>) -> Result<T, Hdf5Error> {
+        let _parsing = Parsing::begin(&self.url);
+        let before = LEFT.replace(Some(most));
+        let parsed = parse();
+        let left = LEFT.replace(before);
+        if let Some(failure) = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(Hdf5Error::Io(std::io::Error::other(failure)));
+        }
+        if left == Some(0) { Err(Hdf5Error::ResourceLimit(ENDLESS.to_owned())) } else { parsed }
+    }
+
+    /// Takes a read from what the parser may ask for; nothing is left once it asked for too much.
+    fn take(&self, length: u64) -> Result<(), Hdf5Error> {
+        if length > self.ceiling.bytes() {
+            return Err(Hdf5Error::ResourceLimit(format!("a structure of {length} bytes")));
+        }
+        let left = LEFT.get().map(|left| left.saturating_sub(length.saturating_add(READ)));
+        LEFT.set(left);
+        if left == Some(0) { Err(Hdf5Error::ResourceLimit(ENDLESS.to_owned())) } else { Ok(()) }
+    }
+
+    /// A library's error about a failure of the store; while a parser runs, kept for the end of [`Window::parse`].
+    fn failed(&self, error: StoreError) -> Hdf5Error {
+        if LEFT.get().is_some() {
+            let kept = StoreError { kind: error.kind, url: error.url.clone(), message: error.message.clone(), cause: None };
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(kept);
+        }
+        Hdf5Error::Io(std::io::Error::other(error))
     }
 
     /// Bytes of the file.
@@ -166,6 +248,9 @@ impl Window {
     }
 }
 
+/// What is said of a parser that would read for ever.
+const ENDLESS: &str = "structures that refer to one another again and again";
+
 impl Storage for Window {
     fn len(&self) -> u64 {
         self.size
@@ -176,7 +261,8 @@ impl Storage for Window {
         let Some(end) = end else {
             return Err(Hdf5Error::UnexpectedEof { offset, needed: len as u64, available: self.size.saturating_sub(offset) });
         };
-        let bytes = self.read(offset..end).map_err(|error| Hdf5Error::Io(std::io::Error::other(error)))?;
+        self.take(len as u64)?;
+        let bytes = self.read(offset..end).map_err(|error| self.failed(error))?;
         StorageBuffer::from_shared_owner(Arc::new(bytes), 0, len)
     }
 }

@@ -119,6 +119,29 @@ pub trait SourceStore: Send + Sync {
     fn is_local(&self, url: &str) -> bool;
 }
 
+/// What stands in a folder: a file, or a folder in it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// Its name in the folder, without any `/`.
+    pub name: String,
+    /// True for a folder.
+    pub folder: bool,
+    /// Length in bytes, if told.
+    pub size: Option<u64>,
+    /// Last modification as told, or nothing.
+    pub modified: Option<String>,
+}
+
+/// Folders of a source. Web servers have none of their own accord: an index page is read as one where it says so.
+pub trait Listing: Send + Sync {
+    /// What stands in the folder, sorted by name; the folder itself and its parent are not listed.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such folder (an object store may give an empty list instead), `Integrity` for a page that is no
+    /// index; any other [`ErrorKind`] but `Exists`.
+    fn list(&self, folder: &str) -> Result<Vec<Entry>, StoreError>;
+}
+
 /// How a put treats an object that is already there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutMode {

@@ -11,7 +11,7 @@ pub mod zarr;
 
 use std::time::{Duration, Instant};
 
-pub use open::{Opened, existing, keeps_history, open};
+pub use open::{Opened, existing, existing_of, keeps_history, open};
 
 use bytes::Bytes;
 
@@ -37,6 +37,15 @@ pub struct Intent {
     pub plan: String,
     /// True if objects that are published and not written again stay.
     pub continues: bool,
+}
+
+/// The last commit of a place that keeps a history.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tip {
+    /// Which one: a word of the format's own, different for any two commits.
+    pub commit: String,
+    /// Identity of the plan that made it; empty if we did not.
+    pub plan: String,
 }
 
 /// What to do where a recipe wants Icechunk and the build has it not.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::zarr::ZarrTarget;
-use super::{Intent, Target, TargetError};
+use super::{Intent, Target, TargetError, Tip};
 use crate::recipe::OutputFormat;
 use crate::store::{self, Access, TargetStore};
 
@@ -19,7 +19,7 @@ fn is_repository(_: &dyn TargetStore) -> Result<bool, store::StoreError> {
     Ok(false)
 }
 
-/// A place opened to be written in one format.
+/// A place opened to be written in one format. Formats without a history of their own have no tip, and nothing to finish.
 pub struct Opened {
     /// Where objects and schema go.
     pub target: Arc<dyn Target>,
@@ -63,6 +63,30 @@ fn repository(url: &str, _: &Access) -> Result<Opened, TargetError> {
 }
 
 impl Opened {
+    /// The last commit there, where the format keeps commits and there is one.
+    ///
+    /// # Errors
+    /// [`TargetError::Store`], [`TargetError::Metadata`].
+    pub fn tip(&self) -> Result<Option<Tip>, TargetError> {
+        #[cfg(feature = "icechunk")]
+        if let Some(repository) = &self.repository {
+            return repository.tip();
+        }
+        Ok(None)
+    }
+
+    /// Does what a run that was killed right after its commit could not do any more.
+    ///
+    /// # Errors
+    /// [`TargetError::Store`], [`TargetError::Metadata`].
+    pub fn finish(&self) -> Result<(), TargetError> {
+        #[cfg(feature = "icechunk")]
+        if let Some(repository) = &self.repository {
+            return repository.finish();
+        }
+        Ok(())
+    }
+
     /// Says what the next commit is, to a format that writes it down.
     pub fn begin(&self, intent: Intent) {
         #[cfg(feature = "icechunk")]
@@ -79,8 +103,22 @@ impl Opened {
 /// # Errors
 /// [`TargetError::Store`], [`TargetError::Metadata`].
 pub fn existing(url: &str, access: &Access) -> Result<Arc<dyn TargetStore>, TargetError> {
+    Ok(existing_of(url, access)?.0)
+}
+
+/// As [`existing`], with the identity of the plan that made it where the place itself tells: of a repository, which is empty
+/// where somebody else's commit is the last one.
+///
+/// # Errors
+/// [`TargetError::Store`], [`TargetError::Metadata`].
+pub fn existing_of(url: &str, access: &Access) -> Result<(Arc<dyn TargetStore>, Option<String>), TargetError> {
     let objects = store::target(url, access)?;
-    if is_repository(&*objects)? { Ok(repository(url, access)?.store) } else { Ok(objects) }
+    if !is_repository(&*objects)? {
+        return Ok((objects, None));
+    }
+    let opened = repository(url, access)?;
+    let maker = opened.tip()?.map(|tip| tip.plan).unwrap_or_default();
+    Ok((opened.store, Some(maker)))
 }
 
 /// True if there is an Icechunk repository at a place, and this build can write it: a new dataset is then one more commit.

@@ -61,11 +61,7 @@ impl Attrs {
 fn typed(name: &str, value: Attribute, dtype: Option<DataType>) -> Result<Attribute, String> {
     let own = ["_FillValue", "missing_value", "flag_values", "flag_masks"].contains(&name) || name.starts_with("valid_");
     let (true, Some(dtype), Attribute::Numbers(numbers)) = (own, dtype.filter(|dtype| !dtype.is_text()), &value) else { return Ok(value) };
-    let cast = |number: &Scalar| match dtype {
-        DataType::Float32 => Some(Scalar::Float32(number.as_f64() as f32)),
-        _ => number.cast(dtype),
-    };
-    let typed: Option<Vec<Scalar>> = numbers.iter().map(cast).collect();
+    let typed: Option<Vec<Scalar>> = numbers.iter().map(|number| number.nearest(dtype)).collect();
     typed.map(Attribute::Numbers).ok_or_else(|| format!("attribute `{name}`: {} does not fit the variable's type {dtype}", value.plain()))
 }
 

@@ -96,11 +96,12 @@ impl<'a> Draft<'a> {
 
     /// Removes variables and every mention of them.
     pub(super) fn remove(&mut self, removed: &BTreeSet<String>) {
+        let known = names_of(&self.schema);
         self.schema.variables.retain(|variable| !removed.contains(&variable.name));
         self.origins.retain(|name, _| !removed.contains(name));
         for variable in &mut self.schema.variables {
-            let group = group_of(&variable.name).to_owned();
-            forget(variable, &|word| removed.contains(word) || removed.contains(&joined(&group, word)));
+            let owner = variable.name.clone();
+            forget(variable, &|word| in_scope(&|name| known.contains(name), &owner, word).is_some_and(|name| removed.contains(&name)));
         }
     }
 
@@ -121,6 +122,14 @@ impl<'a> Draft<'a> {
         self.change_axes(dimension, |axis| axis.select(chosen).simplified());
         if let Some(found) = self.schema.dimensions.iter_mut().find(|found| found.name == dimension) {
             found.length = chosen.len() as u64;
+        }
+    }
+
+    /// Replaces a dimension by `count` of its positions, `step` apart from `first`, everywhere.
+    pub(super) fn slice(&mut self, dimension: &str, first: u64, step: u64, count: u64) {
+        self.change_axes(dimension, |axis| axis.slice(first, step, count).unwrap_or_else(|| axis.clone()));
+        if let Some(found) = self.schema.dimensions.iter_mut().find(|found| found.name == dimension) {
+            found.length = count;
         }
     }
 
@@ -199,6 +208,7 @@ impl<'a> Draft<'a> {
 
     /// Renames variables and dimensions at once, in attributes too.
     pub(super) fn rename(&mut self, new: &BTreeMap<String, String>) {
+        let known = names_of(&self.schema);
         let renamed = |name: &str| new.get(name).cloned().unwrap_or_else(|| name.to_owned());
         for dimension in &mut self.schema.dimensions {
             dimension.name = renamed(&dimension.name);
@@ -207,7 +217,7 @@ impl<'a> Draft<'a> {
             let (old, group) = (variable.name.clone(), group_of(&variable.name).to_owned());
             variable.name = renamed(&old);
             variable.dimensions = variable.dimensions.iter().map(|name| renamed(name)).collect();
-            let word = |word: &str| match new.get(word).or_else(|| new.get(&joined(&group, word))) {
+            let word = |word: &str| match in_scope(&|name| known.contains(name), &old, word).and_then(|name| new.get(&name)) {
                 Some(full) => full.strip_prefix(&format!("{group}/")).unwrap_or(full).to_owned(),
                 None => word.to_owned(),
             };
@@ -258,10 +268,25 @@ fn joined(group: &str, word: &str) -> String {
 
 /// The variable that `word` names in an attribute of `owner`: in its group, else in the groups above.
 pub(super) fn resolve(schema: &Schema, owner: &str, word: &str) -> Option<String> {
+    in_scope(&|name| schema.variable(name).is_some(), owner, word)
+}
+
+/// Names of all variables and dimensions.
+fn names_of(schema: &Schema) -> BTreeSet<String> {
+    let variables = schema.variables.iter().map(|variable| variable.name.clone());
+    variables.chain(schema.dimensions.iter().map(|dimension| dimension.name.clone())).collect()
+}
+
+/// The full name that `word` stands for in an attribute of `owner`: the nearest that exists, from its own group upwards; one with a
+/// leading slash is full already.
+fn in_scope(exists: &dyn Fn(&str) -> bool, owner: &str, word: &str) -> Option<String> {
+    if let Some(full) = word.strip_prefix('/') {
+        return exists(full).then(|| full.to_owned());
+    }
     let mut group = group_of(owner);
     loop {
-        let name = joined(group, word.trim_start_matches('/'));
-        if schema.variable(&name).is_some() {
+        let name = joined(group, word);
+        if exists(&name) {
             return Some(name);
         }
         if group.is_empty() {

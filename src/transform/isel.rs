@@ -38,13 +38,13 @@ impl Isel {
     pub(super) fn apply(&self, draft: &mut Draft<'_>) -> Result<(), TransformError> {
         for (dimension, selection) in &self.0 {
             let Some(length) = draft.length(dimension) else { continue };
-            let chosen = match selection.positions(length) {
-                Ok(chosen) => chosen,
+            let (first, step, count) = match selection.positions(length) {
+                Ok(positions) => positions,
                 Err(problem) => return draft.refuse(format!("dimension `{dimension}` of length {length}: {problem}")),
             };
-            match (selection.at, chosen.first()) {
-                (Some(_), Some(&position)) => draft.collapse(dimension, position),
-                _ => draft.choose(dimension, &chosen),
+            match selection.at {
+                Some(_) => draft.collapse(dimension, first),
+                None => draft.slice(dimension, first, step, count),
             }
         }
         Ok(())
@@ -52,19 +52,20 @@ impl Isel {
 }
 
 impl Selection {
-    fn positions(&self, length: u64) -> Result<Vec<u64>, String> {
+    /// The first position, the step, and how many there are: never listed, since a dimension may be longer than memory.
+    fn positions(&self, length: u64) -> Result<(u64, u64, u64), String> {
         let signed = i64::try_from(length).map_err(|_| "too long to select from".to_owned())?;
         if let Some(at) = self.at {
             if self.start.is_some() || self.stop.is_some() || self.step.is_some() {
                 return Err("`at` excludes `start`, `stop` and `step`".to_owned());
             }
             let position = if at < 0 { at.saturating_add(signed) } else { at };
-            return if (0..signed).contains(&position) { Ok(vec![position as u64]) } else { Err(format!("there is no position {at}")) };
+            return if (0..signed).contains(&position) { Ok((position as u64, 1, 1)) } else { Err(format!("there is no position {at}")) };
         }
         let bound = |position: i64| (if position < 0 { position.saturating_add(signed) } else { position }).clamp(0, signed);
-        let step = usize::try_from(self.step.unwrap_or(1)).ok().filter(|step| *step > 0).ok_or("`step` must be at least 1")?;
-        let chosen: Vec<u64> =
-            (bound(self.start.unwrap_or(0))..bound(self.stop.unwrap_or(signed))).step_by(step).map(|position| position as u64).collect();
-        if chosen.is_empty() { Err("the selection holds no position".to_owned()) } else { Ok(chosen) }
+        let step = u64::try_from(self.step.unwrap_or(1)).ok().filter(|step| *step > 0).ok_or("`step` must be at least 1")?;
+        let (first, end) = (bound(self.start.unwrap_or(0)) as u64, bound(self.stop.unwrap_or(signed)) as u64);
+        let count = end.saturating_sub(first).div_ceil(step);
+        if count == 0 { Err("the selection holds no position".to_owned()) } else { Ok((first, step, count)) }
     }
 }

@@ -61,6 +61,17 @@ pub enum Step {
 }
 
 impl Step {
+    /// True if a variable of that name would be gone after it.
+    #[must_use]
+    pub fn takes_away(&self, name: &str) -> bool {
+        let named = |patterns: &[String]| patterns.iter().any(|pattern| names::matches(pattern, name));
+        match self {
+            Self::Drop(step) => named(&step.0),
+            Self::Keep(step) => !named(&step.0),
+            _ => false,
+        }
+    }
+
     /// Its name in the recipe.
     #[must_use]
     pub fn name(&self) -> &'static str {

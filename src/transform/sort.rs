@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::TransformError;
 use super::draft::Draft;
 use crate::array::{Array, Scalar};
+use crate::cf::packing;
 
 /// Sorts along dimensions by their coordinates, ascending; `-lat` descending.
 ///
-/// Stable; NaN comes last either way. A packed coordinate is sorted by its unpacked values. A dimension without coordinate is an error.
+/// Stable; what is missing comes last either way. A packed or `_Unsigned` coordinate is sorted by its real values. A dimension without coordinate is an error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Sort(pub Vec<String>);
@@ -27,10 +28,11 @@ impl Sort {
                 return draft.refuse(format!("dimension `{dimension}` has no coordinate to sort by"));
             };
             let negative = index.attributes.number("scale_factor").is_some_and(|scale| scale.as_f64() < 0.0);
+            let real = Real { unsigned: packing::is_unsigned(index), missing: packing::marks(index).all };
             let Some(values) = draft.values(dimension) else {
                 return draft.refuse(format!("the values of `{dimension}` could not be read"));
             };
-            let sorted = order(&values, descending != negative);
+            let sorted = order(&values, &real, descending != negative);
             if !sorted.is_sorted() {
                 draft.choose(dimension, &sorted);
             }
@@ -39,17 +41,36 @@ impl Sort {
     }
 }
 
-fn order(values: &Array, descending: bool) -> Vec<u64> {
+/// How raw values are to be read.
+struct Real {
+    /// As unsigned integers of the same size.
+    unsigned: bool,
+    /// Raw values that mean "missing".
+    missing: Vec<Scalar>,
+}
+
+impl Real {
+    /// The value to compare by; `None` if it is missing.
+    fn value(&self, raw: Scalar) -> Option<Scalar> {
+        if raw.as_f64().is_nan() || self.missing.iter().any(|mark| mark.identical(raw) || *mark == raw) {
+            return None;
+        }
+        if self.unsigned { Scalar::from_bytes(packing::unsigned(raw.dtype()), &raw.to_bytes()) } else { Some(raw) }
+    }
+}
+
+fn order(values: &Array, real: &Real, descending: bool) -> Vec<u64> {
     let mut positions: Vec<u64> = (0..values.elements()).collect();
     let at = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
     if values.dtype.is_text() {
         let texts = values.texts();
         positions.sort_by(|&left, &right| turned(texts.get(at(left)).cmp(&texts.get(at(right))), descending));
     } else {
-        let scalars: Vec<Scalar> = values.scalars().collect();
-        positions.sort_by(|&left, &right| match (scalars.get(at(left)), scalars.get(at(right))) {
-            (Some(left), Some(right)) => compare(*left, *right, descending),
-            _ => Ordering::Equal,
+        let scalars: Vec<Option<Scalar>> = values.scalars().map(|raw| real.value(raw)).collect();
+        let value = |position: u64| scalars.get(at(position)).copied().flatten();
+        positions.sort_by(|&left, &right| match (value(left), value(right)) {
+            (Some(left), Some(right)) => compare(left, right, descending),
+            (left, right) => left.is_none().cmp(&right.is_none()),
         });
     }
     positions
@@ -60,10 +81,6 @@ fn turned(ordering: Ordering, descending: bool) -> Ordering {
 }
 
 fn compare(left: Scalar, right: Scalar, descending: bool) -> Ordering {
-    match (left.as_f64().is_nan(), right.as_f64().is_nan()) {
-        (false, false) => {}
-        (left, right) => return left.cmp(&right),
-    }
     let ordering = match (left, right) {
         (Scalar::UInt64(left), Scalar::UInt64(right)) => left.cmp(&right),
         _ => match (left.as_i64(), right.as_i64()) {

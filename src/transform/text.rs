@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::array::{Array, DataType, Values};
+use crate::array::{Array, DataType, Values, text_from_bytes};
 use crate::dataset::{Schema, Variable};
 
 /// How a variable of chars becomes one of texts.
@@ -66,11 +66,9 @@ fn texts_of(array: &Array, length: usize, shape: Vec<u64>) -> Option<Array> {
     Array::from_texts(shape, bytes.chunks(length).map(text).collect())
 }
 
-/// UTF-8 where it is, else Latin-1, in which every byte is a character: old archives hold both and say neither.
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-    let bytes = bytes.get(..end).unwrap_or_default();
-    std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().map(|&byte| char::from(byte)).collect(), str::to_owned)
+    text_from_bytes(bytes.get(..end).unwrap_or_default())
 }
 
 #[cfg(test)]

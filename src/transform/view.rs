@@ -202,6 +202,29 @@ impl ViewAxis {
         }
     }
 
+    /// `count` positions of this axis, `step` apart from `first`, which must all exist; `None` if they do not.
+    #[must_use]
+    pub fn slice(&self, first: u64, step: u64, count: u64) -> Option<Self> {
+        let last = first.checked_add(step.checked_mul(count.checked_sub(1)?)?)?;
+        if step == 0 || last >= self.length() {
+            return None;
+        }
+        Some(match self {
+            Self::New => Self::New,
+            Self::Slice { source, step: own, .. } => {
+                let start = self.element(first)?;
+                // The step of a single position is never taken, and 0 is none.
+                let step = if count == 1 { 1 } else { own.checked_mul(i64::try_from(step).ok()?)? };
+                Self::Slice { source: *source, start, step, length: count }
+            }
+            Self::List { source, elements } => {
+                let chosen = elements.iter().skip(usize::try_from(first).ok()?).step_by(usize::try_from(step).ok()?);
+                let picked = Self::List { source: *source, elements: chosen.take(usize::try_from(count).ok()?).copied().collect() };
+                picked.simplified()
+            }
+        })
+    }
+
     /// The same axis; listed elements at one constant distance as a slice.
     #[must_use]
     pub fn simplified(self) -> Self {

@@ -10,6 +10,7 @@ use super::{WorkError, Workshop};
 use crate::dataset::Identity;
 use crate::layout::{Layout, Stored};
 use crate::plan::{PlannedContent, PlannedInput};
+use crate::source::ceiling::Ceiling;
 use crate::source::{self, Source, SourceError};
 use crate::store::Head;
 use crate::transform::{self, TextRule, Transformed, view::View};
@@ -175,7 +176,7 @@ pub(super) fn open(workshop: &Workshop, input: usize) -> Result<Box<dyn Source>,
     let planned = &workshop.plan.inputs[input];
     let (head, start) = workshop.sources.begin(&planned.url)?;
     compare(planned, &head)?;
-    Ok(source::open_begun(&workshop.sources, &planned.url, &head, start)?)
+    Ok(source::open_begun(&workshop.sources, &planned.url, (&head, start), Ceiling::of_memory(workshop.plan.memory))?)
 }
 
 /// Checks that a file is still the one that was scanned.

@@ -6,6 +6,7 @@
 
 mod about;
 mod chunks;
+mod error;
 mod expected;
 mod inputs;
 mod moves;
@@ -14,7 +15,7 @@ mod reads;
 mod scratch;
 mod tail;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,11 +28,11 @@ use crate::codec::pages::Pool;
 use crate::grid::Region;
 use crate::plan::{Passage, Plan, PlannedContent, Task, Work};
 use crate::receipt::{ChunkRef, InputRead, Receipt};
-use crate::source::SourceError;
-use crate::store::{SourceStore, StoreError, TargetStore, shown};
+use crate::store::{SourceStore, TargetStore};
 use crate::target::zarr::Encoder;
-use crate::target::{ChunkPayload, Target, TargetError};
+use crate::target::{ChunkPayload, Target};
 
+pub use error::WorkError;
 pub use expected::Witness;
 pub use inputs::{Described, DescribedVariable, Inputs};
 use moves::{Destination, Fitting};
@@ -39,61 +40,6 @@ pub use objects::Object;
 use reads::Given;
 pub use reads::{Read, ReadFrom};
 pub use tail::Tail;
-
-/// Why a task could not be done.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkError {
-    /// A source could not be read.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// Bytes could not be fetched.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// An object could not be encoded or stored.
-    #[error(transparent)]
-    Target(#[from] TargetError),
-    /// A file is not what it was when it was scanned, or not what the plan says.
-    #[error("{}: {message}", shown(url))]
-    Changed {
-        /// The file.
-        url: String,
-        /// What differs, and what to do.
-        message: String,
-    },
-    /// A file's values cannot become the result's without loss.
-    #[error("{}: variable `{variable}`: {message}", shown(url))]
-    Conversion {
-        /// The file.
-        url: String,
-        /// The variable.
-        variable: String,
-        /// What is wrong.
-        message: String,
-    },
-    /// A task that had been done before gave other bytes this time.
-    #[error(
-        "task {task} of stage {stage} gave different bytes when it was done again: object `{key}` is not what its receipt says; nothing was published: build the store anew with `--replace`, and report this if it happens again"
-    )]
-    Unrepeatable {
-        /// Its stage.
-        stage: u32,
-        /// Its number.
-        task: u64,
-        /// An object that differs.
-        key: String,
-    },
-    /// A chunk that is written again would change what is published.
-    #[error("variable `{variable}`: {message}")]
-    Published {
-        /// The variable.
-        variable: String,
-        /// What would change, and what to do.
-        message: String,
-    },
-    /// A defect of ours.
-    #[error("internal: {0}; please report this")]
-    Internal(String),
-}
 
 /// Everything tasks share.
 pub struct Workshop {
@@ -108,6 +54,8 @@ pub struct Workshop {
     inputs: Inputs,
     encoders: Vec<Encoder>,
     published: Vec<Vec<u64>>,
+    /// The only objects to write, by variable and index; `None`: all.
+    mended: Option<BTreeSet<(usize, Vec<u64>)>>,
     /// What an append writes again.
     tail: Option<Tail>,
     /// Where scratch objects lie, if the plan has any.
@@ -183,6 +131,7 @@ impl Workshop {
             inputs,
             encoders,
             published: Vec::new(),
+            mended: None,
             tail: None,
             scratch: None,
             readers,
@@ -205,6 +154,19 @@ impl Workshop {
     #[must_use]
     pub fn leaving(self, published: Vec<Vec<u64>>) -> Self {
         Self { published, ..self }
+    }
+
+    /// Writes these objects of the target only, by variable and index, and leaves all others as they are. Scratch is written whole.
+    #[must_use]
+    pub fn mending(self, objects: BTreeSet<(usize, Vec<u64>)>) -> Self {
+        Self { mended: Some(objects), ..self }
+    }
+
+    /// True if a task shall leave an object as it is.
+    fn leaves(&self, task: &Task, object: &Object) -> bool {
+        let mends = |objects: &BTreeSet<(usize, Vec<u64>)>| objects.contains(&(object.variable, object.index.clone()));
+        let unasked = !task.work.is_to_scratch() && self.mended.as_ref().is_some_and(|objects| !mends(objects));
+        unasked || self.is_left(object.variable, object.region())
     }
 
     /// Objects that are left as they are: no receipt of this plan names them.
@@ -238,7 +200,7 @@ impl Workshop {
     /// Any [`WorkError`]; nothing has been written.
     pub fn prepare(&self, task: Task) -> Result<Prepared, WorkError> {
         let objects = self.objects(&task);
-        objects.iter().filter(|object| self.is_left(object.variable, object.region())).for_each(Object::leave);
+        objects.iter().filter(|object| self.leaves(&task, object)).for_each(Object::leave);
         let unfinished = AtomicUsize::new(objects.iter().filter(|object| !object.is_left()).count());
         let mut prepared = Prepared { objects, task, reads: Vec::new(), inputs: Vec::new(), unfinished, moved: AtomicU64::new(0) };
         let Work::Slab { variables, objects, passage } = prepared.task.work.clone() else { return Ok(prepared) };

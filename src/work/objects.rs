@@ -194,9 +194,9 @@ impl Object {
         }
         Ok(match values {
             Values::Bytes(bytes) => {
-                let encoded = encoder.encode(bytes.as_slice())?;
+                let object = encoder.encode(bytes.as_slice())?;
                 self.buffers.give(bytes);
-                encoded
+                object
             }
             Values::Texts(texts) => encoder.encode_texts(&texts)?,
         })

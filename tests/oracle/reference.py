@@ -3,6 +3,7 @@
 Nothing here reads a store, and nothing here is shared with Gristmill.
 """
 import dataclasses
+import re
 
 import cftime
 import netCDF4
@@ -136,4 +137,13 @@ def expect(groups, dim, rename=None, drop=()):
             expected.dims = tuple(rename.get(dimension, dimension) for dimension in expected.dims)
             result.setdefault(rename.get(name, name), expected)
     shared = {key: value for key, value in globals_[0].items() if all(key in other and same(other[key], value) for other in globals_)}
+    newest = newest_conventions([whole["Conventions"] for whole in globals_ if "Conventions" in whole])
+    if newest:
+        shared["Conventions"] = newest
     return result, shared, {key for whole in globals_ for key in whole} - set(shared)
+
+
+def newest_conventions(values):
+    """What follows an older version of CF follows a newer one too; None if any value says more than a version of CF."""
+    versions = [re.fullmatch(r"CF-(\d+)\.(\d+)", str(value).strip()) for value in values]
+    return max(versions, key=lambda one: tuple(map(int, one.groups()))).string if versions and all(versions) else None

@@ -3,7 +3,7 @@
 
     run.py BINARY [--only SUBSTRING]… [--keep] [--jobs N]
 
-Each store is baked a second time, which must find nothing to do; stores of variants of one case must be equal. Prints a table
+Each store is clean for `gristmill verify --receipts --read-data` and baked a second time, which must find nothing to do; stores of variants of one case must be equal. Prints a table
 (seconds of the bake + of the comparison) and `N passed, N failed`; exit 1 if one failed. `$SHARED` in cases is ../shared (GRISTMILL_SHARED moves it). The
 S3 server is GRISTMILL_TEST_S3 (its endpoint), else a moto server that this starts.
 """
@@ -104,6 +104,10 @@ def run_one(binary, recipe, checked, target, folder):
     started = time.monotonic()
     problems = compare.compare(checked, target)
     compared = time.monotonic() - started
+    verified = subprocess.run([binary, "verify", target, "--receipts", "--read-data", "--quiet"],
+                              capture_output=True, text=True, timeout=300, cwd=folder, stdin=subprocess.DEVNULL)
+    if verified.returncode != 0:
+        problems.append(f"verify: exit {verified.returncode}: {verified.stderr.strip()[:600]}")
     before = listing(target)
     again = bake(binary, folder, target)
     if again.returncode != 0 or "nothing to do" not in again.stdout:

@@ -60,6 +60,8 @@ def compare_group(store, group, entries):
         want, got = decoded(values, entry), cooked[leaf].values
         check(want.dtype == got.dtype or want.dtype.kind == "O", f"{where}: decoded as {got.dtype}, not {want.dtype}")
         check(want.dtype.kind == "O" or np.array_equal(want, got, equal_nan=want.dtype.kind == "f"), f"{where}: decoded values differ")
+        if entry["dtype"] == "string" and not entry["fill"]:
+            check(same(got, values), f"{where}: decoded texts {got.ravel().tolist()} differ")
         check((leaf in cooked.coords) == entry["coordinate"], f"{where}: coordinate is {leaf in cooked.coords}")
         check(list(plain[leaf].chunks) == entry["chunks"], f"{where}: chunks {plain[leaf].chunks}")
         check((list(plain[leaf].shards) if plain[leaf].shards else None) == entry["shards"], f"{where}: shards {plain[leaf].shards}")

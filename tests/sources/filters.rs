@@ -98,3 +98,18 @@ fn unknown_filters_are_named() {
     let error = decode(&[(307, &[9])], ByteOrder::Little, 0, &[1, 2, 3]).unwrap_err();
     assert!(error.to_string().starts_with("filter `filter 307 (bzip2)` is not supported"), "{error}");
 }
+
+#[test]
+fn nbit_is_undone_only_where_it_did_nothing() {
+    let plain = values();
+    let filter = |parameters: &[u32]| Filter { id: 5, parameters: parameters.to_vec() };
+    let needless = [8, 1, 1000, 1, 4, 0, 32, 0];
+    assert!(codec::is_supported(&filter(&needless)));
+    assert!(decode(&[(5, &needless)], ByteOrder::Little, 0, &plain).unwrap() == plain);
+    // 12 of 32 bits; a compound type that claims 4294967295 members; nothing at all.
+    let refused: [&[u32]; 3] = [&[8, 0, 1000, 1, 4, 0, 12, 0], &[8, 0, 1000, 3, 4, u32::MAX, 0, 0], &[]];
+    for parameters in refused {
+        assert!(!codec::is_supported(&filter(parameters)));
+        assert!(matches!(decode(&[(5, parameters)], ByteOrder::Little, 0, &plain), Err(CodecError::Unsupported { .. })), "{parameters:?}");
+    }
+}

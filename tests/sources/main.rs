@@ -8,3 +8,4 @@ mod edges;
 mod facts;
 mod filters;
 mod local;
+mod values;

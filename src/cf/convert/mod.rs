@@ -303,15 +303,18 @@ fn retime<N: Number>(bytes: &[u8], ratio: Ratio, missing: Option<&(Vec<Scalar>, 
     let marks = Missing(missing.map_or(&[], |(marks, _)| marks.as_slice()));
     let retimed = map_each(bytes, |value: N| {
         let value = value.scalar();
-        match missing {
-            Some((_, fill)) if marks.holds(value) || value.as_f64().is_nan() => *fill,
-            _ => ratio.exactly(value).filter(|count| missing.is_none_or(|(_, fill)| count != fill)).unwrap_or_else(|| {
-                failed.get_or_insert_with(|| value.plain());
-                0
-            }),
-        }
+        let count = match missing {
+            Some((_, fill)) if marks.holds(value) || value.as_f64().is_nan() => return *fill,
+            _ => ratio.exactly(value),
+        };
+        let in_use = count.is_some() && count == missing.map(|(_, fill)| *fill);
+        let problem = |text| if in_use { ConversionError::MarkInUse(text) } else { ConversionError::NotExact(text) };
+        count.filter(|_| !in_use).unwrap_or_else(|| {
+            failed.get_or_insert_with(|| problem(value.plain()));
+            0
+        })
     });
-    failed.map_or(Ok(retimed), |value| Err(ConversionError::NotExact(value)))
+    failed.map_or(Ok(retimed), Err)
 }
 
 fn retime_as<N: Number>(bytes: &[u8], ratio: Ratio, missing: Option<&(Vec<Scalar>, i64)>, stored: CountedAs) -> Converted {
@@ -411,6 +414,14 @@ struct Packed {
     fill: Scalar,
 }
 
+impl Packed {
+    /// The error for a packed value that is the mark, or that the type cannot hold.
+    fn refused(&self, value: f64, in_use: bool) -> ConversionError {
+        let value = value * self.pack.0 + self.pack.1;
+        if in_use { ConversionError::MarkInUse(value.to_string()) } else { ConversionError::OutOfRange { value, dtype: self.fill.dtype() } }
+    }
+}
+
 fn repack_to<N: Number + Cast<f64>>(bytes: &[u8], marks: &[N], packed: Packed) -> Converted {
     let real = |raw: N| {
         let real = raw.cast() * packed.unpack.0 + packed.unpack.1;
@@ -418,10 +429,30 @@ fn repack_to<N: Number + Cast<f64>>(bytes: &[u8], marks: &[N], packed: Packed) -
     };
     let value = |raw: N| if marks.contains(&raw) { f64::NAN } else { (real(raw) - packed.pack.1) / packed.pack.0 };
     match packed.fill {
-        Scalar::Float32(fill) => Ok(map_each(bytes, |raw: N| if value(raw).is_nan() { fill } else { value(raw) as f32 })),
-        Scalar::Float64(fill) => Ok(map_each(bytes, |raw: N| if value(raw).is_nan() { fill } else { value(raw) })),
+        Scalar::Float32(fill) => to_floats::<N, f32>(bytes, value, packed, fill),
+        Scalar::Float64(fill) => to_floats::<N, f64>(bytes, value, packed, fill),
         fill => with_type!(fill.dtype(), Stored => round_to::<N, Stored>(bytes, value, packed)),
     }
+}
+
+/// The nearest floats; a finite value that only an infinity is near is out of range.
+fn to_floats<N: Number, S: Number + Cast<f64>>(bytes: &[u8], value: impl Fn(N) -> f64, packed: Packed, fill: S) -> Converted
+where
+    f64: Cast<S>,
+{
+    let mut failed = None;
+    let stored = map_each(bytes, |raw: N| {
+        let value = value(raw);
+        if value.is_nan() {
+            return fill;
+        }
+        let stored: S = value.cast();
+        if stored == fill || (value.is_finite() && !stored.cast().is_finite()) {
+            failed.get_or_insert((value, stored == fill));
+        }
+        stored
+    });
+    failed.map_or(Ok(stored), |(value, in_use)| Err(packed.refused(value, in_use)))
 }
 
 fn round_to<N: Number, S: Number + Cast<f64>>(bytes: &[u8], value: impl Fn(N) -> f64, packed: Packed) -> Converted
@@ -442,12 +473,7 @@ where
         }
         stored
     });
-    let unpacked = |value: f64| value * packed.pack.0 + packed.pack.1;
-    match failed {
-        None => Ok(stored),
-        Some((value, true)) => Err(ConversionError::MarkInUse(unpacked(value).to_string())),
-        Some((value, false)) => Err(ConversionError::OutOfRange { value: unpacked(value), dtype: packed.fill.dtype() }),
-    }
+    failed.map_or(Ok(stored), |(value, in_use)| Err(packed.refused(value, in_use)))
 }
 
 #[cfg(test)]

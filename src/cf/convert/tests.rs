@@ -122,3 +122,22 @@ fn texts_pass_only_unchanged() {
     assert!(widen.apply(text).is_err());
     assert!(matches!(widen.apply_bytes(DataType::Int16, vec![0; 3]), Err(ConversionError::Length { .. })));
 }
+
+#[test]
+fn repacking_to_floats_makes_no_infinity_and_no_missing_value() {
+    let to = |fill| Conversion::Repack { unpack: (1.0, 0.0), missing: vec![], pack: (1.0, 0.0), fill, unsigned: false, units: None };
+    let single = |values: &[f64]| to(Scalar::Float32(f32::NAN)).apply_bytes(DataType::Float64, bytes(values));
+    assert_eq!(single(&[1e300]), Err(ConversionError::OutOfRange { value: 1e300, dtype: DataType::Float32 }));
+    assert_eq!(single(&[-3.5e38]), Err(ConversionError::OutOfRange { value: -3.5e38, dtype: DataType::Float32 }));
+    assert_eq!(single(&[f64::INFINITY, 0.1, 1e-300]), Ok(bytes(&[f32::INFINITY, 0.1, 0.0])));
+    let marked = to(Scalar::Float32(-9.0));
+    assert_eq!(marked.apply_bytes(DataType::Float64, bytes(&[f64::NAN, 2.0])), Ok(bytes(&[-9.0_f32, 2.0])));
+    assert_eq!(marked.apply_bytes(DataType::Float64, bytes(&[-9.0])), Err(ConversionError::MarkInUse("-9".into())));
+}
+
+#[test]
+fn a_time_that_is_the_mark_is_told_as_such() {
+    let days = Conversion::Retime { multiply: 24, divide: 1, add: 0, missing: Some((vec![], 48)), stored: None };
+    assert_eq!(days.apply_bytes(DataType::Float64, bytes(&[2.0])), Err(ConversionError::MarkInUse("2".into())));
+    assert_eq!(days.apply_bytes(DataType::Float64, bytes(&[0.51])), Err(ConversionError::NotExact("0.51".into())));
+}

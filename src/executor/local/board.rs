@@ -5,7 +5,7 @@
 //! exceed the budget, except that one task alone is always admitted; and what is fetched ahead never exceeds its own limit by more
 //! than one batch per thread.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +19,9 @@ const AHEAD: usize = 2;
 /// Receipts that may wait to be kept.
 const UNKEPT: usize = 64;
 
+/// After so many tasks have failed no further ones are begun: what is wrong is not one file.
+const MOST_FAILED: usize = 16;
+
 /// Something one thread does in one go.
 pub(super) enum Step {
     Open(u64),
@@ -29,6 +32,37 @@ pub(super) enum Step {
     Keep(Receipt, u64),
 }
 
+/// What is left behind if a step does not succeed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Remains {
+    /// The task; `None`: the step belongs to a finished one.
+    task: Option<u64>,
+    opening: bool,
+    /// Fetched bytes that the step holds, and encoded ones.
+    fetched: u64,
+    encoded: u64,
+}
+
+impl Step {
+    /// What must be taken back if it fails.
+    pub(super) fn remains(&self) -> Remains {
+        let none = Remains { task: None, opening: false, fetched: 0, encoded: 0 };
+        match self {
+            Self::Open(number) => Remains { task: Some(*number), opening: true, ..none },
+            Self::Fetch(prepared, reads) => Remains { task: Some(prepared.task.number), fetched: stored_bytes(prepared, reads), ..none },
+            Self::Place(place) => Remains { task: Some(place.prepared.task.number), fetched: place.fetched(), ..none },
+            Self::Encode(prepared, _) => Remains { task: Some(prepared.task.number), ..none },
+            Self::Write(prepared, _, bytes) => Remains { task: Some(prepared.task.number), encoded: bytes.len() as u64, ..none },
+            Self::Keep(..) => none,
+        }
+    }
+}
+
+/// Bytes to fetch for some reads of a task.
+fn stored_bytes(prepared: &Prepared, reads: &[usize]) -> u64 {
+    reads.iter().map(|&read| prepared.reads[read].stored_bytes()).sum()
+}
+
 /// Bytes that an object takes besides its values while its task runs: where it lies, its reads, its part of the receipt (measured: 700).
 const BOOKKEEPING: u64 = 1 << 10;
 
@@ -37,6 +71,13 @@ pub(super) struct Place {
     pub(super) prepared: Arc<Prepared>,
     pub(super) read: usize,
     pub(super) parts: Option<Vec<Bytes>>,
+}
+
+impl Place {
+    /// Fetched bytes that it holds.
+    fn fetched(&self) -> u64 {
+        if self.parts.is_some() { self.prepared.reads[self.read].stored_bytes() } else { 0 }
+    }
 }
 
 /// A task that is opened and not finished.
@@ -85,6 +126,10 @@ pub(super) struct Board {
     fetched: u64,
     encoded: u64,
     pub(super) errors: Vec<WorkError>,
+    /// Tasks that failed.
+    failed: HashSet<u64>,
+    /// True once an error says that no task would fare better.
+    halted: bool,
 }
 
 impl Board {
@@ -92,7 +137,55 @@ impl Board {
         Self { tasks: tasks.collect(), ..Self::default() }
     }
 
-    /// True if every task has left its receipt.
+    /// True if nothing new shall be begun.
+    pub(super) fn is_halted(&self) -> bool {
+        self.halted
+    }
+
+    /// Something is wrong that no task would fare better with.
+    pub(super) fn halt(&mut self, error: WorkError) {
+        self.errors.push(error);
+        self.halted = true;
+    }
+
+    /// A step did not succeed. If that is its task's own misfortune, all that waits of the task goes and the others go on.
+    pub(super) fn fail(&mut self, remains: Remains, error: WorkError) {
+        self.fetched = self.fetched.saturating_sub(remains.fetched);
+        self.encoded = self.encoded.saturating_sub(remains.encoded);
+        if remains.opening {
+            self.not_opened();
+        }
+        let Some(task) = remains.task.filter(|_| error.is_of_its_task()) else { return self.halt(error) };
+        if !self.failed.insert(task) {
+            return;
+        }
+        self.errors.push(error);
+        self.halted |= self.failed.len() >= MOST_FAILED;
+        self.running -= 1;
+        self.forget(task);
+    }
+
+    /// Takes back what is held and queued for a task.
+    fn forget(&mut self, task: u64) {
+        self.ahead.retain(|number| *number != task);
+        let mut places: Vec<Place> = Vec::new();
+        if let Some(open) = self.open.remove(&task) {
+            self.admitted = self.admitted.saturating_sub(if open.admitted { open.bytes } else { 0 });
+            places.extend(open.held);
+        }
+        let (gone, kept): (VecDeque<Place>, VecDeque<Place>) = self.places.drain(..).partition(|place| place.prepared.task.number == task);
+        self.places = kept;
+        let fetched: u64 = places.iter().chain(&gone).map(Place::fetched).sum();
+        self.fetched = self.fetched.saturating_sub(fetched);
+        self.fetches.retain(|(prepared, _)| prepared.task.number != task);
+        self.encodes.retain(|(prepared, _)| prepared.task.number != task);
+        let encoded: u64 =
+            self.writes.iter().filter(|(prepared, ..)| prepared.task.number == task).map(|(.., bytes)| bytes.len() as u64).sum();
+        self.encoded = self.encoded.saturating_sub(encoded);
+        self.writes.retain(|(prepared, ..)| prepared.task.number != task);
+    }
+
+    /// True if every task has left its receipt, or failed.
     pub(super) fn is_done(&self) -> bool {
         self.tasks.is_empty() && self.running == 0
     }
@@ -125,7 +218,7 @@ impl Board {
             return None;
         }
         let (prepared, reads) = self.fetches.pop_front()?;
-        self.fetched += reads.iter().map(|&read| prepared.reads[read].stored_bytes()).sum::<u64>();
+        self.fetched += stored_bytes(&prepared, &reads);
         Some(Step::Fetch(prepared, reads))
     }
 
@@ -165,6 +258,10 @@ impl Board {
 
     /// Takes up fetched reads.
     pub(super) fn fetched(&mut self, prepared: &Arc<Prepared>, reads: Vec<usize>, parts: Vec<Vec<Bytes>>) {
+        if self.failed.contains(&prepared.task.number) {
+            self.fetched = self.fetched.saturating_sub(stored_bytes(prepared, &reads));
+            return;
+        }
         let place = |(read, parts)| Place { prepared: Arc::clone(prepared), read, parts: Some(parts) };
         let places = reads.into_iter().zip(parts).map(place);
         match self.open.get_mut(&prepared.task.number) {
@@ -176,6 +273,9 @@ impl Board {
     /// A read is placed; its bytes, if they were fetched, are gone, and some objects are full.
     pub(super) fn placed(&mut self, prepared: &Arc<Prepared>, fetched: u64, full: Vec<usize>) {
         self.fetched = self.fetched.saturating_sub(fetched);
+        if self.failed.contains(&prepared.task.number) {
+            return;
+        }
         self.encodes.extend(full.into_iter().map(|object| (Arc::clone(prepared), object)));
     }
 
@@ -187,7 +287,7 @@ impl Board {
             // Only admitted tasks' objects are encoded.
             self.admitted = self.admitted.saturating_sub(freed);
         }
-        if let Some(bytes) = upload {
+        if let Some(bytes) = upload.filter(|_| !self.failed.contains(&prepared.task.number)) {
             self.encoded += bytes.len() as u64;
             self.writes.push_back((Arc::clone(prepared), object, bytes));
         }
@@ -267,6 +367,23 @@ mod tests {
         assert!(!board.has_near_step(&terms()) && !board.is_done());
         board.not_opened();
         assert!(board.has_near_step(&terms()));
+    }
+
+    #[test]
+    fn a_task_that_fails_takes_no_other_with_it() {
+        let failure = || WorkError::Changed { url: "a.nc".to_owned(), message: "it changed".to_owned() };
+        let mut board = Board::new(0..40);
+        for number in 0..MOST_FAILED as u64 {
+            assert!(!board.is_halted());
+            let Some(step @ Step::Open(opened)) = board.near_step(&terms()) else { panic!("nothing to open") };
+            assert_eq!(opened, number);
+            board.fail(step.remains(), failure());
+        }
+        assert!(board.is_halted() && board.errors.len() == MOST_FAILED && board.running == 0);
+        let mut board = Board::new(0..2);
+        let Some(step) = board.near_step(&terms()) else { panic!("nothing to open") };
+        board.fail(step.remains(), WorkError::Store(crate::store::StoreError::new(crate::store::ErrorKind::Temporary, "a.nc", "busy")));
+        assert!(board.is_halted() && !board.is_done());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! Compute threads open local files, decode, place and encode; others open and fetch far files; others upload, and keep receipts
 //! (which are flushed to the disk). The next tasks are opened and fetched while this one is decoded and encoded, and uploads go
-//! on beside. What may be done next is [`board`]'s; here it is done. Invariant: a step is taken by one thread, and an error
-//! stops the others after the step they are in.
+//! on beside. What may be done next is [`board`]'s; here it is done. Invariant: a step is taken by one thread, and an error that is
+//! not one task's own stops the others after the step they are in. A task that fails for good is not tried again in this run; the
+//! others go on, so that all that is wrong is told at once and the next run has only that to do.
 
 mod board;
 
@@ -113,7 +114,7 @@ pub fn execute(job: &Job<'_>, resources: Resources) -> Outcome {
             let floor = &floor;
             let name = format!("{} {number}", kind.name());
             if std::thread::Builder::new().name(name).spawn_scoped(scope, move || floor.run(kind)).is_err() {
-                floor.lock().errors.push(WorkError::Internal("the system starts no more threads; give fewer `--threads`".to_owned()));
+                floor.lock().halt(WorkError::NoThreads);
             }
         }
     });
@@ -149,17 +150,18 @@ impl Floor<'_> {
     }
 
     fn stopping(&self, board: &Board) -> bool {
-        !board.errors.is_empty() || self.job.stop.load(Ordering::Relaxed)
+        board.is_halted() || self.job.stop.load(Ordering::Relaxed)
     }
 
     /// One thread's life: take a step, do it, until nothing is left.
     fn run(&self, kind: Kind) {
         let mut scratch = Scratch::default();
         while let Some(step) = self.next(kind) {
-            // A library that panics on a file must end the run, not one thread that the others then wait for.
+            let remains = step.remains();
+            // A library that panics on a file must fail its task, not one thread that the others then wait for.
             let taken = catch_unwind(AssertUnwindSafe(|| self.take(step, &mut scratch)));
-            if let Err(error) = taken.unwrap_or_else(|_| Err(WorkError::Internal("a step of a task panicked".to_owned()))) {
-                self.lock().errors.push(error);
+            if let Err(error) = taken.unwrap_or_else(|payload| Err(WorkError::of_panic(&*payload))) {
+                self.lock().fail(remains, error);
             }
         }
         self.changed.iter().for_each(Condvar::notify_all);
@@ -211,9 +213,9 @@ impl Floor<'_> {
             Step::Encode(prepared, object) => self.encode(&prepared, object),
             Step::Write(prepared, object, bytes) => {
                 let length = bytes.len() as u64;
-                let written = self.write(&prepared, object, bytes);
+                self.write(&prepared, object, bytes)?;
                 self.lock().uploaded(length);
-                written
+                Ok(())
             }
             Step::Keep(receipt, bytes) => self.keep(&receipt, bytes),
         }
@@ -225,7 +227,7 @@ impl Floor<'_> {
         let task = self.job.workshop.plan.task(self.job.stage, number).ok_or_else(missing);
         let detail = |_: &Result<Prepared, WorkError>| Detail { task: Some((self.job.stage, number)), ..Detail::default() };
         let opened = task.and_then(|task| spent(self.job.reporter, Activity::Open, detail, || self.job.workshop.prepare(task)));
-        let prepared = Arc::new(opened.inspect_err(|_| self.lock().not_opened())?);
+        let prepared = Arc::new(opened?);
         if let Some(receipt) = self.job.workshop.idle(&prepared) {
             self.lock().not_opened();
             self.stored(&prepared, receipt);

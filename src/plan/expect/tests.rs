@@ -25,7 +25,7 @@ fn plan(coordinate: Variable, array: Array, rules: &[(&str, ExpectRule)]) -> Pla
         Expectation { name: (*name).to_owned(), span, rule: rule.clone() }
     };
     let dimension = Dimension { name: "time".to_owned(), length: array.elements(), unlimited: false };
-    let pieces = Pieces { axes: vec![], inputs: vec![Some(0)], conversions: vec![], converted: vec![] };
+    let pieces = Pieces { axes: vec![], inputs: vec![None], conversions: vec![], converted: vec![] };
     Plan {
         version: super::super::VERSION,
         id: "test".to_owned(),

@@ -4,9 +4,11 @@
 //! [`Code`] and has a page entry in `docs/errors.md`; those that a recipe alone can cause have a snapshot test.
 
 mod code;
+mod inert;
 mod render;
 
 pub use code::{Class, Code};
+pub use inert::inert;
 pub use render::{render_annotation, render_json, render_terminal};
 
 use serde::{Deserialize, Serialize};

@@ -6,6 +6,7 @@ use std::fmt;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 
+use super::inert::{inert, inert_bytes, inert_lines};
 use super::{Diagnostic, Severity, Span};
 use crate::recipe::RecipeText;
 
@@ -17,14 +18,15 @@ const WINDOW: usize = 60;
 /// For people: each problem with its place in the recipe.
 #[must_use]
 pub fn render_terminal(diagnostics: &[Diagnostic], text: &RecipeText, colour: bool) -> String {
-    let text = &without_passwords(text);
+    let text = without_passwords(text);
+    let text = &RecipeText { name: inert(&text.name), text: inert_bytes(&text.text) };
     let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_wrap_lines(false).with_context_lines(1);
     let mut out = String::new();
     for diagnostic in diagnostics {
         let report = Report { diagnostic, excerpt: Excerpt { text } };
         if handler.render_report(&mut out, &report).is_err() {
-            out.push_str(&diagnostic.message);
+            out.push_str(&inert(&diagnostic.message));
         }
         out.push('\n');
     }
@@ -103,7 +105,7 @@ struct Report<'a> {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.diagnostic.message)
+        formatter.write_str(&inert(&self.diagnostic.message))
     }
 }
 
@@ -122,7 +124,7 @@ impl miette::Diagnostic for Report<'_> {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.diagnostic.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        self.diagnostic.help.as_ref().map(|help| Box::new(inert_lines(help)) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -132,7 +134,7 @@ impl miette::Diagnostic for Report<'_> {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let (span, label) = self.diagnostic.label.as_ref()?;
         let span = self.excerpt.clipped(*span);
-        let said = (!label.is_empty() && *label != self.diagnostic.message).then(|| label.clone());
+        let said = (!label.is_empty() && *label != self.diagnostic.message).then(|| inert(label));
         Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(said, (span.offset, span.length)))))
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Resolver;
+use super::inputs::MOST_KEYS;
 use crate::pattern::Role;
 use crate::pattern::expand::Key;
 use crate::recipe::diagnostic::{Code, Span};
@@ -87,6 +88,12 @@ impl Resolver<'_> {
     pub(super) fn axes(&mut self, combine: &Combine, mut keys: BTreeMap<String, Key>) -> Vec<(Role, Vec<Key>)> {
         let names: Vec<String> = keys.keys().cloned().collect();
         let place = self.root.get("combine");
+        let entries = combine.merge.iter().flatten().count() + combine.concat.iter().flatten().count();
+        if entries > MOST_KEYS {
+            let message = format!("`combine` has {entries} entries; {MOST_KEYS} are possible");
+            self.error(Code::NotAKey, place.span(), message, "name each key of the pattern once");
+            return Vec::new();
+        }
         let mut axes = Vec::new();
         for (number, name) in combine.merge.iter().flatten().enumerate() {
             let span = place.get("merge").item(number).span();

@@ -14,6 +14,14 @@ use crate::recipe::shape::similar;
 use crate::recipe::tree::Place;
 use crate::recipe::{ChangedFile, LateFile, MissingFile, Used};
 
+/// Most keys of a pattern.
+pub(super) const MOST_KEYS: usize = 64;
+/// Longest name of a key, in bytes.
+const LONGEST_NAME: usize = 64;
+/// Problems of one kind that are told at most.
+const MOST_TOLD: usize = 100;
+/// Values of keys that all exceptions together may match.
+const MOST_MATCHED: usize = 4 * MAX_INPUTS;
 /// Schemes that can be read.
 const SCHEMES: [&str; 3] = ["https", "http", "file"];
 /// Schemes that will be.
@@ -122,12 +130,23 @@ impl Resolver<'_> {
     fn pattern(&mut self, place: Place<'_>, url: &str, inputs: &Inputs, combine: &Combine) -> Option<Expansion> {
         let span = place.get("url").span();
         self.url(span, url);
+        if let Some((name, _)) = inputs.keys.iter().flatten().nth(MOST_KEYS) {
+            let span = place.get("keys").get(name).key();
+            self.error(Code::BadKey, span, format!("the pattern has more than {MOST_KEYS} keys"), "split the recipe");
+            return None;
+        }
         let mut kinds = BTreeMap::new();
-        let mut keys = BTreeMap::new();
+        let mut keys: BTreeMap<String, Key> = BTreeMap::new();
         for (name, written) in inputs.keys.iter().flatten() {
             let (kind, values) = self.key(name, written);
             kinds.insert(name.as_str(), kind);
             keys.extend(values.map(|values| (name.clone(), Key { name: name.clone(), values })));
+            // Together they can have few more values than there may be inputs: no need to list more.
+            let known: usize = keys.values().map(|key| key.values.len()).sum();
+            if known > MAX_INPUTS + MOST_KEYS || self.problems.last().is_some_and(|problem| problem.code == Code::TooManyInputs) {
+                self.too_many_values(place.get("keys").get(name), known);
+                return None;
+            }
         }
         let template = self.template(place, url, &kinds);
         let except = self.exceptions(place.get("except"), inputs.except.as_deref().unwrap_or_default(), &keys, &kinds);
@@ -146,6 +165,18 @@ impl Resolver<'_> {
         self.expanded(place.get("url"), Matrix { template, axes, except }.expand(|url| absolute(base, url)))
     }
 
+    fn too_many_values(&mut self, place: Place<'_>, known: usize) {
+        if known > MAX_INPUTS {
+            let message = format!("the keys up to here have {known} values");
+            self.error(
+                Code::TooManyInputs,
+                place.key(),
+                message,
+                format!("at most {MAX_INPUTS} inputs are possible; check the steps of the keys"),
+            );
+        }
+    }
+
     fn expanded(&mut self, place: Place<'_>, outcome: Result<Expansion, ExpandError>) -> Option<Expansion> {
         let error = match outcome {
             Ok(expansion) => return Some(expansion),
@@ -153,6 +184,11 @@ impl Resolver<'_> {
         };
         let (code, help) = match &error {
             ExpandError::TooMany { .. } => (Code::TooManyInputs, format!("at most {MAX_INPUTS} are possible; check the steps of the keys")),
+            ExpandError::LongUrl { .. } => (Code::BadUrl, "shorten the pattern, or the values of its keys".to_owned()),
+            ExpandError::TooLarge { .. } => {
+                (Code::TooManyInputs, "shorten the pattern or the values of its keys, or split the recipe".to_owned())
+            }
+            ExpandError::TooManyExceptions { .. } => (Code::BadException, "except fewer and larger parts, or split the recipe".to_owned()),
             ExpandError::Empty => (Code::EmptyPattern, "list a file, or except less".to_owned()),
             ExpandError::Duplicate { .. } => {
                 (Code::DuplicateInput, "use every key, with a format as fine as its step; list each file once".to_owned())
@@ -170,7 +206,7 @@ impl Resolver<'_> {
         }
         let Some((scheme, rest)) = url.split_once("://") else { return };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        if authority.contains('@') && scheme.to_ascii_lowercase() != "file" {
+        if authority.contains('@') && !scheme.eq_ignore_ascii_case("file") {
             let help = "recipes are public: remove it, change the password, and let the operator keep the credential";
             self.error(Code::SecretInUrl, span, "the URL holds a user name, or a token", help);
         }
@@ -195,7 +231,7 @@ impl Resolver<'_> {
             }
         };
         let mut misspelt = false;
-        for problem in template.problems(|name| kinds.get(name).copied()) {
+        for problem in template.problems(|name| kinds.get(name).copied()).into_iter().take(MOST_TOLD) {
             if let TemplateProblem::Undefined { name, .. } = &problem {
                 misspelt = true;
                 // A definition that could not be read is reported already.
@@ -245,6 +281,10 @@ impl Resolver<'_> {
         {
             let help = "a key's name begins with a letter and holds only letters, digits and `_`";
             self.error(Code::BadKey, place.key(), format!("`{name}` cannot be the name of a key"), help);
+        }
+        if name.len() > LONGEST_NAME {
+            let help = "shorten it: it only joins the template and the keys";
+            self.error(Code::BadKey, place.key(), format!("the name of a key has {} bytes; {LONGEST_NAME} are possible", name.len()), help);
         }
         match written {
             KeyWritten { dates: Some(dates), range: None, list: None } => (KeyKind::Dates, self.dates(place.get("dates"), dates)),
@@ -345,7 +385,11 @@ impl Resolver<'_> {
         kinds: &BTreeMap<&str, KeyKind>,
     ) -> Vec<BTreeMap<String, Vec<usize>>> {
         let mut exceptions = Vec::with_capacity(written.len());
+        let (before, mut matched) = (self.problems.len(), 0);
         for (number, cell) in written.iter().enumerate() {
+            if self.problems.len() > before + MOST_TOLD {
+                break;
+            }
             let mut exception = BTreeMap::new();
             if cell.is_empty() {
                 self.error(Code::BadException, place.item(number).span(), "this entry names no key", "write {time: 1988-02-29}");
@@ -360,6 +404,12 @@ impl Resolver<'_> {
                     continue;
                 };
                 let found = self.excepted(spot, key, &word.0);
+                matched += found.len();
+                if matched > MOST_MATCHED {
+                    let message = format!("the exceptions up to here match {matched} values of the keys");
+                    self.error(Code::BadException, spot.span(), message, "except fewer and larger parts, or split the recipe");
+                    return exceptions;
+                }
                 exception.insert(name.clone(), found);
             }
             exceptions.push(exception);

@@ -18,7 +18,7 @@ use crate::run::state::{Committed, State, local_folder};
 use crate::run::versions::kept::{About, Kept, Version, key, now};
 use crate::run::versions::{Pointer, pointer, root_of};
 use crate::run::{RunError, commit, parallel, replace};
-use crate::store::{self, Access, TargetStore, is_far, unfinished_files};
+use crate::store::{self, Access, ErrorKind, TargetStore, Upload, unfinished_files};
 use crate::target::TargetError;
 use crate::target::zarr::{Absent, ZarrReader, metadata_keys, object_index};
 
@@ -61,9 +61,7 @@ impl<'a> Finder<'a> {
         self.of_plans(&gone, &mut swept)?;
         self.unpublished(&mut swept)?;
         self.unfinished(&mut swept)?;
-        if is_far(target) {
-            swept.notes.push("uploads in parts that were cut off cannot be listed by the S3 library in use: let the bucket's lifecycle rules abort incomplete multipart uploads".to_owned());
-        }
+        self.uploads(&mut swept)?;
         swept.objects = swept.items.iter().map(|item| item.objects).sum();
         swept.bytes = swept.items.iter().map(|item| item.bytes).sum();
         Ok(swept)
@@ -174,6 +172,9 @@ impl<'a> Finder<'a> {
         let begun = self.begun.as_ref().map(Plan::identity);
         let versions = self.kept.iter().flat_map(|kept| &kept.versions).map(|version| version.plan.clone());
         let needed = versions.chain(self.committed.iter().map(|committed| committed.plan.clone()));
+        // Objects of earlier appends are part of what is visible; a version is whole by itself.
+        let history = if self.kept.is_none() { self.state.history()? } else { Vec::new() };
+        let needed = needed.chain(history.into_iter().map(|commit| commit.plan));
         let needed: BTreeSet<String> = needed.chain(self.pointer.iter().map(|pointer| pointer.plan.clone())).chain(begun.clone()).collect();
         let is_done = begun.is_some() && begun == self.committed.as_ref().map(|committed| committed.plan.clone());
         let unfinished = begun.filter(|begun| !is_done && !gone.contains(begun));
@@ -212,6 +213,12 @@ impl<'a> Finder<'a> {
     fn unpublished(&self, swept: &mut Swept) -> Result<(), RunError> {
         let (Some(committed), Some(begun), None) = (&self.committed, &self.begun, &self.kept) else { return Ok(()) };
         if committed.plan != begun.identity() {
+            return Ok(());
+        }
+        if begun.format == OutputFormat::Icechunk {
+            let note = "objects that no snapshot of the repository refers to are for Icechunk's own garbage collection \
+                        (`icechunk.Repository.garbage_collect`) to take away: while no run works or waits to be resumed";
+            swept.notes.push(note.to_owned());
             return Ok(());
         }
         let store = store::target(&self.wish.target, self.access)?;
@@ -260,6 +267,39 @@ impl<'a> Finder<'a> {
                     deeds: vec![Deed::Files(files.into_iter().map(|(path, _)| path).collect())],
                 });
             }
+        }
+        Ok(())
+    }
+
+    /// Uploads in parts that were cut off: whoever began them does not hold the target any more.
+    fn uploads(&self, swept: &mut Swept) -> Result<(), RunError> {
+        let Some(store) = store::uploads(&self.wish.target, self.access)? else { return Ok(()) };
+        let found = match store.unfinished() {
+            Ok(found) => found,
+            Err(error) if error.kind == ErrorKind::Other => {
+                let note = "the store cannot list uploads in parts that were cut off: let the bucket's lifecycle rules abort them";
+                swept.notes.push(note.to_owned());
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let is_old = |upload: &Upload| {
+            let begun = upload.begun.as_deref().and_then(|begun| begun.parse::<jiff::Timestamp>().ok());
+            begun.is_some_and(|begun| self.now.saturating_sub(begun.as_second().max(0) as u64) >= self.wish.older_than.as_secs())
+        };
+        let (old, young): (Vec<Upload>, Vec<Upload>) = found.into_iter().partition(is_old);
+        if !young.is_empty() {
+            swept.notes.push(format!("{} uploads in parts that were begun lately, or nobody tells when, stay", young.len()));
+        }
+        if !old.is_empty() {
+            swept.items.push(Item {
+                kind: Kind::Uploads,
+                name: self.wish.target.clone(),
+                objects: old.len() as u64,
+                bytes: 0,
+                why: "in parts, never finished; their bytes are not told".to_owned(),
+                deeds: vec![Deed::Uploads(store, old)],
+            });
         }
         Ok(())
     }

@@ -84,6 +84,8 @@ pub enum Kind {
     Unpublished,
     /// Files that killed processes were writing.
     UnfinishedFiles,
+    /// Uploads in parts that killed processes were sending.
+    Uploads,
 }
 
 /// A version that stays.
@@ -124,6 +126,7 @@ impl Kind {
             Self::Scratch => "scratch of plan",
             Self::Unpublished => "unpublished objects",
             Self::UnfinishedFiles => "unfinished files",
+            Self::Uploads => "unfinished uploads",
         }
     }
 }

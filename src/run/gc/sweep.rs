@@ -11,7 +11,7 @@ use super::Swept;
 use crate::run::state::State;
 use crate::run::versions::kept::Kept;
 use crate::run::{RunError, parallel};
-use crate::store::TargetStore;
+use crate::store::{TargetStore, Upload, Uploads};
 
 /// Deletions under way at a time.
 const ABREAST: usize = 16;
@@ -27,6 +27,8 @@ pub(super) enum Deed {
     Folder(PathBuf),
     /// Removes the empty folders below one, and itself if it is then empty.
     EmptyFolders(PathBuf),
+    /// Aborts uploads in parts.
+    Uploads(Arc<dyn Uploads>, Vec<Upload>),
     /// Takes a version off the list.
     Version(String),
 }
@@ -38,6 +40,7 @@ impl std::fmt::Debug for Deed {
             Self::Files(paths) => write!(formatter, "Files({paths:?})"),
             Self::Folder(path) => write!(formatter, "Folder({path:?})"),
             Self::EmptyFolders(path) => write!(formatter, "EmptyFolders({path:?})"),
+            Self::Uploads(_, uploads) => write!(formatter, "Uploads({uploads:?})"),
             Self::Version(name) => write!(formatter, "Version({name})"),
         }
     }
@@ -46,6 +49,8 @@ impl std::fmt::Debug for Deed {
 /// Does everything that a search proposed.
 pub(super) fn sweep(swept: &mut Swept, state: &State, stop: &AtomicBool) -> Result<(), RunError> {
     for item in &mut swept.items {
+        // A search may take long.
+        state.still_ours()?;
         for deed in std::mem::take(&mut item.deeds) {
             deed.carry_out(state, stop)?;
         }
@@ -67,6 +72,7 @@ impl Deed {
                 remove_empty(path);
                 Ok(())
             }
+            Self::Uploads(store, uploads) => Ok(uploads.iter().try_for_each(|upload| store.abort(upload))?),
             Self::Version(name) => {
                 let Some(mut kept) = Kept::read(state)? else { return Ok(()) };
                 kept.versions.retain(|version| version.name != *name);

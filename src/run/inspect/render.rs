@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{DescribedVariable, Description, Kind};
 use crate::recipe::OutputFormat;
+use crate::recipe::diagnostic::inert as clean;
 use crate::source::Format;
 
 /// The description of `url` as text.
@@ -106,8 +107,4 @@ fn joined(lengths: &[u64]) -> String {
 /// A value as JSON writes it: quotes, escapes, no control characters.
 fn shown(value: &Value) -> String {
     clean(&value.to_string())
-}
-
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -51,10 +51,19 @@ impl LeaseKeeper {
         self.shared.lost()
     }
 
+    /// The same; who only knows that he was silent for too long asks once more whether another holds it by now.
+    pub(super) fn lost_to(&self) -> Option<RunError> {
+        let lost = self.lost()?;
+        match self.shared.lease.standing() {
+            Ok(Standing::Taken(by)) => Some(self.shared.taken(&by)),
+            _ => Some(lost),
+        }
+    }
+
     /// Asks whether the lease is still held.
     pub(super) fn still_ours(&self) -> Result<(), RunError> {
         let shared = &self.shared;
-        if let Some(lost) = shared.lost() {
+        if let Some(lost) = self.lost_to() {
             return Err(lost);
         }
         match shared.lease.settled()? {

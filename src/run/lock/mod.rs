@@ -48,6 +48,7 @@ pub(super) struct Lock {
 enum Kind {
     File(FileLock),
     Lease(LeaseKeeper),
+    Looking,
 }
 
 /// How a run held its target, for the report.
@@ -98,6 +99,11 @@ impl Lock {
         Ok(Self { kind: Kind::Lease(keeper), epoch, abilities, alone, target })
     }
 
+    /// No lock at all, for those who only look.
+    pub(super) fn none(target: &str) -> Self {
+        Self { kind: Kind::Looking, epoch: 0, abilities: None, alone: false, target: target.to_owned() }
+    }
+
     /// Asks whether this run still holds the target. To be called right before each put that makes something visible, and
     /// before anything is deleted that another holder may need.
     ///
@@ -107,6 +113,7 @@ impl Lock {
         match &self.kind {
             Kind::File(file) => file.still_ours(&self.target),
             Kind::Lease(keeper) => keeper.still_ours(),
+            Kind::Looking => Err(held(&self.target, "somebody else, as far as one who only looks can tell")),
         }
     }
 
@@ -140,6 +147,7 @@ impl Lock {
             (Kind::File(_), _) => "file lock",
             (Kind::Lease(_), None) => "lease",
             (Kind::Lease(_), Some(_)) => "lease, read back",
+            (Kind::Looking, _) => "none",
         };
         let weakness = weak.map(|abilities| abilities.verdict(Mode::Lease).reason);
         Writing { lock: lock.to_owned(), epoch: self.epoch, single_writer: self.alone, weakness }
@@ -163,9 +171,9 @@ impl Lock {
             let _end = End { done: &done, watcher: watcher.thread() };
             work()
         });
-        match (result, keeper.lost()) {
-            (Err(RunError::Interrupted), Some(lost)) => Err(lost),
-            (result, _) => result,
+        match result {
+            Err(RunError::Interrupted) => Err(keeper.lost_to().unwrap_or(RunError::Interrupted)),
+            result => result,
         }
     }
 }

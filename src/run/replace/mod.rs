@@ -29,10 +29,8 @@ pub(super) fn replace(
     let finished = finish(options, state)?;
     if recipe.output.format == OutputFormat::Icechunk && target::keeps_history(&options.target, setting.access)? {
         // One more commit: readers see the old dataset or the new one, and the history keeps both.
-        if state.committed()?.is_some() {
-            state.forget()?;
-        }
-        return bake(recipe, options, setting, state, report);
+        let options = Options { replace: Some(how), ..options.clone() };
+        return bake(recipe, &options, setting, state, report);
     }
     if finished && how == Replace::Atomic {
         // The replacement that was asked for is in place, unless something else is asked for now.
@@ -123,6 +121,7 @@ fn beside(
     baked?;
     // Nothing had to be baked where a run was killed just before this, but the store is another one all the same.
     report.found_complete = false;
+    state.still_ours()?;
     exchange.begin(state)?;
     exchange.finish(state).map(drop)
 }
@@ -130,6 +129,7 @@ fn beside(
 /// Takes the old store away, so that a run that is killed on the way can be followed by any other: first nobody believes in it,
 /// then nobody can open it, then its objects go, and at last the plan that tells whose they were.
 fn clear(options: &Options, setting: Setting<'_>, state: &State) -> Result<(), RunError> {
+    state.still_ours()?;
     state.withdraw()?;
     let target = store::target(&options.target, setting.access)?;
     for key in ["zarr.json", ".zmetadata", ".zgroup"] {

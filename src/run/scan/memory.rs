@@ -5,6 +5,7 @@
 //! last is as good as the other. Invariant: a segment that cannot be read is one that is not there.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::store::{self, Access, PutMode, StoreError, TargetStore};
 
 /// One input in so many ends a segment.
 const ENDS: u128 = 256;
+/// Most bytes of a segment unpacked: a few KB for each input, and few bytes may unpack to many.
+const LARGEST: u64 = 256 << 20;
 /// Longest segment.
 const LONGEST: usize = 1024;
 
@@ -85,8 +88,16 @@ fn key(first: Place) -> String {
 }
 
 fn unpack(bytes: &[u8], interner: &Interner) -> Option<HashMap<Place, Option<Record>>> {
-    let json = zstd::decode_all(bytes).ok()?;
+    let mut json = Vec::new();
+    zstd::Decoder::new(bytes).ok()?.take(LARGEST).read_to_end(&mut json).ok()?;
+    // One that was cut off there is no JSON.
     serde_json::from_slice::<Segment>(&json).ok()?.unpack(interner)
+}
+
+/// True if some bytes are a segment that can be read: what a scan does with a file it finds, for tests that give it any.
+#[must_use]
+pub fn is_remembered(bytes: &[u8]) -> bool {
+    unpack(bytes, &Interner::default()).is_some()
 }
 
 /// Cuts inputs into segments.

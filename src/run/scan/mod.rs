@@ -6,6 +6,7 @@
 
 mod late;
 mod memory;
+mod names;
 mod opened;
 mod record;
 
@@ -21,13 +22,14 @@ use crate::event::{Activity, Detail, Event, Phase, Reporter, spent};
 use crate::pattern::{self, Input};
 use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::recipe::{LateFile, MissingFile, Recipe};
+use crate::source::ceiling::Ceiling;
 use crate::store::{ErrorKind, Head, SourceStore, StoreError, shown};
 use crate::transform::{Absent, Step};
 use crate::work::{Described, WorkError};
 use opened::Opened;
 use record::{Place, Placer, Record, Segment};
 
-pub use memory::{Memory, cache_folder};
+pub use memory::{Memory, cache_folder, is_remembered};
 
 /// What scanning found.
 pub struct Scan {
@@ -41,6 +43,8 @@ pub struct Scan {
     pub late: Vec<usize>,
     /// Where the values of files opened by this scan are, as far as that was asked for; by number among those that exist.
     pub described: Vec<(usize, Described)>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
 }
 
 /// What scanning works with.
@@ -61,9 +65,25 @@ pub struct Scanner<'a> {
     pub frozen: bool,
     /// Bytes of [`Scan::described`] to keep: what tasks would otherwise open each file again for.
     pub described_bytes: usize,
+    /// What one file may claim.
+    pub ceiling: Ceiling,
 }
 
+/// Files that are not there and are named; the others are counted.
+const NAMED: usize = 20;
+
 impl Scan {
+    /// Which files are not there, and what becomes of their places; `None` if all are.
+    #[must_use]
+    pub fn absences(&self, recipe: &Recipe) -> Option<String> {
+        let then = if recipe.missing == MissingFile::Fill { "filled" } else { "skipped" };
+        let named = self.missing.iter().take(NAMED).filter_map(|&number| recipe.inputs.get(number));
+        let named: Vec<String> = named.map(|input| shown(&input.url)).collect();
+        let more = self.missing.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!named.is_empty()).then(|| format!("not there, and {then}: {}{more}", named.join(", ")))
+    }
+
     /// The recipe with the files that exist first; those that do not are left out, or follow where their places are to be filled.
     #[must_use]
     pub fn present<'a>(&self, recipe: &'a Recipe) -> std::borrow::Cow<'a, Recipe> {
@@ -261,6 +281,7 @@ impl Scanning<'_> {
         let late = self.late(&mut found)?;
         self.check_names(&found)?;
         let wanted = self.complete(&mut found)?;
+        let warnings = self.refused(&found);
         let gone: Vec<usize> = found.iter().enumerate().filter(|(_, record)| record.is_none()).map(|(number, _)| number).collect();
         let position = |number: usize| number - gone.partition_point(|&gone| gone < number);
         let handed = self.described.into_inner().unwrap_or_else(PoisonError::into_inner).inputs;
@@ -274,7 +295,25 @@ impl Scanning<'_> {
             scanned.push(Scanned { input, schema: record.schema, values: record.values, digests: record.digests });
             identities.push(record.identity);
         }
-        Ok(Scan { scanned, identities, missing, late, described })
+        Ok(Scan { scanned, identities, missing, late, described, warnings })
+    }
+
+    /// Says once of each variable that cannot be read that it is left out, and of how many files.
+    fn refused(&self, found: &[Option<Record>]) -> Vec<String> {
+        let mut left_out: BTreeMap<&str, (&str, &str, usize)> = BTreeMap::new();
+        for (record, input) in found.iter().zip(&self.scanner.recipe.inputs) {
+            for (name, reason) in record.iter().flat_map(|record| &record.absence.refused) {
+                left_out.entry(name).or_insert((reason, &input.url, 0)).2 += 1;
+            }
+        }
+        let told = |(name, (reason, url, count)): (&str, (&str, &str, usize))| {
+            let others = if count > 1 { format!(" and {} other files", count - 1) } else { String::new() };
+            format!(
+                "variable `{name}` of `{}`{others} cannot be read and is left out: {reason}; `- drop: [{name}]` says that it is not wanted",
+                shown(url)
+            )
+        };
+        left_out.into_iter().map(told).collect()
     }
 
     /// Ends the series where the recipe wants that, and tells of every other file that must not be missing.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Scanning;
+use super::names::misplaced;
 use super::record::{Absence, Record};
 use crate::array::Array;
 use crate::combine::{Wanted, digest};
@@ -17,7 +18,9 @@ use crate::layout::Layout;
 use crate::pattern::Input;
 use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::run::RunError;
-use crate::source::{self, Source, SourceError, fetch::read_stored};
+use crate::source::ceiling::Ceiling;
+use crate::source::fetch::read_stored_within;
+use crate::source::{self, Source, SourceError};
 use crate::store::{Begun, Head, shown};
 use crate::transform::{self, TransformError, Transformed};
 use crate::work::Described;
@@ -28,16 +31,22 @@ pub(super) struct Opened<'a> {
     input: &'a Input,
     source: Box<dyn Source>,
     transformed: Transformed,
+    ceiling: Ceiling,
 }
 
 impl<'a> Opened<'a> {
     pub(super) fn open(scanning: &'a Scanning<'_>, input: &'a Input, (head, start): (&Head, Bytes)) -> Result<Self, RunError> {
         let sources = &scanning.scanner.sources;
-        let source = source::open_begun(sources, &input.url, head, start.clone())?;
+        let source = source::open_begun(sources, &input.url, (head, start.clone()), scanning.scanner.ceiling)?;
         let mut whole = |name: &str| whole_variable(&*source, name).ok();
         let transformed = transform::apply(&scanning.steps, source.schema(), &input.values, &mut whole)
             .map_err(|error| impossible(scanning, input, &error))?;
-        Ok(Self { sources: Begun::new(&**sources, start), input, source, transformed })
+        if let Some((variable, wrong)) = misplaced(&transformed.schema) {
+            let message = format!("its name cannot be that of a place in a store ({wrong}); rename or drop it");
+            return Err(SourceError::Unsupported { url: input.url.clone(), variable, message }.into());
+        }
+        let (sources, ceiling) = (Begun::new(&**sources, start), scanning.scanner.ceiling);
+        Ok(Self { sources, input, source, transformed, ceiling })
     }
 
     /// A record without values.
@@ -50,8 +59,14 @@ impl<'a> Opened<'a> {
             schema: scanning.interner.schema(self.transformed.schema.clone()),
             values: BTreeMap::new(),
             digests: scanning.interner.digests(BTreeMap::new()),
-            absence: Arc::new(Absence { absent, names }),
+            absence: Arc::new(Absence { absent, names, refused: self.refused(scanning) }),
         }
+    }
+
+    /// Variables that the file's reader makes no sense of, but for those that the recipe does not want anyway.
+    fn refused(&self, scanning: &Scanning<'_>) -> Vec<(String, String)> {
+        let unwanted = |name: &str| scanning.steps.iter().any(|step| step.takes_away(name));
+        self.source.refused().iter().filter(|(name, _)| !unwanted(name)).cloned().collect()
     }
 
     /// Adds the values and digests that are wanted.
@@ -92,7 +107,10 @@ impl<'a> Opened<'a> {
                 rule.apply(&chars).unwrap_or(chars)
             }
             None if stored.dtype.is_text() || matches!(stored.layout, Layout::Free { .. }) => whole_variable(&*self.source, source_name)?,
-            None => read_stored(&self.sources, &self.input.url, source_name, &stored, &Region::whole(&stored.shape))?,
+            None => {
+                let whole = Region::whole(&stored.shape);
+                read_stored_within(&self.sources, &self.input.url, source_name, (&stored, &whole), self.ceiling)?
+            }
         };
         Ok(view.apply(&array))
     }

@@ -16,7 +16,7 @@ use crate::pattern::{Input, KeyValue};
 use crate::transform::{Absent, Step};
 
 /// Changes whenever what scanning finds in a file may change without a new version of the program.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Which file, under which keys and steps.
 pub(super) type Place = u128;
@@ -49,6 +49,9 @@ pub(super) struct Absence {
     pub(super) absent: Vec<Absent>,
     /// Variables of the file itself, if any is absent: for the message.
     pub(super) names: Vec<String>,
+    /// Variables of the file that cannot be read and that no step takes away, with the reason.
+    #[serde(default)]
+    pub(super) refused: Vec<(String, String)>,
 }
 
 /// Places of inputs under given steps.

@@ -224,6 +224,25 @@ impl Chosen {
     }
 }
 
+/// URL of the Zarr root of a target: the target itself or, where versions are kept, the current one.
+///
+/// # Errors
+/// [`RunError::Store`].
+pub(in crate::run) fn current(target: &str, setting: Setting<'_>) -> Result<String, RunError> {
+    let base = store::target(target, setting.access)?;
+    match Pointer::read(&*base, target) {
+        Ok(Some(pointer)) => Ok(root_of(target, &pointer.version)),
+        Ok(None) | Err(RunError::Conflict { .. }) => Ok(target.to_owned()),
+        Err(error) => Err(error),
+    }
+}
+
+/// How many receipts of copies the version of a plan may have, if it has any.
+pub(in crate::run) fn copies(state: &State, identity: &str) -> Result<Option<u64>, RunError> {
+    let about = About::read(state, &name_of(identity))?;
+    Ok(about.and_then(|about| about.copies).map(|copies| copies.receipts))
+}
+
 /// URL of a version's root.
 pub(super) fn root_of(target: &str, version: &str) -> String {
     format!("{}/{version}", target.trim_end_matches('/'))

@@ -1,7 +1,6 @@
 //! HDF5 attributes as ours.
 //!
-//! Attributes that netCDF-4 and the dimension scales keep for themselves are hidden. Texts that are not UTF-8 keep what can be
-//! kept. Invariant: a number keeps its type and every bit.
+//! Attributes that netCDF-4 and the dimension scales keep for themselves are hidden. Texts that are not UTF-8 are Latin-1. Invariant: a number keeps its type and every bit.
 
 use hdf5_core::{Datatype, StringSize};
 use hdf5_reader::Dataset;
@@ -119,7 +118,9 @@ fn is_vlen(datatype: &Datatype) -> bool {
     matches!(datatype, Datatype::VarLen { .. }) && !matches!(datatype, Datatype::String { size: StringSize::Variable, .. })
 }
 
-/// UTF-8 as far as it goes, without the NULs that pad texts.
+/// UTF-8, else Latin-1, without the NULs that pad texts.
 pub(super) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).replace('\0', "")
+    // Padding may be far longer than the text.
+    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    crate::array::text_from_bytes(bytes.get(..end).unwrap_or_default()).replace('\0', "")
 }

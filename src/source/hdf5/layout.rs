@@ -12,9 +12,12 @@ use hdf5_reader::{Dataset, Hdf5File, btree_v1, extensible_array, fixed_array};
 use super::raw_layout;
 use crate::grid::{ChunkGrid, Shape};
 use crate::layout::{ChunkEntry, ChunkTable, Filter, Layout};
+use crate::source::ceiling::Ceiling;
 
 /// Most chunks of one variable; a table of so many is 256 MiB.
 const MOST_CHUNKS: u64 = 1 << 24;
+/// Bytes that a chunk takes while its place in the table is looked for.
+const LISTED: u64 = 128;
 
 /// Why there is no layout.
 pub(super) enum LayoutError {
@@ -24,6 +27,8 @@ pub(super) enum LayoutError {
     Corrupt(String),
     /// Storage that we do not read.
     Unsupported(String),
+    /// More chunks than there is memory for.
+    TooLarge(String),
 }
 
 impl From<Error> for LayoutError {
@@ -39,7 +44,9 @@ pub(super) struct Storage {
     pub(super) filters: Vec<Filter>,
     external: bool,
     pub(super) null: bool,
-    never_filled: bool,
+    /// The fill value that the header declares, as the file stores elements.
+    pub(super) fill: Option<Vec<u8>>,
+    pub(super) never_filled: bool,
     /// The library mistakes the layout, so its own read cannot be had.
     pub(super) mistaken: bool,
     /// Chunks that reach past the dataset's edge are stored without filters, which the library does not know.
@@ -70,8 +77,18 @@ pub(super) fn storage(file: &Hdf5File, dataset: &Dataset) -> Result<Storage, Err
         external: has(|message| matches!(message, HdfMessage::ExternalFiles(_))),
         null: has(|message| matches!(message, HdfMessage::Dataspace(space) if space.dataspace_type == DataspaceType::Null)),
         mistaken: old.is_some(),
-        never_filled: has(|message| matches!(message, HdfMessage::FillValue(value) if value.fill_time == FillTime::Never)),
+        fill: header.messages.iter().find_map(declared_fill),
+        // HDF5 spec IV.A.2.f: 0 on allocation, 1 never, 2 if set; the library calls 1 `Always`, and 2, which is the default, `Never`.
+        never_filled: has(|message| matches!(message, HdfMessage::FillValue(value) if value.fill_time == FillTime::Always)),
     })
+}
+
+/// A fill value that a message declares; none where it only says that the default, zeros, is in use.
+fn declared_fill(message: &HdfMessage) -> Option<Vec<u8>> {
+    match message {
+        HdfMessage::FillValue(fill) => fill.value.clone().filter(|value| !value.is_empty()),
+        _ => None,
+    }
 }
 
 fn layout_message(header: &ObjectHeader) -> Option<DataLayout> {
@@ -90,7 +107,13 @@ fn filters(header: &ObjectHeader) -> Vec<Filter> {
 }
 
 /// The layout of a dataset of `item`-byte elements, seen with `shape` (which may be longer than stored along unlimited axes).
-pub(super) fn layout(file: &Hdf5File, dataset: &Dataset, storage: &Storage, shape: &Shape, item: u64) -> Result<Layout, LayoutError> {
+pub(super) fn layout(
+    file: &Hdf5File,
+    (dataset, storage): (&Dataset, &Storage),
+    shape: &Shape,
+    item: u64,
+    ceiling: Ceiling,
+) -> Result<Layout, LayoutError> {
     if storage.external {
         return Err(LayoutError::Unsupported(
             "its values are in other files (HDF5 external storage); copy them in with `h5repack`".to_owned(),
@@ -106,7 +129,7 @@ pub(super) fn layout(file: &Hdf5File, dataset: &Dataset, storage: &Storage, shap
         DataLayout::Compact { data } if data.len() as u64 == bytes => Ok(Layout::Inline(data.clone())),
         DataLayout::Compact { data } => Err(LayoutError::Corrupt(format!("it has {} bytes of values instead of {bytes}", data.len()))),
         DataLayout::Contiguous { address, size } => contiguous(file, (*address, *size), shape, (item, bytes)),
-        DataLayout::Chunked { .. } => chunked(file, dataset, storage, shape, item),
+        DataLayout::Chunked { .. } => chunked(file, (dataset, storage), shape, item, ceiling),
     }
 }
 
@@ -138,7 +161,13 @@ fn contiguous(file: &Hdf5File, (address, size): (u64, u64), shape: &Shape, (item
     Ok(Layout::Strided { offset: inside(file, address, bytes)?, strides })
 }
 
-fn chunked(file: &Hdf5File, dataset: &Dataset, storage: &Storage, shape: &Shape, item: u64) -> Result<Layout, LayoutError> {
+fn chunked(
+    file: &Hdf5File,
+    (dataset, storage): (&Dataset, &Storage),
+    shape: &Shape,
+    item: u64,
+    ceiling: Ceiling,
+) -> Result<Layout, LayoutError> {
     let DataLayout::Chunked { address, chunk_indexing, .. } = &storage.layout else { return Ok(Layout::Unwritten) };
     let lengths = dataset.chunks().unwrap_or_default();
     if lengths.len() != shape.len() || lengths.contains(&0) {
@@ -150,6 +179,10 @@ fn chunked(file: &Hdf5File, dataset: &Dataset, storage: &Storage, shape: &Shape,
     }
     if is_undefined(file, *address) {
         return Ok(Layout::Unwritten);
+    }
+    // Before any of them is looked for: that there are so many costs the header nothing.
+    if grid.chunks().saturating_mul(LISTED) > ceiling.bytes() {
+        return Err(LayoutError::TooLarge(format!("the table of its {} chunks takes more memory at once than is allowed", grid.chunks())));
     }
     let whole = lengths.iter().try_fold(item, |product, &length| product.checked_mul(u64::from(length)));
     let whole = whole
@@ -163,6 +196,21 @@ fn chunked(file: &Hdf5File, dataset: &Dataset, storage: &Storage, shape: &Shape,
         ));
     }
     Ok(Layout::Chunked(ChunkTable { grid, filters: storage.filters.clone(), entries }))
+}
+
+/// True if some elements inside the stored shape were never written, or share a chunk with elements beyond it.
+pub(super) fn has_unwritten(layout: &Layout, stored: &[u64], shape: &[u64]) -> bool {
+    match layout {
+        Layout::Chunked(table) => {
+            let inside = |number: usize| {
+                table.grid.index(number as u64).iter().zip(&table.grid.chunk).zip(stored).all(|((at, chunk), end)| at * chunk < *end)
+            };
+            let unwritten = |(number, entry): (usize, &ChunkEntry)| entry.is_unwritten() && inside(number);
+            ends_inside_a_chunk(stored, shape, &table.grid) || table.entries.iter().enumerate().any(unwritten)
+        }
+        Layout::Unwritten => !stored.contains(&0),
+        _ => false,
+    }
 }
 
 fn ends_inside_a_chunk(stored: &[u64], shape: &[u64], grid: &ChunkGrid) -> bool {

@@ -7,8 +7,10 @@
 mod attributes;
 mod dimensions;
 mod layout;
+mod names;
 mod numbers;
 mod raw_layout;
+mod raw_type;
 mod texts;
 mod tree;
 mod types;
@@ -19,6 +21,7 @@ use attributes::Owner;
 use hdf5_reader::error::Error;
 use hdf5_reader::{Dataset, Hdf5File, OpenOptions};
 use layout::{LayoutError, Storage};
+use texts::TextError;
 use types::Element;
 
 use super::window::Window;
@@ -28,8 +31,16 @@ use crate::dataset::{Dimension, Encoding, Schema, Variable};
 use crate::grid::{Region, Shape, positions, strides};
 use crate::layout::{ByteOrder, Layout, Stored};
 
+/// Opening a file may read so many times its bytes, and so many besides: headers, heaps and indexes are looked at again and again.
+const OPENING: (u64, u64) = (16, 256 << 20);
 /// Largest box of texts to ask for at once.
 const LARGEST_TEXTS: u64 = 64 << 20;
+
+/// Most raw bytes of texts to read at once, and most bytes of a variable that the library can only read whole.
+const LARGEST_READ: u64 = 16 << 20;
+
+/// Largest header of one object, continuations included.
+const LARGEST_HEADER: usize = 64 << 20;
 
 /// An open HDF5 file.
 pub(super) struct Hdf5 {
@@ -39,7 +50,6 @@ pub(super) struct Hdf5 {
     refused: Vec<(String, String)>,
     /// One per variable of the schema.
     held: Vec<Held>,
-    netcdf4: bool,
 }
 
 /// What is kept of a variable besides its description.
@@ -48,25 +58,74 @@ struct Held {
     element: Element,
     /// With unlimited dimensions at the length of the longest variable.
     shape: Shape,
+    /// The declared fill value as the file stores it, or else the value of numbers that were never written.
+    fill: Fill,
     /// True if the library can slice it by its number type.
     plain: bool,
     /// True if the library cannot read it at all.
     ours_only: bool,
 }
 
+/// What elements are that were never written.
+///
+/// As netCDF-C reads them: what the header declares; else zeros, the default of HDF5 (`H5Pset_fill_value`), inside the shape that the
+/// dataset is stored with, and netCDF's default beyond it, where an unlimited dimension is longer than the dataset (`nc4_get_vars`).
+/// Without declared value and never filled (`NC_NOFILL`) they are undefined for netCDF-C: netCDF's default tells that best.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fill {
+    Declared(Vec<u8>),
+    Zeros,
+    /// netCDF's default, beyond what is stored.
+    Beyond,
+    /// netCDF's default, for what is undefined.
+    Undefined,
+}
+
+impl Fill {
+    fn find(dataset: &Dataset, storage: &Storage, shape: &[u64], netcdf4: bool) -> Self {
+        match &storage.fill {
+            Some(value) => Self::Declared(value.clone()),
+            None if netcdf4 && storage.never_filled => Self::Undefined,
+            None if netcdf4 && dataset.shape() != shape => Self::Beyond,
+            None => Self::Zeros,
+        }
+    }
+
+    /// Of one number, in the machine's byte order.
+    fn bytes(&self, element: Element) -> Vec<u8> {
+        match self {
+            Self::Declared(value) if value.len() == element.dtype.size() => {
+                let mut value = value.clone();
+                crate::codec::swap_to_native(&mut value, element.dtype.size(), element.order);
+                value
+            }
+            Self::Beyond | Self::Undefined => fill::netcdf_default(element.dtype),
+            Self::Declared(_) | Self::Zeros => fill::zero(element.dtype),
+        }
+    }
+}
+
 /// Opens the HDF5 file behind `window`.
 pub(super) fn open(window: Arc<Window>) -> Result<Hdf5, SourceError> {
     let failed = |error| library_error(window.url(), error);
     // Every read is its own; nothing read once is read again soon enough to be worth the memory.
-    let options = OpenOptions { chunk_cache_bytes: 0, max_read_bytes: 4 << 30, ..OpenOptions::default() };
-    let file = Hdf5File::from_storage_with_options(window.clone(), options).map_err(failed)?;
+    let most = usize::try_from(window.ceiling().bytes()).unwrap_or(usize::MAX);
+    let options = OpenOptions {
+        chunk_cache_bytes: 0,
+        max_read_bytes: most,
+        max_chunk_bytes: most,
+        max_object_header_bytes: most.min(LARGEST_HEADER),
+        ..OpenOptions::default()
+    };
+    let opening = OPENING.0.saturating_mul(window.size()).saturating_add(OPENING.1);
+    let file = window.parse(opening, || Hdf5File::from_storage_with_options(window.clone(), options)).map_err(failed)?;
     check_size(&file, &window)?;
-    let nodes = tree::walk(&file).map_err(failed)?;
+    let nodes = window.parse(opening, || tree::walk(&file, window.ceiling())).map_err(failed)?;
     let netcdf4 = tree::is_netcdf4(&nodes);
     let mut reader = Reader { file: &file, netcdf4, schema: Schema::default(), refused: Vec::new(), held: Vec::new() };
-    reader.describe(&nodes).map_err(failed)?;
+    window.parse(opening, || reader.describe(&nodes)).map_err(failed)?;
     let Reader { schema, refused, held, .. } = reader;
-    Ok(Hdf5 { window, file, schema, refused, held, netcdf4 })
+    Ok(Hdf5 { window, file, schema, refused, held })
 }
 
 /// The superblock says where the file ends (HDF5 spec II.A, "End of File Address").
@@ -116,11 +175,20 @@ impl Reader<'_> {
                 return Ok(());
             }
         };
+        if element.text.is_none() && !raw_type::is_plain(self.file, dataset) {
+            self.refused.push((
+                name,
+                "its numbers do not fill their bytes as a machine's do (HDF5 precision, bit offset or float format)".to_owned(),
+            ));
+            return Ok(());
+        }
         let storage = layout::storage(self.file, dataset)?;
         if storage.null {
             self.refused.push((name, "it has no values (null dataspace)".to_owned()));
             return Ok(());
         }
+        let shape: Shape = axes.iter().map(|axis| axis.length).collect();
+        let fill = Fill::find(dataset, &storage, &shape, self.netcdf4);
         let found = attributes::translate(&dataset.attributes(), Owner::Dataset(dataset), &name, &mut self.refused);
         let mut variable = Variable {
             name,
@@ -128,36 +196,23 @@ impl Reader<'_> {
             dimensions: axes.iter().map(|axis| axis.name.clone()).collect(),
             attributes: found,
             coordinate: false,
-            encoding: encoding(dataset, element, &storage, self.netcdf4),
+            encoding: encoding(dataset, element, &storage, &fill),
         };
         variable.coordinate = variable.is_index();
         self.schema.variables.push(variable);
         let plain = matches!(dataset.dtype(), hdf5_core::Datatype::FixedPoint { .. } | hdf5_core::Datatype::FloatingPoint { .. });
-        let shape = axes.iter().map(|axis| axis.length).collect();
-        self.held.push(Held { dataset: dataset.clone(), element, shape, plain, ours_only: storage.mistaken || storage.edges_unfiltered });
+        let ours_only = storage.mistaken || storage.edges_unfiltered;
+        self.held.push(Held { dataset: dataset.clone(), element, shape, fill, plain, ours_only });
         Ok(())
     }
 }
 
-fn encoding(dataset: &Dataset, element: Element, storage: &Storage, netcdf4: bool) -> Encoding {
+fn encoding(dataset: &Dataset, element: Element, storage: &Storage, fill: &Fill) -> Encoding {
     Encoding {
         chunks: dataset.chunks().map(|lengths| lengths.into_iter().map(u64::from).collect()),
-        fill: Scalar::from_bytes(element.dtype, &fill_bytes(dataset, element, netcdf4)).map(FillValue::Number),
+        fill: Scalar::from_bytes(element.dtype, &fill.bytes(element)).map(FillValue::Number),
         filters: storage.filters.iter().map(crate::codec::name).collect(),
         ..Encoding::default()
-    }
-}
-
-/// The declared fill value, else that of the format.
-fn fill_bytes(dataset: &Dataset, element: Element, netcdf4: bool) -> Vec<u8> {
-    let declared = dataset.fill_value().and_then(|fill| fill.value.clone()).filter(|value| value.len() == element.dtype.size());
-    match declared {
-        Some(mut value) => {
-            crate::codec::swap_to_native(&mut value, element.dtype.size(), element.order);
-            value
-        }
-        None if netcdf4 => fill::netcdf_default(element.dtype),
-        None => fill::zero(element.dtype),
     }
 }
 
@@ -177,6 +232,11 @@ impl Hdf5 {
         SourceError::Unsupported { url: self.window.url().to_owned(), variable: variable.to_owned(), message }
     }
 
+    fn too_large(&self, variable: &str, message: &str) -> SourceError {
+        let message = format!("variable `{variable}`: {message}; give more `--memory`, or drop the variable");
+        SourceError::TooLarge { url: self.window.url().to_owned(), message }
+    }
+
     fn corrupt(&self, variable: &str, message: &str) -> SourceError {
         SourceError::Corrupt { url: self.window.url().to_owned(), message: format!("variable `{variable}`: {message}") }
     }
@@ -189,31 +249,52 @@ impl Hdf5 {
             return Err(self
                 .unsupported(variable, format!("filter `{name}` is not supported; drop the variable, or rewrite the file with deflate")));
         }
-        layout::layout(&self.file, &held.dataset, &storage, &held.shape, item).map_err(|error| match error {
+        let mut found = Err(LayoutError::Corrupt("its layout was not looked at".to_owned()));
+        // An index of chunks is kept at several times its size.
+        let parsed = self.window.parse(self.window.ceiling().bytes() / 2, || {
+            found = layout::layout(&self.file, (&held.dataset, &storage), &held.shape, item, self.window.ceiling());
+            Ok(())
+        });
+        parsed.map_err(|error| library_error(self.window.url(), error))?;
+        found.map_err(|error| match error {
             LayoutError::Library(error) => library_error(self.window.url(), error),
             LayoutError::Corrupt(message) => self.corrupt(variable, &message),
             LayoutError::Unsupported(message) => self.unsupported(variable, message),
+            LayoutError::TooLarge(message) => self.too_large(variable, &message),
         })
     }
 
-    fn blank(&self, held: &Held) -> Stored {
-        let fill = fill_bytes(&held.dataset, held.element, self.netcdf4);
+    fn blank(held: &Held) -> Stored {
+        let fill = held.fill.bytes(held.element);
         Stored { dtype: held.element.dtype, order: held.element.order, shape: held.shape.clone(), fill, layout: Layout::Unwritten }
     }
 
     fn read_texts(&self, variable: &str, held: &Held, kind: types::TextKind, region: &Region) -> Result<Array, SourceError> {
         let element = texts::element_size(&held.dataset, kind);
         let layout = self.raw_layout(variable, held, element)?;
-        let wide = texts::as_bytes(&Stored { order: ByteOrder::Little, ..self.blank(held) }, layout, element);
-        let raw = super::fetch::read_stored(self.window.store(), self.window.url(), variable, &wide, &texts::widened(region, element))?;
-        texts::decode(&held.dataset, kind, &raw, region).map_err(|message| self.corrupt(variable, &message))
+        let declared = if let Fill::Declared(value) = &held.fill { Some(value.as_slice()) } else { None };
+        let wide = texts::as_bytes(&Stored { order: ByteOrder::Little, ..Self::blank(held) }, layout, element, declared);
+        let ceiling = self.window.ceiling();
+        let (mut all, mut left) = (Vec::new(), ceiling.bytes());
+        for part in texts::parts(region, element, LARGEST_READ.min(ceiling.bytes())) {
+            let part = texts::widened(&part, element);
+            let raw = super::fetch::read_stored_within(self.window.store(), self.window.url(), variable, (&wide, &part), ceiling)?;
+            all.extend(texts::decode(&held.dataset, kind, &raw, &mut left).map_err(|error| match error {
+                TextError::Lost(message) => self.corrupt(variable, &message),
+                TextError::TooLong => self.too_large(variable, "its texts take more memory at once than is allowed"),
+            })?);
+        }
+        Array::from_texts(region.shape.clone(), all).ok_or_else(|| self.corrupt(variable, "it has fewer texts than its shape says"))
     }
 
     fn read_numbers(&self, variable: &str, held: &Held, region: &Region) -> Result<Array, SourceError> {
         let failed = |error| library_error(self.window.url(), error);
         let stored = self.stored(variable)?;
-        if held.ours_only || matches!(stored.layout, Layout::Unwritten) {
-            return super::fetch::read_stored(self.window.store(), self.window.url(), variable, &stored, region);
+        let bytes = crate::grid::elements(&held.shape).saturating_mul(stored.dtype.size() as u64);
+        let whole = !held.plain && bytes > LARGEST_READ;
+        if held.ours_only || whole || matches!(stored.layout, Layout::Unwritten) {
+            let ceiling = self.window.ceiling();
+            return super::fetch::read_stored_within(self.window.store(), self.window.url(), variable, (&stored, region), ceiling);
         }
         let dataset = held.dataset.clone().with_padded_shape(&held.shape).map_err(failed)?;
         let mut bytes = numbers::read(&dataset, held.element.dtype, held.plain, region).map_err(failed)?;
@@ -260,12 +341,19 @@ impl Source for Hdf5 {
             Some(_) => Layout::Free { max_bytes: LARGEST_TEXTS },
             None => self.raw_layout(variable, held, held.element.dtype.size() as u64)?,
         };
-        Ok(Stored { layout, ..self.blank(held) })
+        let shorter = held.fill == Fill::Beyond && held.element.text.is_none();
+        if shorter && layout::has_unwritten(&layout, held.dataset.shape(), &held.shape) {
+            let message = "it is shorter than its dimension and declares no fill value, so that what was never written has two values; \
+                           rewrite the file with `nccopy`";
+            return Err(self.unsupported(variable, message.to_owned()));
+        }
+        Ok(Stored { layout, ..Self::blank(held) })
     }
 
     fn read(&self, variable: &str, region: &Region) -> Result<Array, SourceError> {
         let held = self.held(variable)?;
         super::check_region(self.window.url(), variable, &held.shape, region)?;
+        super::check_size(self.window.url(), variable, held.element.dtype, region, self.window.ceiling())?;
         match held.element.text {
             Some(kind) => self.read_texts(variable, held, kind, region),
             None if region.is_empty() => Ok(empty(held.element.dtype, region)),
@@ -285,6 +373,11 @@ pub(super) fn library_error(url: &str, error: Error) -> SourceError {
         Err(error) => error,
     };
     let message = error.to_string();
+    if asks_too_much(&error) {
+        let message =
+            format!("{message} in its HDF5 structure is more than memory allows; it is damaged or hostile, or needs more `--memory`");
+        return SourceError::TooLarge { url: url.to_owned(), message };
+    }
     if ends_early(&error) {
         let message = format!("truncated, or the HDF5 structure is damaged: {message}; fetch the file again");
         return SourceError::Truncated { url: url.to_owned(), message };
@@ -296,6 +389,15 @@ pub(super) fn library_error(url: &str, error: Error) -> SourceError {
         };
     }
     SourceError::Corrupt { url: url.to_owned(), message: format!("the HDF5 structure is damaged: {message}; fetch the file again") }
+}
+
+/// True if the file claims more than there is memory for.
+fn asks_too_much(error: &Error) -> bool {
+    match error {
+        Error::ResourceLimit(_) => true,
+        Error::Context { source, .. } => asks_too_much(source),
+        _ => false,
+    }
 }
 
 /// True if something lies behind the end of the file.

@@ -11,6 +11,15 @@ use crate::array::{Array, DataType};
 use crate::grid::Region;
 use crate::layout::{Layout, Stored};
 
+/// Why raw elements do not become texts.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum TextError {
+    /// One of them cannot be found.
+    Lost(String),
+    /// Together they take more memory than allowed: many references to one long text, for example.
+    TooLong,
+}
+
 /// Bytes of one raw element.
 pub(super) fn element_size(dataset: &Dataset, kind: TextKind) -> u64 {
     match kind {
@@ -20,11 +29,13 @@ pub(super) fn element_size(dataset: &Dataset, kind: TextKind) -> u64 {
 }
 
 /// The raw elements as chars with one more dimension, so that they are read like any other values.
-pub(super) fn as_bytes(stored: &Stored, layout: Layout, element: u64) -> Stored {
+///
+/// `fill` is a whole raw element: what was never written is that text.
+pub(super) fn as_bytes(stored: &Stored, layout: Layout, element: u64, fill: Option<&[u8]>) -> Stored {
     let mut wide = stored.clone();
     wide.dtype = DataType::Char;
     wide.shape.push(element);
-    wide.fill = vec![0];
+    wide.fill = fill.filter(|fill| fill.len() as u64 == element).map_or_else(|| vec![0], <[u8]>::to_vec);
     wide.layout = match layout {
         Layout::Chunked(mut table) => {
             table.grid.shape.push(element);
@@ -48,18 +59,38 @@ pub(super) fn widened(region: &Region, element: u64) -> Region {
     wide
 }
 
-/// Turns raw elements into texts.
-pub(super) fn decode(dataset: &Dataset, kind: TextKind, raw: &Array, region: &Region) -> Result<Array, String> {
+/// Boxes whose raw elements take at most `most` bytes, if more than one; one after another they are the box, row-major.
+pub(super) fn parts(region: &Region, element: u64, most: u64) -> Vec<Region> {
+    let bytes = region.elements().saturating_mul(element);
+    match region.shape.iter().position(|&length| length > 1) {
+        Some(axis) if bytes > most => {
+            let half = region.shape[axis] / 2;
+            let (mut near, mut far) = (region.clone(), region.clone());
+            near.shape[axis] = half;
+            far.start[axis] += half;
+            far.shape[axis] -= half;
+            [parts(&near, element, most), parts(&far, element, most)].concat()
+        }
+        _ => vec![region.clone()],
+    }
+}
+
+/// Turns raw elements into texts, whose bytes are taken off `left`.
+pub(super) fn decode(dataset: &Dataset, kind: TextKind, raw: &Array, left: &mut u64) -> Result<Vec<String>, TextError> {
     let element = element_size(dataset, kind).max(1) as usize;
     let one = |bytes: &[u8]| match kind {
         TextKind::Fixed(_, padding) => Ok(fixed(bytes, padding)),
         TextKind::Variable => dataset
             .resolve_vlen_reference_bytes(bytes, 1)
             .map(|bytes| text(bytes.split(|&byte| byte == 0).next().unwrap_or_default()))
-            .map_err(|error| format!("a text cannot be found: {error}")),
+            .map_err(|error| TextError::Lost(format!("a text cannot be found: {error}"))),
     };
-    let texts = raw.bytes().chunks_exact(element).map(one).collect::<Result<Vec<String>, String>>()?;
-    Array::from_texts(region.shape.clone(), texts).ok_or_else(|| "it has fewer texts than its shape says".to_owned())
+    let mut counted = |bytes: &[u8]| -> Result<String, TextError> {
+        let text = one(bytes)?;
+        *left = left.checked_sub((text.capacity() + size_of::<String>()) as u64).ok_or(TextError::TooLong)?;
+        Ok(text)
+    };
+    raw.bytes().chunks_exact(element).map(&mut counted).collect()
 }
 
 fn fixed(bytes: &[u8], padding: hdf5_core::StringPadding) -> String {

@@ -9,9 +9,14 @@ use hdf5_reader::group::Group;
 use hdf5_reader::{Dataset, Hdf5File};
 
 use super::attributes::{self, Owner};
+use super::names::Names;
+use crate::source::ceiling::Ceiling;
 
 /// Deepest nesting of groups that is followed.
 const DEEPEST: usize = 64;
+
+/// Longest path of a group, and longest name, in bytes: the path stands before every name in it. netCDF allows 256 for a name.
+const LONGEST_PATH: usize = 4096;
 
 /// What netCDF-C puts before the name of a variable that is named like a dimension but is not its coordinate.
 const NO_COORDINATE: &str = "_nc4_non_coord_";
@@ -36,31 +41,50 @@ impl Node {
 }
 
 /// All groups, each before those inside it.
-pub(super) fn walk(file: &Hdf5File) -> Result<Vec<Node>, Error> {
-    let mut nodes = Vec::new();
-    visit(file.root_group()?, String::new(), &mut nodes, &mut HashSet::new(), 0)?;
-    Ok(nodes)
+pub(super) fn walk(file: &Hdf5File, ceiling: Ceiling) -> Result<Vec<Node>, Error> {
+    let mut walk = Walk { file, names: Names::new(ceiling.bytes()), nodes: Vec::new(), seen: HashSet::new() };
+    walk.visit(file.root_group()?, String::new(), 0)?;
+    Ok(walk.nodes)
 }
 
-fn visit(group: Group, path: String, nodes: &mut Vec<Node>, seen: &mut HashSet<u64>, depth: usize) -> Result<Option<usize>, Error> {
-    if depth > DEEPEST {
-        return Err(Error::InvalidData(format!("groups are nested more than {DEEPEST} deep")));
-    }
-    if !seen.insert(group.address()) {
-        return Ok(None);
-    }
-    let (inside, datasets) = group.members()?;
-    let position = nodes.len();
-    nodes.push(Node { path, group, datasets, children: Vec::new() });
-    for child in inside {
-        let Some(path) = nodes.get(position).map(|node| node.join(child.name())) else { continue };
-        if let Some(number) = visit(child, path, nodes, seen, depth + 1)?
-            && let Some(node) = nodes.get_mut(position)
-        {
-            node.children.push(number);
+struct Walk<'a> {
+    file: &'a Hdf5File,
+    names: Names,
+    nodes: Vec<Node>,
+    seen: HashSet<u64>,
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, group: Group, path: String, depth: usize) -> Result<Option<usize>, Error> {
+        if path.len() > LONGEST_PATH {
+            return Err(Error::InvalidData(format!("a path of groups has {} bytes", path.len())));
         }
+        if depth > DEEPEST {
+            return Err(Error::InvalidData(format!("groups are nested more than {DEEPEST} deep")));
+        }
+        if !self.seen.insert(group.address()) {
+            return Ok(None);
+        }
+        self.names.count(self.file, group.address())?;
+        let (inside, datasets) = group.members()?;
+        if let Some(dataset) = datasets.iter().find(|dataset| dataset.name().len() > LONGEST_PATH) {
+            return Err(Error::InvalidData(format!("a name has {} bytes", dataset.name().len())));
+        }
+        for dataset in &datasets {
+            self.names.count(self.file, dataset.address())?;
+        }
+        let position = self.nodes.len();
+        self.nodes.push(Node { path, group, datasets, children: Vec::new() });
+        for child in inside {
+            let Some(path) = self.nodes.get(position).map(|node| node.join(child.name())) else { continue };
+            if let Some(number) = self.visit(child, path, depth + 1)?
+                && let Some(node) = self.nodes.get_mut(position)
+            {
+                node.children.push(number);
+            }
+        }
+        Ok(Some(position))
     }
-    Ok(Some(position))
 }
 
 /// True if netCDF-4 wrote the file: only then do its default fill values apply.

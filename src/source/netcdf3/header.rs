@@ -173,7 +173,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Names and texts: UTF-8, with what is not replaced, and without the NULs that C programs leave.
+/// Names and texts: UTF-8, else Latin-1, without the NULs that C programs leave.
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).replace('\0', "")
+    crate::array::text_from_bytes(bytes).replace('\0', "")
 }

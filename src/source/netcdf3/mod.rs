@@ -21,6 +21,8 @@ use crate::layout::{ByteOrder, Layout, Stored};
 const FIRST_READ: u64 = 32 << 10;
 /// No sane header is longer.
 const LARGEST_HEADER: u64 = 256 << 20;
+/// What is made of a header takes at most so many times its bytes, names of dimensions aside.
+const EXPANSION: u64 = 8;
 
 /// An open classic file.
 pub(super) struct NetCdf3 {
@@ -36,6 +38,7 @@ pub(super) fn open(window: Arc<Window>) -> Result<NetCdf3, SourceError> {
     let corrupt = |message: String| SourceError::Corrupt { url: window.url().to_owned(), message };
     let damaged = |message: String| corrupt(format!("the NetCDF header is damaged: {message}; fetch the file again"));
     let placed = place(&header, window.size()).map_err(damaged)?;
+    window.ceiling().check(window.url(), "the names of the dimensions of all its variables", names_bytes(&header))?;
     if placed.needed > window.size() {
         let message = format!("truncated: its header describes {} bytes but the file has {}; fetch it again", placed.needed, window.size());
         return Err(SourceError::Truncated { url: window.url().to_owned(), message });
@@ -60,9 +63,18 @@ fn read_header(window: &Window) -> Result<Header, SourceError> {
             Err(HeaderError::Short) if length >= LARGEST_HEADER => {
                 return Err(corrupt(format!("the NetCDF header is damaged: it does not end within {LARGEST_HEADER} bytes")));
             }
-            Err(HeaderError::Short) => length = length.saturating_mul(4).min(window.size()),
+            Err(HeaderError::Short) => {
+                length = length.saturating_mul(4).min(window.size());
+                window.ceiling().check(window.url(), "its header", length.saturating_mul(EXPANSION))?;
+            }
         }
     }
+}
+
+/// Bytes of the names of dimensions, written out for every variable.
+fn names_bytes(header: &Header) -> u64 {
+    let bytes = |&number: &usize| header.dimensions.get(number).map_or(0, |dimension| (dimension.name.len() + size_of::<String>()) as u64);
+    header.variables.iter().flat_map(|variable| &variable.dimensions).map(bytes).fold(0, u64::saturating_add)
 }
 
 /// Where everything is, once the header is believed.
@@ -106,6 +118,9 @@ fn place(header: &Header, size: u64) -> Result<Placement, String> {
     };
     let first = records.iter().map(|(variable, _)| variable.begin).min().unwrap_or(end_of_fixed);
     let count = header.records.unwrap_or_else(|| size.saturating_sub(first).checked_div(record_size).unwrap_or(0));
+    if i64::try_from(count).is_err() || header.dimensions.iter().any(|dimension| i64::try_from(dimension.length).is_err()) {
+        return Err("it has a dimension longer than any file".to_owned());
+    }
     let needed = match count {
         0 => end_of_fixed,
         _ if records.is_empty() => end_of_fixed,
@@ -215,8 +230,10 @@ impl Source for NetCdf3 {
         super::check_region(self.window.url(), variable, &stored.shape, region)?;
         if region.is_empty() || stored.dtype == DataType::Char {
             // The library reads chars only as texts, with their padding lost.
-            return super::fetch::read_stored(self.window.store(), self.window.url(), variable, &stored, region);
+            let ceiling = self.window.ceiling();
+            return super::fetch::read_stored_within(self.window.store(), self.window.url(), variable, (&stored, region), ceiling);
         }
+        super::check_size(self.window.url(), variable, stored.dtype, region, self.window.ceiling())?;
         let bytes = self.read_numbers(self.position(variable)?, stored.dtype, region)?;
         Array::from_bytes(stored.dtype, region.shape.clone(), bytes).ok_or_else(|| super::wrong_length(self.window.url(), variable))
     }

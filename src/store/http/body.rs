@@ -211,18 +211,18 @@ impl Passed<'_> {
 }
 
 /// Watches that a body does not merely drip.
-struct Pace<'a> {
+pub(super) struct Pace<'a> {
     reading: &'a Reading<'a>,
     since: Instant,
     bytes: u64,
 }
 
 impl<'a> Pace<'a> {
-    fn new(reading: &'a Reading<'a>) -> Self {
+    pub(super) fn new(reading: &'a Reading<'a>) -> Self {
         Self { reading, since: Instant::now(), bytes: 0 }
     }
 
-    fn keep(&mut self, more: usize) -> Result<(), Fault> {
+    pub(super) fn keep(&mut self, more: usize) -> Result<(), Fault> {
         self.bytes += more as u64;
         if self.bytes >= PROGRESS {
             (self.since, self.bytes) = (Instant::now(), 0);

@@ -14,6 +14,7 @@ use super::super::policy::PrivateAddress;
 use super::super::retry::{Fault, Passing};
 use super::super::{ErrorKind, Head, StoreError};
 use super::answer::{self, header};
+use super::body::Pace;
 use super::{Reading, Seen};
 
 /// Bytes of a web page that are read to quote its first line.
@@ -77,8 +78,10 @@ impl Reading<'_> {
         let sent = answer::judge_range(self.url, headers, &(0..length), None)?;
         let size = answer::content_range(headers).and_then(|(_, total)| total);
         let mut start = BytesMut::with_capacity((sent.end - sent.start) as usize);
+        let mut pace = Pace::new(self);
         while let Some(piece) = self.piece(&mut response).await? {
             start.extend_from_slice(&piece);
+            pace.keep(piece.len())?;
             if start.len() as u64 > sent.end {
                 return Err(self.longer());
             }

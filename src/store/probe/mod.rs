@@ -48,7 +48,8 @@ pub struct Abilities {
     pub endpoint: String,
     /// What became of "create, or fail", asked by one alone.
     pub create: Support,
-    /// How many of [`RACERS`] that created one object at once were told that they did, per round.
+    /// How many of [`RACERS`] that created one object at once were told that they did, per round; the first round with more than one
+    /// is the last. Chance has its part: a store that races seldom may look exclusive.
     pub winners: Vec<usize>,
     /// What became of "replace this version only".
     pub replace: Support,
@@ -89,7 +90,7 @@ pub enum Parts {
 /// How much is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// What a run must know before it takes a lease: about thirty small requests.
+    /// What a run must know before it takes a lease: about a hundred and fifty small requests.
     Lease,
     /// Everything.
     Thorough,

@@ -28,8 +28,8 @@ impl Abilities {
         if self.winners.iter().all(|&winners| winners <= 1) {
             return format!("one of {RACERS} wins, in each of {rounds} rounds");
         }
-        let each: Vec<String> = self.winners.iter().map(ToString::to_string).collect();
-        format!("not exclusive: {} of {RACERS} were told that they won", each.join(", "))
+        let most = self.winners.iter().max().copied().unwrap_or(0);
+        format!("not exclusive: in round {rounds} {most} of {RACERS} were told that they won")
     }
 }
 

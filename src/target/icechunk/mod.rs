@@ -17,9 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::icechunk::Repository;
+use ::icechunk::format::snapshot::Snapshot;
 use bytes::Bytes;
 
-use super::{ChunkPayload, Intent, Target, TargetError, read_back, zarr};
+use super::{ChunkPayload, Intent, Target, TargetError, Tip, read_back, zarr};
 use crate::dataset::{Schema, TargetState, Variable};
 use crate::receipt::{ChunkRef, checksum};
 use crate::recipe::OutputFormat;
@@ -141,6 +142,24 @@ impl IcechunkTarget {
         self.look()?.map_or(Ok(Found::Nothing), |look| look.find(key))
     }
 
+    /// The snapshot that `main` is at, unless nothing was ever committed.
+    ///
+    /// # Errors
+    /// [`TargetError::Store`], [`TargetError::Metadata`].
+    pub fn tip(&self) -> Result<Option<Tip>, TargetError> {
+        let look = self.look()?.filter(|look| *look.tip() != Snapshot::INITIAL_SNAPSHOT_ID);
+        Ok(look.map(|look| Tip { commit: look.tip().to_string(), plan: look.maker().1 }))
+    }
+
+    /// What is left to do once `main` has moved: the tag comes, branches of killed commits go.
+    ///
+    /// # Errors
+    /// [`TargetError::Store`], [`TargetError::Metadata`].
+    pub fn finish(&self) -> Result<(), TargetError> {
+        let Some(look) = self.look()? else { return Ok(()) };
+        transaction::finish(&self.url, &*self.library()?, &look)
+    }
+
     /// The example of an object that no snapshot of `main` accounts for, if there may be one.
     fn example(&self, below: &str) -> Result<TargetState, TargetError> {
         let example = self.objects.list(below, 1)?.pop();
@@ -158,8 +177,9 @@ impl Target for IcechunkTarget {
             }
             // Nothing is published; what interrupted runs have stored is no more than that.
             Ok(None) => self.example("chunks"),
+            Err(error @ TargetError::Store(_)) => Err(error),
             Err(TargetError::Metadata { key, .. }) => Ok(TargetState::Foreign { example: key }),
-            Err(other) => Err(other),
+            Err(_) => Ok(TargetState::Foreign { example: "zarr.json".to_owned() }),
         }
     }
 

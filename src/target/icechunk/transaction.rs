@@ -22,8 +22,16 @@ use crate::target::{TargetError, bad_metadata, zarr};
 
 /// Digits of a plan's identity in names.
 const DIGITS: usize = 12;
+/// How names of branches of commits begin.
+const BRANCH: &str = "gristmill-";
 /// Commits of one plan that can have a tag.
 const TAGS: u32 = 10_000;
+
+/// True for the name of a commit's branch, which nobody else makes by accident.
+fn is_ours(branch: &str) -> bool {
+    let digits = branch.strip_prefix(BRANCH).unwrap_or_default();
+    digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
 
 /// A node's path without a slash in front, its document, and that as text.
 pub(super) type Document = (String, Value, Bytes);
@@ -68,6 +76,19 @@ pub(super) fn publish(
     })
 }
 
+/// The last steps of a commit whose snapshot `main` is at.
+pub(super) fn finish(url: &str, library: &Library, look: &Look) -> Result<(), TargetError> {
+    let (id, plan) = look.maker();
+    let intent = Intent { id, plan, ..Intent::default() };
+    wait_on(async {
+        let (repository, chunks) = (library.repository().await?, Chunks::default());
+        let base = look.tip().clone();
+        let transaction = Transaction { url, repository: &repository, base, intent: &intent, documents: &[], chunks: &chunks };
+        transaction.sweep().await?;
+        transaction.tag(&transaction.base).await
+    })
+}
+
 struct Transaction<'a> {
     url: &'a str,
     repository: &'a Repository,
@@ -88,7 +109,7 @@ impl Transaction<'_> {
 
     /// Name of the branch of this plan's commit.
     fn branch(&self) -> String {
-        format!("gristmill-{}", self.short())
+        format!("{BRANCH}{}", self.short())
     }
 
     async fn commit(&self) -> Result<SnapshotId, TargetError> {
@@ -181,11 +202,15 @@ impl Transaction<'_> {
         Err(bad_metadata(&shown(self.url), format!("there are {TAGS} tags of this plan")))
     }
 
-    /// Takes the commit's branch away, if it is there.
+    /// Takes the branches of commits away, this plan's and what killed runs of others left: who holds the target is alone.
     async fn sweep(&self) -> Result<(), TargetError> {
-        match self.repository.delete_branch(&self.branch()).await {
-            Err(error) if !fault::is_absent(&error.kind) => Err(self.told("delete a branch", error.kind)),
-            _ => Ok(()),
+        let branches = self.repository.list_branches().await.map_err(|error| self.told("list the branches", error.kind))?;
+        for branch in branches.into_iter().filter(|branch| is_ours(branch)) {
+            match self.repository.delete_branch(&branch).await {
+                Err(error) if !fault::is_absent(&error.kind) => return Err(self.told("delete a branch", error.kind)),
+                _ => {}
+            }
         }
+        Ok(())
     }
 }

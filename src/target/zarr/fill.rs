@@ -18,19 +18,11 @@ pub(super) fn fill_of(variable: &Variable) -> Result<Option<FillValue>, TargetEr
     match declared {
         None => Ok(None),
         Some(FillValue::Text(text)) if variable.dtype == DataType::String => Ok(Some(FillValue::Text(text))),
-        Some(FillValue::Number(number)) => match cast(number, variable.dtype) {
+        Some(FillValue::Number(number)) => match number.nearest(variable.dtype) {
             Some(number) => Ok(Some(FillValue::Number(number))),
             None => Err(does_not_fit(variable, &number.plain())),
         },
         Some(FillValue::Text(text)) => Err(does_not_fit(variable, &text)),
-    }
-}
-
-fn cast(number: Scalar, dtype: DataType) -> Option<Scalar> {
-    match dtype {
-        DataType::Float32 => Some(Scalar::Float32(number.as_f64() as f32)),
-        DataType::Float64 => Some(Scalar::Float64(number.as_f64())),
-        other => number.cast(other),
     }
 }
 
@@ -53,6 +45,8 @@ pub(super) fn fill3(variable: &Variable) -> Result<Value, TargetError> {
 pub(super) fn fill2(variable: &Variable) -> Result<Value, TargetError> {
     Ok(match fill_of(variable)? {
         Some(FillValue::Number(number)) => number_json(number),
+        // xarray would take every empty text for a missing one.
+        Some(FillValue::Text(text)) if text.is_empty() => Value::Null,
         Some(FillValue::Text(text)) => json!(text),
         None if variable.dtype.is_float() => json!("NaN"),
         None => Value::Null,
@@ -94,7 +88,7 @@ fn float_json(value: f64) -> Value {
 pub(super) fn missing_from_json(dtype: DataType, value: &Value) -> Option<Scalar> {
     let encoded = value.as_str().filter(|_| dtype.is_float()).and_then(|text| STANDARD.decode(text).ok());
     match encoded.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()) {
-        Some(bytes) => cast(Scalar::Float64(f64::from_le_bytes(bytes)), dtype),
+        Some(bytes) => Scalar::Float64(f64::from_le_bytes(bytes)).nearest(dtype),
         None => number_from_json(dtype, value),
     }
 }
@@ -115,5 +109,5 @@ pub(super) fn number_from_json(dtype: DataType, value: &Value) -> Option<Scalar>
         },
         _ => return None,
     };
-    cast(number, dtype)
+    number.nearest(dtype)
 }

@@ -14,10 +14,13 @@ use super::parse::Nodes;
 use super::{corner, decode, fill, metadata, metadata2, metadata3};
 use crate::array::{Array, DataType, Scalar, Values};
 use crate::dataset::Schema;
-use crate::grid::Region;
+use crate::grid::{Region, elements};
 use crate::recipe::OutputFormat;
 use crate::store::TargetStore;
 use crate::target::{Cause, TargetError, bad_metadata, codec_failure, unsupported};
+
+/// Most bytes of values of one object: far more than any that we write, and than readers can handle.
+const LARGEST: u64 = 4 << 30;
 
 /// What a missing chunk means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +123,14 @@ impl ZarrReader {
         let stored = stored.ok_or_else(|| unsupported(variable, "there is no such variable in the store"))?;
         if region.rank() != stored.shape.len() || !Region::whole(&stored.shape).contains(region) {
             return Err(unsupported(variable, format!("box {region:?} lies outside of its shape {:?}", stored.shape)));
+        }
+        let item = if stored.dtype == DataType::String { size_of::<String>() } else { stored.dtype.size() } as u64;
+        let object = stored.encoding.shards.as_ref().or(stored.encoding.chunks.as_ref()).map_or(0, |lengths| elements(lengths));
+        if object.max(region.elements()).saturating_mul(item) > LARGEST {
+            return Err(unsupported(
+                variable,
+                format!("one of its chunks has {object} elements, more than fit into memory; its metadata is damaged or hostile"),
+            ));
         }
         let values =
             if region.is_empty() { no_values(stored.dtype) } else { self.decode((variable, stored.dtype), &stored.document, region)? };
