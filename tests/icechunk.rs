@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -72,6 +72,26 @@ impl Bench {
         expect(&self.run(&self.recipe(id, last, months), &[]), 0, "open it");
     }
 
+    fn gristmill(&self, command: &str, more: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_gristmill")).arg(command).arg(self.target()).args(more).output().unwrap()
+    }
+
+    /// Leaves what a run leaves that is killed after its last task: objects and receipts, and no repository.
+    fn forget_repository(&self) {
+        for below in ["refs", "snapshots", "manifests", "transactions"] {
+            std::fs::remove_dir_all(self.target().join(below)).unwrap();
+        }
+        for state in ["committed.json", "committed-plan.json", "history.json"] {
+            std::fs::remove_file(self.state().join(state)).unwrap();
+        }
+    }
+
+    /// The largest object of a chunk.
+    fn largest_chunk(&self) -> PathBuf {
+        let chunks = self.chunks().into_keys().map(|path| self.target().join(path));
+        chunks.max_by_key(|path| path.metadata().unwrap().len()).unwrap()
+    }
+
     fn plan(&self) -> String {
         let committed: serde_json::Value = serde_json::from_slice(&std::fs::read(self.state().join("committed.json")).unwrap()).unwrap();
         committed["plan"].as_str().unwrap().to_owned()
@@ -101,8 +121,10 @@ impl Bench {
         found
     }
 
-    fn chunks(&self) -> BTreeMap<PathBuf, std::time::SystemTime> {
-        self.files().into_iter().filter(|(path, _)| path.starts_with("chunks")).collect()
+    /// The objects of chunks with their bytes.
+    fn chunks(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let chunks = self.files().into_keys().filter(|path| path.starts_with("chunks"));
+        chunks.map(|path| (path.clone(), std::fs::read(self.target().join(path)).unwrap())).collect()
     }
 
     fn history(&self) -> History {
@@ -213,7 +235,8 @@ fn an_append_is_one_more_commit_and_the_old_one_stays() {
     let history = bench.history();
     assert_eq!(history.commits().len(), 3);
     let after = bench.chunks();
-    assert!(chunks.iter().all(|(path, modified)| after.get(path) == Some(modified)), "a published chunk was written again");
+    assert!(chunks.iter().all(|(path, bytes)| after.get(path) == Some(bytes)), "an object that a snapshot refers to has changed");
+    assert_eq!(after.len(), chunks.len() + 3, "two chunks of values, and the times");
     let old = history.content(&VersionInfo::TagRef(tag));
     assert!(without_root(&old) == without_root(&first), "the tag of the first commit is not what it was");
     let whole = Bench::new();
@@ -232,7 +255,7 @@ fn an_append_may_begin_inside_a_chunk() {
     assert!(bench.content() == whole.content());
     assert!(without_root(&bench.history().content(&VersionInfo::TagRef(tag))) == without_root(&first));
     let after = bench.chunks();
-    assert!(chunks.iter().all(|(path, modified)| after.get(path) == Some(modified)), "an object that a snapshot refers to has changed");
+    assert!(chunks.iter().all(|(path, bytes)| after.get(path) == Some(bytes)), "an object that a snapshot refers to has changed");
 }
 
 #[test]
@@ -240,11 +263,7 @@ fn a_run_killed_before_its_commit_goes_on_from_its_receipts() {
     let bench = Bench::new();
     bench.bake("ice", 3, 60);
     let (content, chunks) = (bench.content(), bench.chunks());
-    // As if it had been killed after its last task: objects and receipts, and no repository.
-    for below in ["refs", "snapshots", "manifests", "transactions"] {
-        std::fs::remove_dir_all(bench.target().join(below)).unwrap();
-    }
-    std::fs::remove_file(bench.state().join("committed.json")).unwrap();
+    bench.forget_repository();
     assert!(existing(&bench.url(), &Access::default()).unwrap().get("zarr.json").unwrap().is_none(), "nothing is visible");
     bench.bake("ice", 3, 60);
     assert!(bench.content() == content && bench.chunks() == chunks, "an object was written again");
@@ -261,10 +280,9 @@ fn a_run_killed_in_its_commit_leaves_main_where_it_was_and_can_go_on() {
     bench.bake("ice", 4, 60);
     let second = bench.content();
     let (tag, history) = (bench.plan()[..12].to_owned(), bench.history());
-    let commits = history.commits();
+    let (commits, repository) = (history.commits(), history.repository());
     // As if it had been killed between its snapshot and the move of `main`.
     history.runtime.block_on(async {
-        let repository = history.repository();
         repository.create_branch(&format!("gristmill-{tag}"), &commits[0].id).await.unwrap();
         repository.reset_branch("main", &commits[1].id, Some(&commits[0].id)).await.unwrap();
     });
@@ -288,7 +306,7 @@ fn a_run_killed_after_main_had_moved_commits_nothing_again() {
     let (content, tag) = (bench.content(), bench.plan()[..12].to_owned());
     std::fs::remove_dir_all(bench.target().join(format!("refs/tag.{tag}"))).unwrap();
     std::fs::remove_file(bench.state().join("committed.json")).unwrap();
-    bench.bake("ice", 2, 60);
+    expect(&bench.run(&bench.recipe("ice", 2, 60), &[]), 0, "nothing to do");
     let history = bench.history();
     assert_eq!((history.commits().len(), history.branches_and_tags().1), (2, vec![tag]));
     assert!(bench.content() == content);
@@ -406,22 +424,144 @@ fn a_deleted_repository_is_baked_anew() {
 }
 
 #[test]
-fn a_lost_chunk_is_a_hole_and_never_committed() {
+fn a_chunk_that_was_lost_before_the_commit_is_written_again() {
     let bench = Bench::new();
     bench.bake("ice", 3, 60);
-    for below in ["refs", "snapshots", "manifests", "transactions"] {
-        std::fs::remove_dir_all(bench.target().join(below)).unwrap();
+    let content = bench.content();
+    bench.forget_repository();
+    let lost = bench.largest_chunk();
+    std::fs::remove_file(&lost).unwrap();
+    expect(&bench.run(&bench.recipe("ice", 3, 60), &[]), 0, "the store has lost objects that it acknowledged");
+    assert!(lost.exists() && bench.content() == content);
+}
+
+#[test]
+fn who_commits_before_the_first_bake_is_done_is_not_overwritten() {
+    let bench = Bench::new();
+    bench.bake("ice", 2, 60);
+    bench.forget_repository();
+    // The killed run had found no repository; by now somebody else has made one.
+    let others = Bench::new();
+    others.bake("water", 3, 120);
+    for path in others.files().into_keys() {
+        let to = bench.target().join(&path);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(others.target().join(&path), to).unwrap();
     }
-    std::fs::remove_file(bench.state().join("committed.json")).unwrap();
-    let objects = store::target(&bench.url(), &Access::default()).unwrap();
-    let largest = objects.list("chunks", 100).unwrap().into_iter().max_by_key(|key| objects.head(key).unwrap()).unwrap();
-    objects.delete(&largest).unwrap();
-    let output = bench.run(&bench.recipe("ice", 3, 60), &["--verify", "full"]);
-    let healed = output.status.code() == Some(0);
-    let visible = existing(&bench.url(), &Access::default()).unwrap().get("zarr.json").unwrap().is_some();
-    assert_eq!(healed, visible, "{output:?}");
-    assert!(healed || output.status.code() == Some(7), "{output:?}");
-    assert!(!healed || objects.head(&largest).unwrap().is_some(), "committed with a hole");
+    let content = bench.content();
+    assert!(content == others.content());
+    expect(&bench.run(&bench.recipe("ice", 2, 60), &[]), 6, "target-moved");
+    assert!(bench.content() == content);
+    expect(&bench.run(&bench.recipe("ice", 2, 60), &["--replace"]), 0, "open it");
+    assert_eq!(bench.history().commits().len(), 3, "theirs is in the history");
+}
+
+#[test]
+fn what_a_killed_run_had_made_visible_is_continued_by_the_next() {
+    let bench = Bench::new();
+    bench.bake("ice", 2, 60);
+    let before: Vec<_> = ["committed.json", "committed-plan.json", "history.json"]
+        .map(|name| (bench.state().join(name), std::fs::read(bench.state().join(name)).unwrap()))
+        .to_vec();
+    bench.bake("ice", 3, 60);
+    // Killed after `main` had moved, before anybody noted it; the archive has grown meanwhile.
+    let tag = bench.plan()[..12].to_owned();
+    std::fs::remove_dir_all(bench.target().join(format!("refs/tag.{tag}"))).unwrap();
+    before.into_iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+    bench.bake("ice", 4, 60);
+    let history = bench.history();
+    assert_eq!((history.commits().len(), history.branches_and_tags().1.len()), (4, 3));
+    assert!(history.branches_and_tags().1.contains(&tag));
+    let whole = Bench::new();
+    whole.bake("ice", 4, 60);
+    assert!(bench.content() == whole.content());
+    expect(&bench.gristmill("verify", &["--receipts", "--read-data"]), 0, "clean");
+}
+
+#[test]
+fn a_replacement_that_cannot_be_made_changes_nothing() {
+    let bench = Bench::new();
+    bench.bake("ice", 2, 60);
+    let content = bench.content();
+    let broken = bench.recipe("ice", 3, 60);
+    let text = std::fs::read_to_string(&broken).unwrap().replacen("siconc_", "no_such_", 1);
+    std::fs::write(&broken, text).unwrap();
+    assert_ne!(bench.run(&broken, &["--replace"]).status.code(), Some(0));
+    assert!(bench.content() == content);
+    expect(&bench.run(&bench.recipe("ice", 2, 60), &[]), 0, "nothing to do");
+    bench.bake("ice", 3, 60);
+}
+
+#[test]
+fn branches_of_killed_commits_go_and_others_stay() {
+    let bench = Bench::new();
+    bench.bake("ice", 2, 60);
+    let history = bench.history();
+    let repository = history.repository();
+    history.runtime.block_on(async {
+        let tip = repository.lookup_branch("main").await.unwrap();
+        for branch in ["gristmill-0123456789ab", "gristmill-tests", "somebody"] {
+            repository.create_branch(branch, &tip).await.unwrap();
+        }
+    });
+    bench.bake("ice", 3, 60);
+    assert_eq!(bench.history().branches_and_tags().0, ["gristmill-tests", "main", "somebody"]);
+}
+
+#[test]
+fn of_two_runs_at_once_one_is_told_of_the_other() {
+    let bench = Bench::new();
+    let recipes = [bench.recipe("ice", 4, 60), bench.recipe("ice", 5, 60)];
+    let start = |recipe: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gristmill"));
+        command.arg("run").arg(recipe).arg("--target").arg(bench.target()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let both: Vec<Output> =
+        recipes.iter().map(|recipe| start(recipe)).collect::<Vec<_>>().into_iter().map(|run| run.wait_with_output().unwrap()).collect();
+    let exits: Vec<i32> = both.iter().map(|output| output.status.code().unwrap()).collect();
+    assert!(exits.contains(&0) && exits.iter().all(|exit| [0, 6].contains(exit)), "{both:?}");
+    for output in both.iter().filter(|output| output.status.code() == Some(6)) {
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("target-held") || told.contains("shorter"), "{told}");
+    }
+    bench.bake("ice", 5, 60);
+    let whole = Bench::new();
+    whole.bake("ice", 5, 60);
+    assert!(bench.content() == whole.content());
+}
+
+#[test]
+fn verify_finds_what_is_broken_and_repair_puts_it_back() {
+    let bench = Bench::new();
+    bench.bake("ice", 3, 120);
+    bench.bake("ice", 4, 120);
+    expect(&bench.gristmill("verify", &["--receipts", "--read-data", "--against-source"]), 0, "clean");
+    let (content, tip) = (bench.content(), bench.history().commits()[0].id.clone());
+    let broken = bench.largest_chunk();
+    let bytes = std::fs::read(&broken).unwrap();
+    std::fs::remove_file(&broken).unwrap();
+    expect(&bench.gristmill("verify", &["--receipts"]), 7, "AR06");
+    expect(&bench.gristmill("repair", &[]), 0, "siconc");
+    assert!(std::fs::read(&broken).unwrap() == bytes && bench.content() == content);
+    assert_eq!(bench.history().commits()[0].id, tip, "a repair is no commit");
+    expect(&bench.gristmill("repair", &[]), 0, "nothing");
+    bench.history().commit_something_else();
+    for command in ["repair", "verify"] {
+        let more: &[&str] = if command == "verify" { &["--receipts"] } else { &[] };
+        expect(&bench.gristmill(command, more), 6, "target-moved");
+    }
+}
+
+#[test]
+fn status_and_gc_know_what_a_repository_is() {
+    let bench = Bench::new();
+    bench.bake("ice", 2, 60);
+    expect(&bench.gristmill("status", &[]), 0, "published");
+    let files = bench.files();
+    expect(&bench.gristmill("gc", &["--older-than", "0s"]), 0, "garbage_collect");
+    assert!(bench.files() == files);
+    expect(&bench.run(&bench.recipe("ice", 2, 60), &["--versioned"]), 6, "keeps every version");
 }
 
 #[test]

@@ -5,8 +5,8 @@
 
 Locally and on S3 (GRISTMILL_TEST_S3, else a moto server that this starts): values against netCDF4, everything else against the
 same bake as plain Zarr; ancestry, tags, messages and time travel over a bake, an append inside a chunk and a replacement; a
-commit of another writer, which must be told (exit 6) and stay; runs killed at random moments, whose content must be that of an
-undisturbed run. Exit 1 at the first difference.
+commit of another writer, which must be told (exit 6) and stay; two runs at once; runs killed at random moments, whose content must
+be that of an undisturbed run. Exit 1 at the first difference.
 """
 import argparse
 import hashlib
@@ -199,6 +199,26 @@ def history(binary, place, folder, files):
     print(f"{place.name}: bake, append inside a chunk, commit of another writer, replacement, time travel: equal")
 
 
+def race(binary, place, folder, files):
+    """Two runs at once: one does it, the other does it after it or is told to wait; neither is half there."""
+    plain = str(folder / f"plain-{place.name}-3")
+    recipes = [write_recipe(folder, files[:count]) for count in (2, 3)]
+    for _ in range(3):
+        target = place.new()
+        runs = [subprocess.Popen([binary, "run", str(recipe), "--target", target], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                for recipe in recipes]
+        told = [run.communicate()[1] for run in runs]
+        exits = [run.returncode for run in runs]
+        check(0 in exits and set(exits) <= {0, 6}, f"{target}: exits {exits}: {told}")
+        for exit, message in zip(exits, told):
+            check(exit == 0 or "target-held" in message or "append-refused" in message, f"{target}: {message}")
+        bake(binary, recipes[1], target)
+        repository = place.repository(target)
+        compare(repository.readonly_session("main"), files[:3], plain, f"{target}, after a race")
+        check(len(list(repository.ancestry(branch="main"))) <= 3 and repository.list_branches() == {"main"}, f"{target}: commits after a race")
+    print(f"{place.name}: two runs at once, three times: one dataset, whole")
+
+
 def kills(binary, place, recipe, count, seed):
     """Kills one bake at random moments until it has been killed so often; its content is an undisturbed run's."""
     moments = random.Random(seed)
@@ -281,6 +301,7 @@ def main():
         print(f"icechunk {icechunk.__version__}, zarr {zarr.__version__}, xarray {xr.__version__}, Python {sys.version.split()[0]}")
         for place in (Place(folder), Place(folder, endpoint)):
             history(binary, place, folder, files)
+            race(binary, place, folder, files)
             kills(binary, place, recipe, arguments.kills, arguments.seed)
     finally:
         if server:

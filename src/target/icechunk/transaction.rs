@@ -163,7 +163,11 @@ impl Transaction<'_> {
 
     async fn move_main(&self, snapshot: &SnapshotId) -> Result<(), TargetError> {
         match self.repository.reset_branch(Ref::DEFAULT_BRANCH, snapshot, Some(&self.base)).await {
-            Err(error) if fault::is_conflict(&error.kind) => Err(self.conflict().await),
+            // An attempt that did it may have lost its answer, and the next one found it done.
+            Err(error) if fault::is_conflict(&error.kind) => match self.repository.lookup_branch(Ref::DEFAULT_BRANCH).await {
+                Ok(tip) if tip == *snapshot => Ok(()),
+                _ => Err(self.conflict().await),
+            },
             moved => moved.map_err(|error| self.told("move `main`", error.kind)),
         }
     }
