@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use gristmill::dataset::TargetState;
-use gristmill::store::{self, Access};
+use gristmill::store::Access;
 use gristmill::target::icechunk::IcechunkTarget;
 use gristmill::target::{ChunkPayload, Intent, Target, TargetError, existing};
 use icechunk::Store;
@@ -210,11 +210,11 @@ fn a_bake_is_one_commit_and_holds_what_plain_zarr_would() {
     assert_eq!(commits[0].metadata["gristmill"]["plan"], plan.as_str());
     assert_eq!(history.branches_and_tags(), (vec!["main".to_owned()], vec![plan[..12].to_owned()]));
     assert_eq!(history.repository().spec_version(), SpecVersionBin::V1, "what PyPI's icechunk for Python 3.11 opens");
-    let plain = Bench::new();
-    expect(&plain.run(&plain.recipe_as("zarr3", "ice", 2, 60), &[]), 0, "open it");
-    assert!(bench.content() == plain.content(), "the root with its consolidated copy too");
+    let whole = Bench::new();
+    expect(&whole.run(&whole.recipe_as("zarr3", "ice", 2, 60), &[]), 0, "open it");
+    assert!(bench.content() == whole.content(), "the root with its consolidated copy too");
     let tip = history.content(&VersionInfo::BranchTipRef("main".to_owned()));
-    assert!(without_root(&tip) == without_root(&plain.content()), "as the library reads it");
+    assert!(without_root(&tip) == without_root(&whole.content()), "as the library reads it");
 }
 
 #[test]
@@ -467,7 +467,9 @@ fn what_a_killed_run_had_made_visible_is_continued_by_the_next() {
     // Killed after `main` had moved, before anybody noted it; the archive has grown meanwhile.
     let tag = bench.plan()[..12].to_owned();
     std::fs::remove_dir_all(bench.target().join(format!("refs/tag.{tag}"))).unwrap();
-    before.into_iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+    for (path, bytes) in before {
+        std::fs::write(path, bytes).unwrap();
+    }
     bench.bake("ice", 4, 60);
     let history = bench.history();
     assert_eq!((history.commits().len(), history.branches_and_tags().1.len()), (4, 3));

@@ -129,3 +129,14 @@ pub fn keeps_history(url: &str, access: &Access) -> Result<bool, TargetError> {
     let objects = store::target(url, access)?;
     Ok(is_repository(&*objects)?)
 }
+
+#[cfg(all(test, not(feature = "icechunk")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_icechunk_says_so() {
+        let refused = open(OutputFormat::Icechunk, "somewhere", &Access::default()).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("not in this build") && refused.contains("--features icechunk"), "{refused}");
+    }
+}

@@ -3,7 +3,7 @@
 
     icechunk_check.py BINARY [--kills 10] [--seed N]
 
-Locally and on S3 (GRISTMILL_TEST_S3, else a moto server that this starts): values against netCDF4, everything else against the
+Locally and on S3 (a moto server that this starts): values against netCDF4, everything else against the
 same bake as plain Zarr; ancestry, tags, messages and time travel over a bake, an append inside a chunk and a replacement; a
 commit of another writer, which must be told (exit 6) and stay; two runs at once; runs killed at random moments, whose content must
 be that of an undisturbed run. Exit 1 at the first difference.
@@ -48,6 +48,7 @@ output:
 """
 
 warnings.simplefilter("error")
+icechunk.set_logs_filter("error")
 # What has nothing to do with the stores that are opened.
 warnings.filterwarnings("ignore", module="botocore")
 warnings.filterwarnings("ignore", message=".*datetime.*utc.*", category=DeprecationWarning)
@@ -232,12 +233,12 @@ def kills(binary, place, recipe, count, seed):
         process = kill.start(binary, recipe, target)
         runs += 1
         try:
-            process.wait(moments.uniform(0.02, lasts * 1.1))
-            check(process.returncode == 0, f"a resumed run failed: {process.stderr.read()}")
+            told = process.communicate(timeout=moments.uniform(0.02, lasts * 1.1))[1]
+            check(process.returncode == 0, f"a resumed run failed: {told}")
             target = place.new()
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            process.communicate()
             killed += 1
             if visible(place, target):
                 check(content(place.repository(target).readonly_session("main").store) == expected, "a part was visible")
@@ -258,28 +259,23 @@ def visible(place, target):
 
 
 def moto(folder):
-    """(endpoint, process to stop) of an S3 server."""
-    given = os.environ.get("GRISTMILL_TEST_S3")
-    server = None
-    if not given:
-        port = 20000 + os.getpid() % 20000
-        given = f"http://127.0.0.1:{port}"
-        with open(folder / "moto.log", "w") as log:
-            server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stdout=log, stderr=log)
-    os.environ.update(AWS_ENDPOINT_URL=given, AWS_REGION="us-east-1", AWS_ALLOW_HTTP="true")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        os.environ.setdefault(name, "testing")
-    client = boto3.client("s3", endpoint_url=given, region_name="us-east-1")
+    """(endpoint, process to stop) of an S3 server whose conditional puts can be relied on."""
+    port = 20000 + os.getpid() % 20000
+    endpoint = f"http://127.0.0.1:{port}"
+    with open(folder / "moto.log", "w") as log:
+        program = pathlib.Path(__file__).with_name("moto_in_turn.py")
+        server = subprocess.Popen([sys.executable, str(program), str(port)], stdout=log, stderr=log)
+    os.environ.update(AWS_ENDPOINT_URL=endpoint, AWS_REGION="us-east-1", AWS_ALLOW_HTTP="true",
+                      AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing")
+    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
     for attempt in range(100):
         try:
             client.create_bucket(Bucket=BUCKET)
             break
-        except client.exceptions.BucketAlreadyOwnedByYou:
-            break
         except Exception:
-            check(attempt < 99, f"no S3 server at {given}")
+            check(attempt < 99 and server.poll() is None, f"no S3 server at {endpoint}: {(folder / 'moto.log').read_text()}")
             time.sleep(0.3)
-    return given, server
+    return endpoint, server
 
 
 def main():
@@ -306,6 +302,7 @@ def main():
     finally:
         if server:
             server.terminate()
+            server.wait()
         shutil.rmtree(folder, ignore_errors=True)
     print("icechunk: all equal")
 

@@ -131,12 +131,7 @@ pub(super) fn settle(state: &State, plan: &Plan, identity: &str) -> Result<(), R
 
 /// Notes as committed what an earlier run made visible and was killed before it noted it: the root's metadata, which comes last, is
 /// that of the plan that was begun last, and of no other. Gives what is committed then.
-pub(super) fn catch_up(
-    state: &State,
-    opened: &Opened,
-    committed: Option<Committed>,
-    begun: &Plan,
-) -> Result<Option<Committed>, RunError> {
+pub(super) fn catch_up(state: &State, opened: &Opened, committed: Option<Committed>, begun: &Plan) -> Result<Option<Committed>, RunError> {
     let identity = begun.identity();
     if committed.as_ref().is_some_and(|committed| committed.plan == identity) || !shows(state, opened, begun)? {
         return Ok(committed);

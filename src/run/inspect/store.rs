@@ -10,8 +10,8 @@ use crate::run::with_causes;
 use crate::source::SourceError;
 use crate::store::address::Address;
 use crate::store::{Access, ErrorKind, shown};
-use crate::target::{self, TargetError};
 use crate::target::zarr::{Absent, ZarrReader};
+use crate::target::{self, TargetError};
 
 /// Opens the store at `url`; `None` if a file is there, or may be: a path that is no folder, or an address whose name tells nothing.
 ///
@@ -103,8 +103,6 @@ fn told(url: &str, error: TargetError) -> SourceError {
         | TargetError::Metadata { .. }
         | TargetError::Missing { .. }
         | TargetError::Altered { .. }
-        | TargetError::Conflict { .. } => {
-            SourceError::Corrupt { url: url.to_owned(), message }
-        }
+        | TargetError::Conflict { .. } => SourceError::Corrupt { url: url.to_owned(), message },
     }
 }

@@ -18,8 +18,8 @@ use super::{FAR, Options, RunError, Setting, resident_bytes, room, versions, wor
 use crate::event::{Event, Phase};
 use crate::plan::Plan;
 use crate::receipt::{ChunkRef, Receipt, checksum};
-use crate::recipe::{OutputFormat, Recipe};
 use crate::recipe::diagnostic::{Code, Diagnostic};
+use crate::recipe::{OutputFormat, Recipe};
 use crate::size::ByteSize;
 use crate::store::{self, PutMode, TargetStore};
 use crate::target::{self, Target};
@@ -212,8 +212,7 @@ fn rewrite(
     let guard = Arc::new(Guard::new(Arc::clone(target), plan.format, expected));
     let index = |number: &ObjectNumber| (number.variable, plan.objects(number.variable).index(number.object));
     let mended = broken.keys().map(index).collect();
-    let workshop =
-        Workshop::new(plan, sources, Arc::clone(&guard) as Arc<dyn Target>)?.keeping_scratch(scratch).mending(mended);
+    let workshop = Workshop::new(plan, sources, Arc::clone(&guard) as Arc<dyn Target>)?.keeping_scratch(scratch).mending(mended);
     let keep = |receipt: &Receipt| keep(ledger, broken, receipt);
     let todo: Vec<(usize, u64)> = tasks.iter().copied().collect();
     let bytes = todo.iter().filter_map(|&(stage, task)| workshop.plan.task(stage, task)).map(|task| task.bytes).sum();

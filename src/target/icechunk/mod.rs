@@ -198,7 +198,9 @@ impl Target for IcechunkTarget {
     }
 
     fn remember(&self, chunks: &[ChunkRef]) {
-        chunks.iter().for_each(|chunk| self.staged.add(chunk));
+        for chunk in chunks {
+            self.staged.add(chunk);
+        }
     }
 
     fn commit(&self, schema: &Schema) -> Result<(), TargetError> {

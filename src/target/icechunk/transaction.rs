@@ -89,6 +89,10 @@ pub(super) fn finish(url: &str, library: &Library, look: &Look) -> Result<(), Ta
     })
 }
 
+fn place(key: &str) -> Result<(Path, ChunkIndices), TargetError> {
+    chunk_of(key).ok_or_else(|| bad_metadata(key, "this is no key of a chunk; please report this"))
+}
+
 struct Transaction<'a> {
     url: &'a str,
     repository: &'a Repository,
@@ -140,15 +144,11 @@ impl Transaction<'_> {
         let session = store.session();
         let mut session = session.write().await;
         for (key, chunk) in self.chunks {
-            let (path, index) = self.place(key)?;
+            let (path, index) = place(key)?;
             session.set_chunk_ref(path, index, Some(chunk.payload())).await.map_err(|error| self.told("refer to a chunk", error.kind))?;
         }
         let commit = session.commit(self.message()).properties(self.properties()).allow_empty(true);
         commit.execute().await.map_err(|error| self.told("commit", error.kind))
-    }
-
-    fn place(&self, key: &str) -> Result<(Path, ChunkIndices), TargetError> {
-        chunk_of(key).ok_or_else(|| bad_metadata(key, "this is no key of a chunk; please report this"))
     }
 
     fn message(&self) -> String {
