@@ -8,14 +8,24 @@ use std::sync::Arc;
 use super::zarr::ZarrTarget;
 use super::{Intent, Target, TargetError, Tip};
 use crate::recipe::OutputFormat;
-use crate::store::{self, Access, TargetStore};
+use crate::store::{self, Access, StoreError, TargetStore};
 
 #[cfg(feature = "icechunk")]
-use super::icechunk::{IcechunkTarget, is_repository};
+use super::icechunk::IcechunkTarget;
 
-/// A build without the feature makes none, and cannot read others'.
-#[cfg(not(feature = "icechunk"))]
-fn is_repository(_: &dyn TargetStore) -> Result<bool, store::StoreError> {
+/// Objects that only a repository has: the reference of `main` in version 1 of the format, and what replaced it in version 2.
+const MARKS: [&str; 2] = ["refs/branch.main/ref.json", "repo"];
+
+/// True if there is an Icechunk repository at a place, whether or not this build can read it.
+///
+/// # Errors
+/// The store's.
+pub(super) fn is_repository(objects: &dyn TargetStore) -> Result<bool, StoreError> {
+    for mark in MARKS {
+        if objects.head(mark)?.is_some() {
+            return Ok(true);
+        }
+    }
     Ok(false)
 }
 
@@ -32,7 +42,7 @@ pub struct Opened {
 /// Opens a place to be written. Asks no server yet.
 ///
 /// # Errors
-/// [`TargetError::Store`]; [`TargetError::Unsupported`] for a format that this build has not.
+/// [`TargetError::Store`], of kind `Policy` for a format that this build has not.
 pub fn open(format: OutputFormat, url: &str, access: &Access) -> Result<Opened, TargetError> {
     if format == OutputFormat::Icechunk {
         return repository(url, access);
@@ -59,7 +69,8 @@ fn repository(url: &str, access: &Access) -> Result<Opened, TargetError> {
 
 #[cfg(not(feature = "icechunk"))]
 fn repository(url: &str, _: &Access) -> Result<Opened, TargetError> {
-    Err(super::unsupported(&store::shown(url), format!("Icechunk is not in this build of gristmill; {}", super::WITHOUT_ICECHUNK)))
+    let message = format!("Icechunk is not in this build of gristmill; {}", super::WITHOUT_ICECHUNK);
+    Err(StoreError::new(store::ErrorKind::Policy, url, message).into())
 }
 
 impl Opened {
@@ -121,7 +132,7 @@ pub fn existing_of(url: &str, access: &Access) -> Result<(Arc<dyn TargetStore>, 
     Ok((opened.store, Some(maker)))
 }
 
-/// True if there is an Icechunk repository at a place, and this build can write it: a new dataset is then one more commit.
+/// True if there is an Icechunk repository at a place: a new dataset is then one more commit.
 ///
 /// # Errors
 /// [`TargetError::Store`].

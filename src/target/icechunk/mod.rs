@@ -20,6 +20,7 @@ use ::icechunk::Repository;
 use ::icechunk::format::snapshot::Snapshot;
 use bytes::Bytes;
 
+use super::open::is_repository;
 use super::{ChunkPayload, Intent, Target, TargetError, Tip, read_back, zarr};
 use crate::dataset::{Schema, TargetState, Variable};
 use crate::receipt::{ChunkRef, checksum};
@@ -29,24 +30,8 @@ use library::Library;
 use look::{Found, Look};
 use staged::Staged;
 
-/// Objects that only a repository has: the reference of `main` in version 1 of the format, and what replaced it in version 2.
-const MARKS: [&str; 2] = ["refs/branch.main/ref.json", "repo"];
-
 /// The first object that is not larger is read back at once: a larger one would take memory that nobody counted.
 const PROOF: usize = 32 << 20;
-
-/// True if there is an Icechunk repository at a place.
-///
-/// # Errors
-/// The store's.
-pub fn is_repository(objects: &dyn TargetStore) -> Result<bool, StoreError> {
-    for mark in MARKS {
-        if objects.head(mark)?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
 
 /// An Icechunk repository below one target URL, made by the first commit.
 ///
