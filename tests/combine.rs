@@ -34,6 +34,7 @@ fn recipe(merges: usize, concat: &[(&str, usize)]) -> Recipe {
         values: BTreeMap::new(),
     });
     Recipe {
+        find: None,
         text: RecipeText::default(),
         id: "test".into(),
         about: About::default(),
@@ -42,6 +43,7 @@ fn recipe(merges: usize, concat: &[(&str, usize)]) -> Recipe {
         missing: MissingFile::Fail,
         late: LateFile::default(),
         changed: ChangedFile::default(),
+        auth: None,
         combine: CombineRules {
             concat: concat
                 .iter()

@@ -8,22 +8,28 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::event::Reporter;
+use crate::event::{Reporter, Silent};
 
 use super::access::Access;
 use super::address::{Address, shown};
 use super::file::FileSource;
-use super::http::HttpSource;
+use super::folder::Folders;
+use super::http::{HttpSource, streamed};
 use super::local::LocalTarget;
 use super::memory::MemoryTarget;
+use super::policy::{Counted, Limits};
 use super::s3::{S3Source, S3Target};
-use super::{Conditional, ErrorKind, Head, SourceStore, StoreError, TargetStore, Uploads, policy};
+use super::spool::Spool;
+use super::watch::Watchdog;
+use super::wrapped::Wrapped;
+use super::{Conditional, Document, Documents, ErrorKind, Head, Listing, START, SourceStore, StoreError, TargetStore, Uploads, policy};
 
-/// Reads every supported scheme: paths, `file://`, `http(s)://`, `s3://`. Make one per run: it holds the limits per host.
+/// Reads every supported scheme: paths, `file://`, `http(s)://`, `s3://`; packed files and members of archives as well. Make one per run: it holds the limits per host.
 #[must_use]
 pub fn source(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn SourceStore> {
-    let s3 = S3Source::new(access, Arc::clone(&reporter));
-    Arc::new(AnySource { access: access.clone(), reporter, file: FileSource::default(), http: OnceLock::new(), s3 })
+    let spool = Arc::new(Spool::new(access));
+    let plain = AnySource::new(access, reporter, Arc::clone(&spool));
+    Arc::new(Wrapped::around(Arc::new(plain), access, spool))
 }
 
 /// Opens the place where objects are written: a path, `file://`, `s3://bucket/prefix` or `memory://name`. Asks no server yet.
@@ -66,6 +72,51 @@ pub fn uploads(url: &str, access: &Access) -> Result<Option<Arc<dyn Uploads>>, S
     })
 }
 
+/// The folders of the server that a URL names; `None` for a scheme that has none.
+///
+/// # Errors
+/// `Policy` for what the operator's policy refuses, `Other` for settings or URLs that make no sense.
+pub fn listing(url: &str, access: &Access) -> Result<Option<Arc<dyn Listing>>, StoreError> {
+    let address = Address::parse(url)?;
+    policy::permit(access, url, &address)?;
+    Ok(match address {
+        Address::File(_) => Some(Arc::new(Folders)),
+        Address::Http(_) => Some(Arc::new(HttpSource::new(access, Arc::new(Silent), Arc::new(Spool::new(access)))?)),
+        Address::S3 { .. } => Some(Arc::new(S3Source::new(access, Arc::new(Silent)))),
+        Address::Memory(_) => None,
+    })
+}
+
+/// Reads documents of every scheme that [`source`] reads.
+#[must_use]
+pub fn documents(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn Documents> {
+    Arc::new(AnySource::new(access, reporter, Arc::new(Spool::new(access))))
+}
+
+/// Asks the operator's policy, before anything is opened.
+///
+/// # Errors
+/// `Policy` if it refuses the URL or knows no such scheme; `Other` for a URL that makes no sense.
+pub fn permit(url: &str, access: &Access) -> Result<(), StoreError> {
+    policy::permit(access, url, &Address::parse(url)?)
+}
+
+/// The URL of a file or folder in a folder.
+#[must_use]
+pub fn child(folder: &str, name: &str) -> String {
+    let joined = || if folder.is_empty() || folder.ends_with('/') { format!("{folder}{name}") } else { format!("{folder}/{name}") };
+    let web = folder.split_once("://").is_some_and(|(scheme, _)| !scheme.eq_ignore_ascii_case("s3"));
+    if !web {
+        return joined();
+    }
+    let Ok(mut url) = url::Url::parse(folder) else { return joined() };
+    // Cannot fail where there is a host: such a URL has a path.
+    if let Ok(mut parts) = url.path_segments_mut() {
+        parts.pop_if_empty().push(name);
+    }
+    url.to_string()
+}
+
 /// True if reading from or writing to a URL means waiting for a server.
 #[must_use]
 pub fn is_far(url: &str) -> bool {
@@ -75,14 +126,23 @@ pub fn is_far(url: &str) -> bool {
 /// Sends each URL to the store of its scheme.
 struct AnySource {
     access: Access,
+    limits: Limits,
+    watchdog: Watchdog,
     reporter: Arc<dyn Reporter>,
     file: FileSource,
     /// Made when first needed: loading certificates takes its time.
     http: OnceLock<HttpSource>,
     s3: S3Source,
+    spool: Arc<Spool>,
 }
 
 impl AnySource {
+    fn new(access: &Access, reporter: Arc<dyn Reporter>, spool: Arc<Spool>) -> Self {
+        let s3 = S3Source::new(access, Arc::clone(&reporter));
+        let (watchdog, limits) = (Watchdog::new(&access.waits, Arc::clone(&reporter)), access.limits());
+        Self { access: access.clone(), limits, watchdog, reporter, file: FileSource::default(), http: OnceLock::new(), s3, spool }
+    }
+
     fn of(&self, url: &str) -> Result<&dyn SourceStore, StoreError> {
         let address = Address::parse(url)?;
         policy::permit(&self.access, url, &address)?;
@@ -100,33 +160,73 @@ impl AnySource {
         if let Some(http) = self.http.get() {
             return Ok(http);
         }
-        let made = HttpSource::new(&self.access, Arc::clone(&self.reporter))?;
+        let made = HttpSource::new(&self.access, Arc::clone(&self.reporter), Arc::clone(&self.spool))?;
         Ok(self.http.get_or_init(|| made))
+    }
+
+    /// Makes a call as policy, budget and watchdog want it.
+    fn call<T>(
+        &self,
+        url: &str,
+        part: impl FnOnce() -> String,
+        length: impl FnOnce(&T) -> usize,
+        make: impl FnOnce(&dyn SourceStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let store = self.of(url)?;
+        let budget = self.access.manners.budget();
+        budget.permit(&self.limits, url)?;
+        let result = if store.is_local(url) { make(store) } else { self.watchdog.during(url, part(), || make(store)) }?;
+        budget.spend(&self.limits, url, length(&result) as u64)?;
+        Ok(result)
     }
 }
 
 impl SourceStore for AnySource {
     fn head(&self, url: &str) -> Result<Head, StoreError> {
         tracing::debug!(url = %shown(url), "head");
-        self.of(url)?.head(url)
+        self.call(url, || "the size".to_owned(), |_| 0, |store| store.head(url))
     }
 
     fn begin(&self, url: &str) -> Result<(Head, Bytes), StoreError> {
         tracing::debug!(url = %shown(url), "begin");
-        self.of(url)?.begin(url)
+        self.call(url, || format!("bytes 0-{}", START - 1), |(_, start): &(Head, Bytes)| start.len(), |store| store.begin(url))
     }
 
     fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
         tracing::debug!(url = %shown(url), ranges = ranges.len(), bytes = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum::<u64>(), "read");
-        self.of(url)?.ranges(url, ranges)
+        let length = |found: &Vec<Bytes>| found.iter().map(Bytes::len).sum();
+        self.call(url, || part(ranges), length, |store| store.ranges(url, ranges))
     }
 
     fn stream(&self, url: &str, sink: &mut dyn Write) -> Result<u64, StoreError> {
         tracing::debug!(url = %shown(url), "read whole");
-        self.of(url)?.stream(url, sink)
+        let mut counted = Counted { sink, budget: self.access.manners.budget(), limits: &self.limits, url, exceeded: None };
+        let result = self.call(url, || "the whole file".to_owned(), |_| 0, |store| store.stream(url, &mut counted));
+        counted.exceeded.map_or(result, Err)
     }
 
     fn is_local(&self, url: &str) -> bool {
         matches!(Address::parse(url), Ok(Address::File(_)))
+    }
+}
+
+/// Ranges as a person wants to hear of them.
+fn part(ranges: &[Range<u64>]) -> String {
+    let (first, last) =
+        (ranges.iter().map(|range| range.start).min().unwrap_or(0), ranges.iter().map(|range| range.end).max().unwrap_or(0));
+    match ranges.len() {
+        1 => format!("bytes {first}-{}", last.saturating_sub(1)),
+        many => format!("{many} ranges in bytes {first}-{}", last.saturating_sub(1)),
+    }
+}
+
+impl Documents for AnySource {
+    fn document(&self, url: &str, headers: &[(&str, &str)], limit: u64) -> Result<Document, StoreError> {
+        tracing::debug!(url = %shown(url), "read list");
+        let store = self.of(url)?;
+        match Address::parse(url)? {
+            Address::Http(_) => self.watchdog.during(url, "a list".to_owned(), || self.http()?.document(url, headers, limit)),
+            _ => streamed(url, limit, |sink| store.stream(url, sink)),
+        }
     }
 }

@@ -7,6 +7,8 @@
 mod answer;
 mod bucket;
 mod conditional;
+mod folders;
+mod keys;
 mod source;
 mod target;
 mod uploads;
@@ -31,7 +33,7 @@ pub(super) fn client(
     path: &str,
 ) -> Result<(object_store::aws::AmazonS3, String), StoreError> {
     let silence = access.idle_timeout.max(target::UPLOAD);
-    Ok((bucket::open_patient(access, url, name, silence)?, bucket::object_path(url, path)?.to_string()))
+    Ok((bucket::open_patient(access, url, name, silence)?.store, bucket::object_path(url, path)?.to_string()))
 }
 
 /// Tries until it works or patience ends, each attempt with a pass of the gate.
