@@ -3,6 +3,7 @@
 //! Commands call the library and turn what comes back into text and an exit code. Invariant: what a command is asked to print
 //! goes to stdout, what a person should know about the run goes to stderr, and a closed pipe is no error.
 
+mod bot;
 mod check;
 mod completions;
 pub mod exit;
@@ -106,6 +107,8 @@ pub enum Command {
     Gc(gc::Gc),
     /// Ask a target store what it can do
     Store(store::Store),
+    /// What the workflows of a feedstock run
+    Bot(bot::Bot),
     /// Begin a repository of recipes, or check one
     Feedstock(feedstock::Feedstock),
     /// Print the JSON Schema of a recipe
@@ -213,6 +216,7 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Inspect(command) => command.run(terminal),
         Command::Gc(command) => command.run(terminal),
         Command::Store(command) => command.run(terminal),
+        Command::Bot(command) => command.run(terminal),
         Command::Feedstock(command) => command.run(terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
