@@ -126,20 +126,19 @@ fn column(key: &FoundKey, matched: &[Matched]) -> Result<Vec<KeyValue>, Box<Diag
     let bad: Vec<usize> = (0..values.len()).filter(|&number| values.get(number).is_some_and(Option::is_none)).collect();
     let Some(&first) = bad.first() else { return Ok(values.into_iter().flatten().collect()) };
     let urls = examples(bad.iter().filter_map(|&number| matched.get(number)).map(|one| one.found.path.as_str()));
-    let (message, help) = match texts.get(first).copied().flatten() {
-        Some(text) => (
+    let (message, help) = if let Some(text) = texts.get(first).copied().flatten() {
+        (
             format!("the key `{}` of {} files is no {}: `{}` of {urls}", key.name, bad.len(), key.reading.described(), shown(text)),
             "correct the expression or the format, or leave those files out with `exclude`".to_owned(),
-        ),
-        None => {
-            let fields: BTreeSet<&str> = matched.iter().flat_map(|one| one.found.fields.keys()).map(String::as_str).collect();
-            let known = fields.iter().take(20).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            let known = if known.is_empty() { "nothing is told of them but their paths".to_owned() } else { format!("there is {known}") };
-            (
-                format!("{} files have no `{}`, such as {urls}", bad.len(), key.name),
-                format!("capture it with `match: (?<{}>…)`, or name a field: {known}", key.name),
-            )
-        }
+        )
+    } else {
+        let fields: BTreeSet<&str> = matched.iter().flat_map(|one| one.found.fields.keys()).map(String::as_str).collect();
+        let known = fields.iter().take(20).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let known = if known.is_empty() { "nothing is told of them but their paths".to_owned() } else { format!("there is {known}") };
+        (
+            format!("{} files have no `{}`, such as {urls}", bad.len(), key.name),
+            format!("capture it with `match: (?<{}>…)`, or name a field: {known}", key.name),
+        )
     };
     Err(Box::new(Diagnostic::error(Code::KeyNotRead, message).at(key.span, "").help(help)))
 }

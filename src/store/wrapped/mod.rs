@@ -64,12 +64,11 @@ impl Wrapped {
         if let Some(file) = self.recall(url) {
             return Ok((file, Bytes::new()));
         }
-        let (file, start) = match address::split(url)? {
-            Some((archive, member)) => self.open_member(url, archive, member)?,
-            None => {
-                let (head, start) = self.below.begin(url)?;
-                (Arc::new(self.stored(url, &head, Packing::of(&start).is_some())?), start)
-            }
+        let (file, start) = if let Some((archive, member)) = address::split(url)? {
+            self.open_member(url, archive, member)?
+        } else {
+            let (head, start) = self.below.begin(url)?;
+            (Arc::new(self.stored(url, &head, Packing::of(&start).is_some())?), start)
         };
         let (file, start) = self.unpacked(url, file, start)?;
         Ok((self.remember(url, file), start))
