@@ -68,7 +68,7 @@ pub(crate) const NAMES: &str = "match: 'siconc_.*_(?<time>\\d{6})-\\d{6}\\.nc$'\
 impl Place {
     pub(crate) fn new() -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
-        let settings = "[network]\nattempts = 2\ngive_up_after_seconds = 3\nidle_timeout_seconds = 2\nconnect_timeout_seconds = 2\n";
+        let settings = "[network]\nattempts = 2\ngive_up_after_seconds = 3\nidle_timeout_seconds = 20\nconnect_timeout_seconds = 2\n";
         fs::write(place.path("settings.toml"), settings).unwrap();
         place
     }

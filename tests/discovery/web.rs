@@ -107,10 +107,8 @@ fn folders_without_end_come_to_an_end() {
 
 #[test]
 fn an_endless_page_is_cut_off() {
-    let server = Server::start(|_, _| {
-        let body = vec![b' '; 65 << 20];
-        reply("200 OK", &[("Content-Type", "text/html")], &body)
-    });
+    let body = vec![b' '; 65 << 20];
+    let server = Server::start(move |_, _| reply("200 OK", &[("Content-Type", "text/html")], &body));
     let place = Place::new();
     place.recipe(&format!("find:\n    glob: {}", server.url("/x/*.nc")));
     place.run("out.zarr", &[]).fails(3, &["longer than 64 MiB"]);
