@@ -7,6 +7,7 @@
 //! Each arrow's output is the next arrow's only input. Read on in [`run`], then [`plan`], then [`work`].
 
 pub mod array;
+pub mod bot;
 pub mod cf;
 pub mod cli;
 pub mod codec;

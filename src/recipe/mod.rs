@@ -7,6 +7,7 @@
 pub mod diagnostic;
 pub mod document;
 pub mod find;
+mod fit;
 pub mod lint;
 pub mod parse;
 mod resolve;
@@ -25,6 +26,7 @@ use crate::size::ByteSize;
 use crate::transform::Step;
 use diagnostic::Span;
 pub use find::Find;
+pub(crate) use fit::fit;
 pub use parse::{parse, parse_on};
 pub(crate) use shape::similar;
 

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod address;
 mod begun;
+pub mod cache;
 mod error;
 pub mod fault;
 mod file;
@@ -22,6 +23,8 @@ pub mod probe;
 mod retry;
 mod runtime;
 mod s3;
+mod spool;
+mod wrapped;
 
 pub use access::{Access, AccessError, Wrapping};
 pub use address::{shown, sibling};
@@ -33,6 +36,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::dataset::Identity;
+
 /// What a server says of a file before its bytes are read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Head {
@@ -42,6 +47,18 @@ pub struct Head {
     pub etag: Option<String>,
     /// Last modification as told (HTTP date, or nanoseconds of the local clock).
     pub modified: Option<String>,
+    /// Where `size` bytes were unpacked on the way: length of the file they came out of; 0 if that holds other files as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<u64>,
+}
+
+impl Head {
+    /// What tells one content from another. That of a packed file is told by what its server says of it, since its own length
+    /// is known only after it was unpacked.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity { size: self.stored.or(self.size), etag: self.etag.clone(), modified: self.modified.clone() }
+    }
 }
 
 /// What can be done about a failed call.

@@ -103,7 +103,7 @@ impl Object<'_> {
     }
 
     fn remember(&self, meta: object_store::ObjectMeta) -> Head {
-        let head = Head { size: Some(meta.size), etag: meta.e_tag, modified: Some(meta.last_modified.to_rfc2822()) };
+        let head = Head { size: Some(meta.size), etag: meta.e_tag, modified: Some(meta.last_modified.to_rfc2822()), stored: None };
         self.source.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(self.url.to_owned(), head.clone());
         head
     }
