@@ -14,6 +14,8 @@ pub mod fault;
 mod file;
 mod folder;
 mod http;
+#[cfg(feature = "icechunk")]
+pub mod library;
 mod limit;
 mod local;
 pub mod manners;
