@@ -12,6 +12,7 @@ use crate::event::Reporter;
 
 use super::access::Access;
 use super::address::{Address, shown};
+use super::dap::{self, DapSource};
 use super::file::FileSource;
 use super::http::HttpSource;
 use super::local::LocalTarget;
@@ -19,11 +20,11 @@ use super::memory::MemoryTarget;
 use super::s3::{S3Source, S3Target};
 use super::{Conditional, ErrorKind, Head, SourceStore, StoreError, TargetStore, Uploads, policy};
 
-/// Reads every supported scheme: paths, `file://`, `http(s)://`, `s3://`. Make one per run: it holds the limits per host.
+/// Reads every supported scheme: paths, `file://`, `http(s)://`, `s3://`, `dap2://`, `dap4://`. Make one per run: it holds the limits per host.
 #[must_use]
 pub fn source(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn SourceStore> {
     let s3 = S3Source::new(access, Arc::clone(&reporter));
-    Arc::new(AnySource { access: access.clone(), reporter, file: FileSource::default(), http: OnceLock::new(), s3 })
+    Arc::new(AnySource { access: access.clone(), reporter, file: FileSource::default(), http: OnceLock::new(), dap: OnceLock::new(), s3 })
 }
 
 /// Opens the place where objects are written: a path, `file://`, `s3://bucket/prefix` or `memory://name`. Asks no server yet.
@@ -35,7 +36,7 @@ pub fn target(url: &str, access: &Access) -> Result<Arc<dyn TargetStore>, StoreE
         Address::File(path) => Arc::new(LocalTarget::new(path, access.flush_chunks)),
         Address::Memory(name) => Arc::new(MemoryTarget::open(&name)),
         Address::S3 { bucket, path } => Arc::new(S3Target::open(access, url, &bucket, &path)?),
-        Address::Http(_) => {
+        Address::Http(_) | Address::Dap(_) => {
             return Err(StoreError::new(ErrorKind::Policy, url, "a web server cannot be written to; use a path or `s3://`"));
         }
     };
@@ -51,7 +52,7 @@ pub fn conditional(url: &str, access: &Access) -> Result<Option<Arc<dyn Conditio
     Ok(match Address::parse(url)? {
         Address::Memory(name) => Some(Arc::new(MemoryTarget::open(&name))),
         Address::S3 { bucket, path } => Some(Arc::new(S3Target::open(access, url, &bucket, &path)?)),
-        Address::File(_) | Address::Http(_) => None,
+        Address::File(_) | Address::Http(_) | Address::Dap(_) => None,
     })
 }
 
@@ -62,7 +63,7 @@ pub fn conditional(url: &str, access: &Access) -> Result<Option<Arc<dyn Conditio
 pub fn uploads(url: &str, access: &Access) -> Result<Option<Arc<dyn Uploads>>, StoreError> {
     Ok(match Address::parse(url)? {
         Address::S3 { bucket, path } => Some(Arc::new(S3Target::open(access, url, &bucket, &path)?)),
-        Address::Memory(_) | Address::File(_) | Address::Http(_) => None,
+        Address::Memory(_) | Address::File(_) | Address::Http(_) | Address::Dap(_) => None,
     })
 }
 
@@ -78,7 +79,8 @@ struct AnySource {
     reporter: Arc<dyn Reporter>,
     file: FileSource,
     /// Made when first needed: loading certificates takes its time.
-    http: OnceLock<HttpSource>,
+    http: OnceLock<Arc<HttpSource>>,
+    dap: OnceLock<DapSource>,
     s3: S3Source,
 }
 
@@ -88,7 +90,9 @@ impl AnySource {
         policy::permit(&self.access, url, &address)?;
         match address {
             Address::File(_) => Ok(&self.file),
-            Address::Http(_) => Ok(self.http()?),
+            Address::Http(_) if self.dap.get().is_some_and(|dap| dap.knows(url)) => Ok(self.dap()?),
+            Address::Http(_) => Ok(&**self.http()?),
+            Address::Dap(_) => Ok(self.dap()?),
             Address::S3 { .. } => Ok(&self.s3),
             Address::Memory(_) => {
                 Err(StoreError::new(ErrorKind::Policy, url, "memory holds targets only; give a path or an `https://` URL"))
@@ -96,24 +100,37 @@ impl AnySource {
         }
     }
 
-    fn http(&self) -> Result<&HttpSource, StoreError> {
+    fn http(&self) -> Result<&Arc<HttpSource>, StoreError> {
         if let Some(http) = self.http.get() {
             return Ok(http);
         }
-        let made = HttpSource::new(&self.access, Arc::clone(&self.reporter))?;
+        let made = Arc::new(HttpSource::new(&self.access, Arc::clone(&self.reporter))?);
         Ok(self.http.get_or_init(|| made))
+    }
+
+    /// The dataset of an OPeNDAP server at a web address that gave no file.
+    fn dataset_instead(&self, url: &str, error: StoreError) -> Result<(Head, Bytes), StoreError> {
+        match dap::candidate(url, &error) {
+            Some(plain) => self.dap()?.instead(url, &plain, error),
+            None => Err(error),
+        }
+    }
+
+    fn dap(&self) -> Result<&DapSource, StoreError> {
+        let http = self.http()?;
+        Ok(self.dap.get_or_init(|| DapSource::new(Arc::clone(http))))
     }
 }
 
 impl SourceStore for AnySource {
     fn head(&self, url: &str) -> Result<Head, StoreError> {
         tracing::debug!(url = %shown(url), "head");
-        self.of(url)?.head(url)
+        self.of(url)?.head(url).or_else(|error| Ok(self.dataset_instead(url, error)?.0))
     }
 
     fn begin(&self, url: &str) -> Result<(Head, Bytes), StoreError> {
         tracing::debug!(url = %shown(url), "begin");
-        self.of(url)?.begin(url)
+        self.of(url)?.begin(url).or_else(|error| self.dataset_instead(url, error))
     }
 
     fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {

@@ -27,6 +27,9 @@ const SCHEMES: [&str; 3] = ["https", "http", "file"];
 /// Schemes that will be.
 const LATER: [&str; 9] = ["ftp", "ftps", "sftp", "s3", "gs", "az", "abfs", "dap2", "dap4"];
 
+/// Schemes of datasets on OPeNDAP servers: protocol, and transport where it is not https.
+const DATASETS: [&str; 6] = ["dap2", "dap4", "dap2+https", "dap4+https", "dap2+http", "dap4+http"];
+
 const STEP_HELP: &str = "write a whole number and second, minute, hour, day, week, month or year, such as `1 day` or `6 hours`";
 
 impl Resolver<'_> {
@@ -211,9 +214,10 @@ impl Resolver<'_> {
             self.error(Code::SecretInUrl, span, "the URL holds a user name, or a token", help);
         }
         let lower = scheme.to_ascii_lowercase();
-        if LATER.contains(&lower.as_str()) {
+        let of_dataset = DATASETS.contains(&lower.as_str());
+        if !of_dataset && LATER.contains(&lower.as_str()) {
             self.later(span, &format!("reading `{scheme}://`"), "use an https:// URL of the same files, or a local copy");
-        } else if !SCHEMES.contains(&lower.as_str()) {
+        } else if !of_dataset && !SCHEMES.contains(&lower.as_str()) {
             let label = similar(&lower, SCHEMES).map_or(String::new(), |meant| format!("did you mean `{meant}`?"));
             let help = "inputs are https://, http:// or file:// URLs, or paths relative to the recipe";
             self.labelled(Code::BadUrl, span, format!("`{scheme}://` is not a known kind of URL"), label, help);

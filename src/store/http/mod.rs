@@ -6,6 +6,7 @@
 
 mod answer;
 mod body;
+mod document;
 mod request;
 mod spool;
 
@@ -29,6 +30,7 @@ use super::policy::{self, PublicOnly};
 use super::retry::Patience;
 use super::runtime::{install_cryptography, wait};
 use super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
+pub(super) use document::{Asking, Document};
 use spool::Spool;
 
 /// Redirects followed for one request.
