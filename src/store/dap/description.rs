@@ -39,7 +39,7 @@ impl Description {
             Protocol::Dap2 => "dap2",
             Protocol::Dap4 => "dap4",
         };
-        Head { size: None, etag: Some(format!("\"{name}-{:032x}\"", hash.digest128())), modified: self.modified.clone() }
+        Head { size: None, etag: Some(format!("\"{name}-{:032x}\"", hash.digest128())), modified: self.modified.clone(), ..Head::default() }
     }
 
     /// The documents as the start of a file.

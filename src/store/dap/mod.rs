@@ -17,11 +17,11 @@ use url::Url;
 
 pub use complaint::{Complaint, LOOKED_AT, TooLarge};
 pub use description::Description;
-pub use place::{Dataset, part_url};
+pub use place::{Dataset, is_dataset, part_url};
 pub(super) use place::parse;
 
 use super::address::Address;
-use super::http::{Asking, Document, HttpSource};
+use super::http::{Asking, Computed, HttpSource};
 use super::runtime::wait;
 use super::{ErrorKind, Head, SourceStore, StoreError};
 use crate::layout::Protocol;
@@ -90,7 +90,7 @@ impl DapSource {
         let asking = |is_whole| Asking { most: LONGEST_DOCUMENT, judge: &complaint::judge, is_whole };
         let (declared, described) = (asking(&description::is_whole_dds), asking(&description::is_whole_das));
         let (dds, das) = wait(async {
-            let (dds, das) = futures::future::join(self.http.document(&dds, &declared), self.http.document(&das, &described)).await;
+            let (dds, das) = futures::future::join(self.http.computed(&dds, &declared), self.http.computed(&das, &described)).await;
             Ok((dds?, das?))
         })?;
         if !description::is_dds(&dds.bytes) {
@@ -107,7 +107,7 @@ impl DapSource {
         let asking = Asking { most: LONGEST_DOCUMENT, judge: &complaint::judge, is_whole: &description::is_whole_dmr };
         let ask = |ending| {
             let place = dataset.document(ending, None);
-            let dmr = wait(self.http.document(&place, &asking))?;
+            let dmr = wait(self.http.computed(&place, &asking))?;
             if description::is_dmr(&dmr.bytes) { Ok(dmr) } else { Err(no_description(url, "DMR", &dmr)) }
         };
         let permanent = |error: &StoreError| !matches!(error.kind, ErrorKind::Policy | ErrorKind::Temporary | ErrorKind::Forbidden);
@@ -126,7 +126,7 @@ impl DapSource {
         };
         let untold = || StoreError::new(ErrorKind::Other, url, "a part of a dataset is asked for with the most bytes that it may have");
         let asking = Asking { most: dataset.most.ok_or_else(untold)?, judge: &complaint::judge, is_whole: &|_| true };
-        let answer = wait(self.http.document(&place, &asking))?;
+        let answer = wait(self.http.computed(&place, &asking))?;
         Ok((Head { size: Some(answer.bytes.len() as u64), ..answer.head }, answer.bytes.into()))
     }
 }
@@ -145,7 +145,7 @@ pub(super) fn candidate(url: &str, error: &StoreError) -> Option<Url> {
     (may_be && plain.query().is_none()).then_some(plain)
 }
 
-fn no_description(url: &str, what: &str, found: &Document) -> StoreError {
+fn no_description(url: &str, what: &str, found: &Computed) -> StoreError {
     let start = found.bytes.get(..LOOKED_AT).unwrap_or(&found.bytes);
     let line = super::error::printable(&String::from_utf8_lossy(start));
     let message = format!("the server sends no {what} of an OPeNDAP dataset (it begins `{line}`); check the URL");

@@ -81,6 +81,12 @@ impl Dataset {
     }
 }
 
+/// True if a URL says that it is a dataset, or a part of one.
+#[must_use]
+pub fn is_dataset(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(scheme, _)| transport(&scheme.to_ascii_lowercase()).is_some())
+}
+
 /// The URL of a part of a dataset, given the URL of the dataset (or of a web file that turned out to be one) and the most bytes that
 /// the answer may have; [`super::super::SourceStore::begin`] gives the answer.
 #[must_use]

@@ -1,111 +1,101 @@
-//! A whole answer of a web server that is no file: one GET, without HEAD, ranges or validators.
+//! Answers that are no files: index pages, tables, pages of catalogues. Read whole, up to a limit, compressed or not as the server likes.
 //!
-//! For servers that compute their answers. Invariant: an answer is whole and as long as announced, or it is an error; one that is longer than
-//! the caller allows is left where it passes that.
+//! Not for data: nothing here is remembered or compared with an earlier answer. Invariant: a document is whole, or it is an error.
 
-use reqwest::{Method, StatusCode};
+use bytes::{Bytes, BytesMut};
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 
 use super::super::retry::Fault;
-use super::super::{ErrorKind, Head, StoreError};
-use super::answer;
+use super::super::runtime::wait;
+use super::super::{Document, Documents, ErrorKind, StoreError};
 use super::body::Pace;
-use super::{HttpSource, Reading};
-use crate::size::ByteSize;
+use super::{HttpSource, Reading, answer};
 
-/// Bytes of an error's body that are read to tell it.
-const ERROR_START: usize = 4096;
-/// Bytes for which room is made at once, whatever a server announces.
-const LARGEST_ROOM: u64 = 64 << 20;
-
-/// What an answer must be.
-pub(in super::super) struct Asking<'a> {
-    /// Most bytes that it may have.
-    pub(in super::super) most: u64,
-    /// The fault that an answer is, told by URL, status and first bytes; `None` if they tell of none.
-    pub(in super::super) judge: &'a (dyn Fn(&str, u16, &[u8]) -> Option<Fault> + Sync),
-    /// False if it is cut; asked where only the end of the connection ends it.
-    pub(in super::super) is_whole: &'a (dyn Fn(&[u8]) -> bool + Sync),
-}
-
-/// An answer.
-pub(in super::super) struct Document {
-    /// Size and validators, as far as they were told.
-    pub(in super::super) head: Head,
-    /// All of it.
-    pub(in super::super) bytes: Vec<u8>,
-}
-
-impl HttpSource {
-    /// What a URL answers, tried as often as it takes, within the gate of its host.
-    pub(in super::super) async fn document(&self, url: &str, asking: &Asking<'_>) -> Result<Document, StoreError> {
+impl Documents for HttpSource {
+    fn document(&self, url: &str, headers: &[(&str, &str)], limit: u64) -> Result<Document, StoreError> {
         let reading = self.reading(url)?;
-        let mut patience = reading.patience();
-        loop {
-            match reading.document(asking).await {
-                Ok(document) => return Ok(document),
-                Err(fault) => patience.after(fault).await?,
+        wait(async {
+            let mut patience = reading.patience();
+            loop {
+                match reading.document(headers, limit).await {
+                    Ok(document) => return Ok(document),
+                    Err(fault) => patience.after(fault).await?,
+                }
             }
-        }
+        })
     }
 }
 
 impl Reading<'_> {
-    async fn document(&self, asking: &Asking<'_>) -> Result<Document, Fault> {
+    async fn document(&self, headers: &[(&str, &str)], limit: u64) -> Result<Document, Fault> {
         let _pass = self.gate.enter().await;
-        let mut response = self.send(self.request(Method::GET)).await?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        if status != StatusCode::OK {
-            let start = self.body(&mut response, ERROR_START as u64, true).await.unwrap_or_default();
-            let told = (asking.judge)(self.url, status.as_u16(), &start).map_or(Ok(()), Err);
-            // Servers that are asked for too much at once say so by status, whatever their document says.
-            let by_status = answer::judge_status(self.url, status, &headers);
-            return match (by_status, told) {
-                (Err(Fault::Passing(mut passing)), Err(Fault::Passing(words))) => {
-                    passing.reason = format!("{} ({})", passing.reason, words.reason);
-                    Err(Fault::Passing(passing))
-                }
-                (_, Err(told)) | (Err(told), Ok(())) => Err(told),
-                (Ok(()), Ok(())) => Err(Fault::passing(format!("the server answers {}", status.as_u16()))),
-            };
+        let mut request = self.request(Method::GET).header(ACCEPT, "*/*");
+        for (name, value) in headers {
+            let pair = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(value).ok());
+            let (name, value) = pair.ok_or_else(|| StoreError::new(ErrorKind::Other, self.url, format!("`{name}` cannot be sent")))?;
+            request = request.header(name, value);
         }
-        answer::judge_encoding(self.url, &headers)?;
-        let bytes = self.body(&mut response, asking.most, false).await?;
-        if let Some(fault) = (asking.judge)(self.url, status.as_u16(), &bytes) {
-            return Err(fault);
+        let mut response = self.send(request).await?;
+        answer::judge_status(self.url, response.status(), response.headers())?;
+        answer::judge_encoding(self.url, response.headers())?;
+        let announced = answer::announced(response.headers());
+        let mut bytes = BytesMut::new();
+        let mut pace = Pace::new(self);
+        while let Some(piece) = self.piece(&mut response).await? {
+            pace.keep(piece.len())?;
+            if (bytes.len() + piece.len()) as u64 > limit {
+                return Err(StoreError::new(ErrorKind::Other, self.url, too_long(limit)).into());
+            }
+            bytes.extend_from_slice(&piece);
         }
-        if answer::is_page(&headers) || answer::looks_like_page(&bytes) {
-            return Err(answer::page(self.url, &bytes));
-        }
-        if answer::is_endless(response.version(), &headers) && !(asking.is_whole)(&bytes) {
-            return Err(Fault::passing("the answer ended before its end"));
+        if announced.is_some_and(|announced| announced != bytes.len() as u64) {
+            return Err(Fault::passing("the answer ended before its announced length"));
         }
         self.gate.praise();
-        Ok(Document { head: answer::head(&headers), bytes })
+        let kind = answer::header(response.headers(), CONTENT_TYPE).map(str::to_ascii_lowercase);
+        let told = response.headers().iter().filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
+        let headers = told.collect();
+        // Redirects drop a fragment, and the query of where they lead may hold a secret: it stays inside.
+        Ok(Document { url: response.url().to_string(), kind, headers, bytes: bytes.freeze() })
+    }
+}
+
+fn too_long(limit: u64) -> String {
+    format!("the answer is longer than {}, which is the most that is read of a list", crate::size::ByteSize(limit))
+}
+
+/// A document of another store, read through its stream.
+pub(in super::super) fn streamed(
+    url: &str,
+    limit: u64,
+    stream: impl FnOnce(&mut dyn std::io::Write) -> Result<u64, StoreError>,
+) -> Result<Document, StoreError> {
+    let mut sink = Limited { bytes: Vec::new(), limit };
+    match stream(&mut sink) {
+        Ok(_) => Ok(Document { url: url.to_owned(), kind: None, headers: Vec::new(), bytes: Bytes::from(sink.bytes) }),
+        Err(_) if sink.limit == 0 => Err(StoreError::new(ErrorKind::Other, url, too_long(limit))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes so many bytes and no more; `limit` is 0 once more came.
+struct Limited {
+    bytes: Vec<u8>,
+    limit: u64,
+}
+
+impl std::io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if (self.bytes.len() + bytes.len()) as u64 > self.limit {
+            self.limit = 0;
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
-    /// The bytes of an answer; of a longer one the first `most` if `cut`, else an error.
-    async fn body(&self, response: &mut reqwest::Response, most: u64, cut: bool) -> Result<Vec<u8>, Fault> {
-        let announced = answer::announced(response.headers());
-        let mut bytes = Vec::new();
-        // Where there is no room for it all, growing fails in its own way.
-        let _room = bytes.try_reserve_exact(announced.unwrap_or(0).min(most).min(LARGEST_ROOM) as usize);
-        let mut pace = Pace::new(self);
-        while let Some(piece) = self.piece(response).await? {
-            let left = usize::try_from(most.saturating_sub(bytes.len() as u64)).unwrap_or(usize::MAX);
-            bytes.extend_from_slice(piece.get(..left).unwrap_or(&piece));
-            if piece.len() > left {
-                return if cut { Ok(bytes) } else { Err(self.too_long(most)) };
-            }
-            pace.keep(piece.len())?;
-        }
-        match announced {
-            Some(length) if length > bytes.len() as u64 => Err(Fault::passing("the answer ended before its announced length")),
-            _ => Ok(bytes),
-        }
-    }
-
-    fn too_long(&self, most: u64) -> Fault {
-        let message = format!("the server's answer is longer than the {} that it can be; tell its maintainers", ByteSize(most));
-        StoreError::new(ErrorKind::Integrity, self.url, message).into()
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
