@@ -14,7 +14,7 @@ def serve(folder: str, port: str) -> None:
 
     files = sorted(pathlib.Path(folder).glob("*.nc"))
     # Times as they are stored: what is compared is what the files hold.
-    datasets = {file.stem: xr.open_dataset(file, decode_times=False) for file in files}
+    datasets = {file.stem: xr.open_dataset(file, decode_times=False, decode_coords=not file.name.startswith("IMOS")) for file in files}
     xpublish.Rest(datasets).serve(host="127.0.0.1", port=int(port))
 
 
@@ -79,10 +79,11 @@ def compare(binary: str, place: str, pydap_port: str, xpublish_port: str) -> Non
         for server, urls in [("pydap", [f"{pydap}/{file}" for file in files]), ("xpublish", [f"{xpublish}/{file[:-3]}/opendap" for file in files])]:
             # pydap sends signed bytes as 16 bits, xpublish sends what xarray decoded: there the values count, not their types.
             raw = server == "pydap" and name != "imos"
-            # xpublish 0.5.2 breaks off when it shall send a scalar.
-            drop = ["depth"] if (name, server) == ("cmip", "xpublish") else []
-            direct = bake(binary, folder, f"{name}-beside-{server}", [str(served / file) for file in files], concat, chunks, drop)
-            over = bake(binary, folder, f"{name}-{server}", urls, concat, chunks, drop)
+            bounds = ["lat_bnds", "lon_bnds", "time_bnds"]
+            # xpublish 0.5.2 declares no scalars, invents coordinates, and breaks off where one name begins as another does.
+            left = {("cmip", "xpublish"): (["depth", *bounds], ["bnds", *bounds])}.get((name, server), ([], []))
+            direct = bake(binary, folder, f"{name}-beside-{server}", [str(served / file) for file in files], concat, chunks, left[0])
+            over = bake(binary, folder, f"{name}-{server}", urls, concat, chunks, left[1])
             print(f"{name} through {server}: {equal(direct, over, raw)} variables of {len(files)} files equal{' in type and attributes too' if raw else ''}")
 
 

@@ -50,7 +50,8 @@ fn two_datasets_become_one_store() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(|_| None);
     let base = served.base("dap2+http");
-    let recipe = recipe(folder.path(), &format!("files: ['{base}/a', '{base}/b']"), "combine: {concat: [time]}\noutput: {chunks: {time: 3}}");
+    let recipe =
+        recipe(folder.path(), &format!("files: ['{base}/a', '{base}/b']"), "combine: {concat: [time]}\noutput: {chunks: {time: 3}}");
     let target = folder.path().join("out.zarr");
     let target = target.to_str().unwrap();
     let before = served.asked().len();
@@ -133,13 +134,40 @@ fn complaints_pages_and_cuts_are_told_as_such() {
         assert_eq!(output.status.code(), Some(code), "{}", told(&output));
         assert!(told(&output).contains(words), "{words}: {}", told(&output));
     };
-    fails(|path| path.contains(".dds").then(|| server::reply("404 Not Found", &[], b"Error { code = 404; message = \"no such dataset\"; };")), 3, "no such dataset");
-    fails(|path| path.contains(".dds").then(|| server::reply("200 OK", &[], b"Error { code = 3; message = \"no such file\"; };")), 3, "no such file");
-    fails(|path| path.contains(".das").then(|| server::reply("200 OK", &[("Content-Type", "text/html")], b"<html><title>Log in</title>")), 3, "web page");
+    fails(
+        |path| path.contains(".dds").then(|| server::reply("404 Not Found", &[], b"Error { code = 404; message = \"no such dataset\"; };")),
+        3,
+        "no such dataset",
+    );
+    fails(
+        |path| path.contains(".dds").then(|| server::reply("200 OK", &[], b"Error { code = 3; message = \"no such file\"; };")),
+        3,
+        "no such file",
+    );
+    fails(
+        |path| path.contains(".das").then(|| server::reply("200 OK", &[("Content-Type", "text/html")], b"<html><title>Log in</title>")),
+        3,
+        "web page",
+    );
     fails(|path| path.contains(".dds").then(|| server::reply("200 OK", &[], b"Dataset { Float32 x[")), 5, "ended");
     fails(|path| path.contains(".dds").then(|| server::reply("200 OK", &[], b"Dataset { Float32 x[y]; } d;")), 3, "is no length");
-    fails(|path| path.contains(".dods?sst").then(|| server::reply("200 OK", &[], b"Dataset {\n Float32 sst[time = 6][y = 4][x = 5];\n} d;\nData:\n\0\0\0\x78\0\0\0\x78")), 3, "is cut");
-    fails(|path| path.contains(".dods?sst").then(|| server::reply("200 OK", &[], b"Dataset {\n Int32 sst[time = 1];\n} d;\nData:\n\0\0\0\x01\0\0\0\x01\0\0\0\0")), 3, "was described as");
+    fails(
+        |path| {
+            path.contains(".dods?sst").then(|| {
+                server::reply("200 OK", &[], b"Dataset {\n Float32 sst[time = 6][y = 4][x = 5];\n} d;\nData:\n\0\0\0\x78\0\0\0\x78")
+            })
+        },
+        3,
+        "is cut",
+    );
+    fails(
+        |path| {
+            path.contains(".dods?sst")
+                .then(|| server::reply("200 OK", &[], b"Dataset {\n Int32 sst[time = 1];\n} d;\nData:\n\0\0\0\x01\0\0\0\x01\0\0\0\0"))
+        },
+        3,
+        "was described as",
+    );
 }
 
 #[test]

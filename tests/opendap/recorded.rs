@@ -36,7 +36,9 @@ fn serve(name: &str) -> Server {
 }
 
 fn facts(values: impl Iterator<Item = f64>) -> (f64, f64, f64, u64) {
-    values.fold((f64::INFINITY, f64::NEG_INFINITY, 0.0, 0), |(low, high, sum, count), value| (low.min(value), high.max(value), sum + value, count + 1))
+    values.fold((f64::INFINITY, f64::NEG_INFINITY, 0.0, 0), |(low, high, sum, count), value| {
+        (low.min(value), high.max(value), sum + value, count + 1)
+    })
 }
 
 /// Holds what `inspect` says of a variable to values.

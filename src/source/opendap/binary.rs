@@ -133,7 +133,11 @@ fn text(data: &[u8], order: ByteOrder) -> Result<&[u8], WireError> {
 fn check(name: &str, values: &[u8], after: Option<&[u8]>, order: ByteOrder) -> Result<(), WireError> {
     let told: [u8; 4] = *after.and_then(|after| after.first_chunk()).ok_or(WireError::Short)?;
     let told = if order == ByteOrder::Little { u32::from_le_bytes(told) } else { u32::from_be_bytes(told) };
-    if libdeflater::crc32(values) == told { Ok(()) } else { wrong(format!("the checksum of `{name}` is wrong: its values were damaged on the way")) }
+    if libdeflater::crc32(values) == told {
+        Ok(())
+    } else {
+        wrong(format!("the checksum of `{name}` is wrong: its values were damaged on the way"))
+    }
 }
 
 fn taken(mut data: Vec<u8>, kind: Kind, order: ByteOrder, most: u64) -> Result<Values, WireError> {

@@ -3,8 +3,8 @@
 //! Pure. Invariant: what is declared is either a variable or refused by name.
 
 use super::das::{self, Container, Entry};
-use super::declared::{Contents, Declared, Kind, WireError};
 use super::dds::{self, Declaration, Form};
+use super::declared::{Contents, Declared, Kind, WireError};
 use crate::array::{DataType, Scalar};
 use crate::dataset::{Attribute, Attributes};
 
@@ -45,7 +45,9 @@ fn add(contents: &mut Contents, declaration: Declaration) -> Vec<String> {
             Vec::new()
         }
         Form::Grid(array, maps) => {
-            let Form::Array(kind, mut axes) = array.form else { return refuse("it is a Grid of a type that DAP2 does not have".to_owned()) };
+            let Form::Array(kind, mut axes) = array.form else {
+                return refuse("it is a Grid of a type that DAP2 does not have".to_owned());
+            };
             // Axes without a name have that of their map.
             for (axis, map) in axes.iter_mut().zip(&maps) {
                 axis.name.get_or_insert_with(|| map.name.clone());
@@ -68,7 +70,9 @@ fn describe(contents: &mut Contents, attributes: &Container) {
     for (name, entry) in attributes {
         match entry {
             Entry::Value(value) => keep(&mut contents.refused, &mut whole, "", name, value),
-            Entry::Container(inner) if contents.variables.iter().any(|variable| variable.name == *name) => of_variable(contents, name, inner),
+            Entry::Container(inner) if contents.variables.iter().any(|variable| variable.name == *name) => {
+                of_variable(contents, name, inner)
+            }
             Entry::Container(inner) if name == "DODS_EXTRA" => contents.unlimited = unlimited(inner),
             Entry::Container(inner) if name.ends_with(GLOBAL) => flatten(&mut contents.refused, &mut whole, ("", ""), inner),
             // pydap tells the dimensions once more.

@@ -114,7 +114,9 @@ fn value(kind: &str, tokens: Vec<Token>) -> Result<Attribute, String> {
     match Kind::of_dap4(kind) {
         Some(Kind::Text) => Ok(texts_attribute(texts)),
         Some(kind) => numbers(kind, &texts),
-        None => Err(format!("its type `{}` is unknown", kind.chars().filter(|character| !character.is_control()).take(40).collect::<String>())),
+        None => {
+            Err(format!("its type `{}` is unknown", kind.chars().filter(|character| !character.is_control()).take(40).collect::<String>()))
+        }
     }
 }
 
@@ -129,7 +131,8 @@ pub(super) fn texts_attribute(mut texts: Vec<String>) -> Attribute {
 
 /// Numbers as servers write them.
 pub(super) fn numbers(kind: Kind, texts: &[String]) -> Result<Attribute, String> {
-    let number = |text: &String| scalar(kind, text.trim()).ok_or_else(|| format!("{} is no {}", Token::Word(text.clone()).shown(), kind.dtype()));
+    let number =
+        |text: &String| scalar(kind, text.trim()).ok_or_else(|| format!("{} is no {}", Token::Word(text.clone()).shown(), kind.dtype()));
     let numbers: Vec<Scalar> = texts.iter().map(number).collect::<Result<_, _>>()?;
     if numbers.is_empty() { Err("it has no value".to_owned()) } else { Ok(Attribute::Numbers(numbers)) }
 }
@@ -193,7 +196,10 @@ two";
         assert_eq!(of(&["SST", "_FillValue"]).number(), Some(Scalar::Float32(-1e34)));
         assert_eq!(of(&["SST", "bounds"]).plain(), "[-1.5, NaN, inf, 1000]");
         assert_eq!(of(&["SST", "flags"]), Attribute::Numbers([0, -1, 2].map(Scalar::Int16).to_vec()));
-        assert_eq!([of(&["SST", "unsigned"]), of(&["SST", "signed"])], [const { Scalar::UInt8(255) }; 2].map(|number| Attribute::Numbers(vec![number])));
+        assert_eq!(
+            [of(&["SST", "unsigned"]), of(&["SST", "signed"])],
+            [const { Scalar::UInt8(255) }; 2].map(|number| Attribute::Numbers(vec![number]))
+        );
         assert_eq!(of(&["SST", "large"]).number(), Some(Scalar::UInt32(u32::MAX)));
         assert_eq!(of(&["SST", "my attribute"]).text(), Some("x"));
         assert_eq!(of(&["SST", "deeper", "a"]).number(), Some(Scalar::Int32(1)));
@@ -213,7 +219,9 @@ two";
 
     #[test]
     fn damage_is_an_error() {
-        for short in [&b""[..], b"Attributes", b"Attributes {", b"Attributes { a {", b"Attributes { String x \"y", b"Attributes { String x \"y\""] {
+        for short in
+            [&b""[..], b"Attributes", b"Attributes {", b"Attributes { a {", b"Attributes { String x \"y", b"Attributes { String x \"y\""]
+        {
             assert_eq!(parse(short), Err(WireError::Short), "{}", String::from_utf8_lossy(short));
         }
         for bad in [&b"<html>"[..], b"Attributes { ] }", b"Attributes { String ; }"] {

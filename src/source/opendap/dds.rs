@@ -150,7 +150,9 @@ mod tests {
         assert_eq!(found[0].form, Form::Array(Kind::Float32, vec![axis("TIME", 12), axis("COADSX", 180)]));
         let Form::Grid(array, maps) = &found[1].form else { panic!("{found:?}") };
         assert_eq!((array.name.as_str(), maps.len()), ("sst x", 1));
-        assert!(matches!(&found[2].form, Form::Structure(members, axes) if members.len() == 1 && axes[0] == Axis { name: None, length: 3 }));
+        assert!(
+            matches!(&found[2].form, Form::Structure(members, axes) if members.len() == 1 && axes[0] == Axis { name: None, length: 3 })
+        );
         assert_eq!(found[3].form, Form::Sequence);
         assert_eq!(found[4].form, Form::Unknown("Int64".to_owned()));
         assert_eq!(found[5].form, Form::Array(Kind::Text, Vec::new()));
@@ -173,6 +175,9 @@ mod tests {
         ] {
             assert!(matches!(parse(bad), Err(WireError::Wrong(_))), "{}", String::from_utf8_lossy(bad));
         }
-        assert!(matches!(parse(&b"Dataset { ".iter().copied().chain(b"Structure { ".repeat(100_000)).collect::<Vec<u8>>()), Err(WireError::Wrong(_))));
+        assert!(matches!(
+            parse(&b"Dataset { ".iter().copied().chain(b"Structure { ".repeat(100_000)).collect::<Vec<u8>>()),
+            Err(WireError::Wrong(_))
+        ));
     }
 }

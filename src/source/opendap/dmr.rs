@@ -68,7 +68,9 @@ impl Parser<'_> {
             let full = below(path, get(&pairs, "name").unwrap_or_default());
             match element.as_str() {
                 "Dimension" => {
-                    let Some(length) = get(&pairs, "size").and_then(|size| size.parse().ok()) else { return wrong("a dimension has no size") };
+                    let Some(length) = get(&pairs, "size").and_then(|size| size.parse().ok()) else {
+                        return wrong("a dimension has no size");
+                    };
                     self.lengths.insert(full, length);
                     self.skip(depth)?;
                 }
@@ -262,7 +264,11 @@ mod tests {
         for length in 0..whole.len() {
             assert!(parse(&whole[..length]).is_err(), "{length}");
         }
-        for bad in [&b"<html></html>"[..], b"<Dataset><Byte name='a'><Dim name='/x'/></Byte></Dataset>", b"<Dataset><Dimension name='a'/></Dataset>"] {
+        for bad in [
+            &b"<html></html>"[..],
+            b"<Dataset><Byte name='a'><Dim name='/x'/></Byte></Dataset>",
+            b"<Dataset><Dimension name='a'/></Dataset>",
+        ] {
             assert!(matches!(parse(bad), Err(WireError::Wrong(_))));
         }
         let deep: Vec<u8> = b"<Dataset>".iter().copied().chain(b"<Group name='g'>".repeat(100_000)).collect();

@@ -94,7 +94,8 @@ impl Source for OpenDap {
         let position = schema.variables.iter().position(|found| found.name == variable);
         let found = position.and_then(|position| Some((schema.variables.get(position)?, *self.described.kinds.get(position)?)));
         let (found, kind) = found.ok_or_else(|| super::no_such_variable(&self.url, variable, schema))?;
-        let fill = if found.dtype == DataType::String { Vec::new() } else { schema::fill_bytes(kind, found.attributes.number("_FillValue")) };
+        let fill =
+            if found.dtype == DataType::String { Vec::new() } else { schema::fill_bytes(kind, found.attributes.number("_FillValue")) };
         let order = if cfg!(target_endian = "big") { ByteOrder::Big } else { ByteOrder::Little };
         let layout = Layout::Free { max_bytes: slices::LARGEST_BOX, server: Some(self.protocol) };
         Ok(Stored { dtype: found.dtype, order, shape: schema.shape(found), fill, layout })

@@ -11,8 +11,8 @@ use crate::grid::Region;
 use crate::layout::{Layout, Protocol, Stored};
 use crate::source::SourceError;
 use crate::source::ceiling::Ceiling;
-use crate::store::dap::{Complaint, LOOKED_AT, TooLarge, part_url};
 use crate::store::SourceStore;
+use crate::store::dap::{Complaint, LOOKED_AT, TooLarge, part_url};
 
 /// Bytes of values asked for at once.
 pub(super) const LARGEST_BOX: u64 = 4 << 20;
@@ -87,7 +87,9 @@ impl Slicing<'_> {
     /// [`SourceError::Store`] if the server gives none, `Truncated` if its answers are cut, `Corrupt` if they hold something else, `TooLarge` if
     /// texts take more memory than is allowed.
     pub fn read(&self, region: &Region) -> Result<Array, SourceError> {
-        let Layout::Free { max_bytes, server: Some(protocol) } = self.stored.layout else { return Err(self.corrupt("no server slices it")) };
+        let Layout::Free { max_bytes, server: Some(protocol) } = self.stored.layout else {
+            return Err(self.corrupt("no server slices it"));
+        };
         let kind = kind_of(protocol, self.stored.dtype).ok_or_else(|| self.corrupt("no server sends single chars"))?;
         let mut gathered = if kind == Kind::Text { Gathered::Texts(Vec::new()) } else { Gathered::Bytes(Vec::new()) };
         if !region.is_empty() {
@@ -130,14 +132,20 @@ impl Slicing<'_> {
         let maps: u64 = region.shape.iter().fold(0, |sum, length| sum.saturating_add(length.saturating_mul(8)));
         let values = region.elements().saturating_mul(wire_size(protocol, kind));
         let values = if kind == Kind::Text { self.ceiling.bytes() } else { values };
-        let url = part_url(self.url, protocol, &constraint(protocol, self.variable, region), values.saturating_add(maps).saturating_add(DECLARATION));
+        let url = part_url(
+            self.url,
+            protocol,
+            &constraint(protocol, self.variable, region),
+            values.saturating_add(maps).saturating_add(DECLARATION),
+        );
         let mut attempt = 1;
         loop {
             let answer = self.store.begin(&url)?.1;
             match self.take((protocol, kind), region, answer.into(), gathered) {
                 Err(WireError::Short) if attempt < ATTEMPTS => attempt += 1,
                 Err(WireError::Short) => {
-                    let message = format!("variable `{}`: the server's answer about {} is cut; run again later", self.variable, shown(region));
+                    let message =
+                        format!("variable `{}`: the server's answer about {} is cut; run again later", self.variable, shown(region));
                     return Err(SourceError::Truncated { url: self.url.to_owned(), message });
                 }
                 Err(WireError::Wrong(message)) => {

@@ -3,8 +3,8 @@
 //! Pure. Invariant: a value is handed out only if the answer declares the variable with the name, type and shape that were asked for, and
 //! no memory is taken for what the bytes claim beyond the bytes themselves.
 
-use super::declared::{Axis, Kind, WireError, wrong};
 use super::dds::{self, Declaration, Form};
+use super::declared::{Axis, Kind, WireError, wrong};
 use crate::array::text_from_bytes;
 
 /// What was asked for.
@@ -234,7 +234,10 @@ mod tests {
         let whole = answer("Dataset {\n Int16 a[x = 3];\n UInt16 b[2];\n} d;", &[3, 3, 1, 0xffff_fffe, 3, 2, 2, 65535, 7]);
         let native = |numbers: &[i16]| numbers.iter().flat_map(|number| number.to_ne_bytes()).collect::<Vec<u8>>();
         assert_eq!(read(&whole, wanted("a", Kind::Int16, &[3])), native(&[1, -2, 3]));
-        assert_eq!(read(&whole, wanted("b", Kind::UInt16, &[2])), [65535_u16, 7].iter().flat_map(|number| number.to_ne_bytes()).collect::<Vec<u8>>());
+        assert_eq!(
+            read(&whole, wanted("b", Kind::UInt16, &[2])),
+            [65535_u16, 7].iter().flat_map(|number| number.to_ne_bytes()).collect::<Vec<u8>>()
+        );
     }
 
     #[test]
@@ -260,7 +263,9 @@ mod tests {
     #[test]
     fn what_was_not_asked_for_is_refused() {
         let whole = answer("Dataset {\n Int32 a[x = 2];\n} d;", &[2, 2, 1, 2]);
-        for (name, kind, shape) in [("b", Kind::Int32, &[2][..]), ("a", Kind::Float32, &[2]), ("a", Kind::Int32, &[1]), ("a", Kind::Int32, &[2, 1])] {
+        for (name, kind, shape) in
+            [("b", Kind::Int32, &[2][..]), ("a", Kind::Float32, &[2]), ("a", Kind::Int32, &[1]), ("a", Kind::Int32, &[2, 1])]
+        {
             assert!(matches!(find(&whole, wanted(name, kind, shape)), Err(WireError::Wrong(_))), "{name} {kind:?} {shape:?}");
         }
         let lying = answer("Dataset {\n Int32 a[x = 2];\n} d;", &[2, 3, 1, 2, 3]);

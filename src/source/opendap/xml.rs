@@ -117,7 +117,9 @@ fn pairs(mut rest: &[u8]) -> Result<Vec<(String, String)>, WireError> {
         let Some(equals) = rest.iter().position(|&byte| byte == b'=') else { return wrong("an attribute of a tag has no value") };
         let (name, after) = rest.split_at(equals);
         let value = after.get(1..).unwrap_or_default().trim_ascii_start();
-        let Some((&quote @ (b'"' | b'\''), value)) = value.split_first() else { return wrong("the value of a tag's attribute is not quoted") };
+        let Some((&quote @ (b'"' | b'\''), value)) = value.split_first() else {
+            return wrong("the value of a tag's attribute is not quoted");
+        };
         let end = value.iter().position(|&byte| byte == quote).ok_or(WireError::Short)?;
         let (value, after) = value.split_at(end);
         pairs.push((text_from_bytes(name.trim_ascii()), resolved(value)?));
@@ -169,8 +171,7 @@ mod tests {
         };
         let (end, text) = (|name: &str| Event::End(name.to_owned()), |text: &str| Event::Text(text.to_owned()));
         let found = all("<?xml version='1.0'?><!-- < --><d:a b=\"x &gt; y>\" c = 'd'><e/>&quot;&#233;&#x41;<![CDATA[<&]]></d:a>").unwrap();
-        let expected =
-            [start("a", &[("b", "x > y>"), ("c", "d")]), start("e", &[]), end("e"), text("\"éA"), text("<&"), end("a")];
+        let expected = [start("a", &[("b", "x > y>"), ("c", "d")]), start("e", &[]), end("e"), text("\"éA"), text("<&"), end("a")];
         assert_eq!(found, expected);
     }
 

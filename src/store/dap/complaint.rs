@@ -133,7 +133,8 @@ mod tests {
         let thredds = "Error {\n    code = 404;\n    message = \"FileNotFound: no \\\"a.nc\\\"\";\n};\n";
         let found = Complaint::find(thredds.as_bytes()).unwrap();
         assert_eq!((found.code, found.message.as_str()), (Some(404), "FileNotFound: no 'a.nc'"));
-        let hyrax = "<?xml version=\"1.0\"?>\n<dap4:Error xmlns:dap4=\"x\" httpcode=\"400\">\n<dap4:Message>no such\nvariable</dap4:Message>";
+        let hyrax =
+            "<?xml version=\"1.0\"?>\n<dap4:Error xmlns:dap4=\"x\" httpcode=\"400\">\n<dap4:Message>no such\nvariable</dap4:Message>";
         assert_eq!(Complaint::find(hyrax.as_bytes()).unwrap().code, Some(400));
         assert_eq!(Complaint::find(b"Error { code = 3; message = unquoted; }").unwrap().message, "unquoted");
         for none in [&b"Errors"[..], b"", b"Dataset { Float32 Error; } x;", b"\xff\xfeError", b"<Error"] {
@@ -151,6 +152,9 @@ mod tests {
         assert_eq!(kind(500, &error(500, "try again")), Some((ErrorKind::Temporary, false)));
         assert_eq!(kind(413, "sorry"), Some((ErrorKind::Other, true)));
         assert_eq!(kind(500, "<html>the response size is over the limit"), Some((ErrorKind::Other, true)));
-        assert_eq!([kind(500, "<html>"), kind(404, ""), kind(200, "Dataset {} x;"), kind(200, "Attributes { a { String e \"Error { code\"; } }")], [None; 4]);
+        assert_eq!(
+            [kind(500, "<html>"), kind(404, ""), kind(200, "Dataset {} x;"), kind(200, "Attributes { a { String e \"Error { code\"; } }")],
+            [None; 4]
+        );
     }
 }

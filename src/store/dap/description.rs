@@ -139,7 +139,12 @@ mod tests {
         let packed = description("Attributes { }").pack();
         let again = Description::unpack(&packed).unwrap();
         assert_eq!(again, Description { modified: None, ..description("Attributes { }") });
-        for wrong in [Bytes::new(), packed.slice(..20), Bytes::from_static(b"CDF\x01"), Bytes::from([SIGNATURE, &b"2\xff\xff\xff\xff\xff\xff\xff\xff"[..]].concat())] {
+        for wrong in [
+            Bytes::new(),
+            packed.slice(..20),
+            Bytes::from_static(b"CDF\x01"),
+            Bytes::from([SIGNATURE, &b"2\xff\xff\xff\xff\xff\xff\xff\xff"[..]].concat()),
+        ] {
             assert_eq!(Description::unpack(&wrong), None, "{wrong:?}");
         }
     }

@@ -17,8 +17,8 @@ use url::Url;
 
 pub use complaint::{Complaint, LOOKED_AT, TooLarge};
 pub use description::Description;
-pub use place::{Dataset, is_dataset, part_url};
 pub(super) use place::parse;
+pub use place::{Dataset, is_dataset, part_url};
 
 use super::address::Address;
 use super::http::{Asking, Computed, HttpSource};

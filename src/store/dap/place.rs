@@ -74,7 +74,8 @@ impl Dataset {
             return Err(StoreError::new(ErrorKind::Other, text, advice));
         }
         if let Some(ending) = ENDINGS.into_iter().find(|ending| self.url.path().ends_with(ending)) {
-            let advice = format!("this is one of a dataset's documents; leave out `{ending}` at the end, which is added where it is needed");
+            let advice =
+                format!("this is one of a dataset's documents; leave out `{ending}` at the end, which is added where it is needed");
             return Err(StoreError::new(ErrorKind::Other, text, advice));
         }
         Ok(self)
