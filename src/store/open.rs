@@ -18,10 +18,12 @@ use super::folder::Folders;
 use super::http::{HttpSource, streamed};
 use super::local::LocalTarget;
 use super::memory::MemoryTarget;
+use super::policy::{Counted, Limits};
 use super::s3::{S3Source, S3Target};
 use super::spool::Spool;
+use super::watch::Watchdog;
 use super::wrapped::Wrapped;
-use super::{Conditional, Document, Documents, ErrorKind, Head, Listing, SourceStore, StoreError, TargetStore, Uploads, policy};
+use super::{Conditional, Document, Documents, ErrorKind, Head, Listing, START, SourceStore, StoreError, TargetStore, Uploads, policy};
 
 /// Reads every supported scheme: paths, `file://`, `http(s)://`, `s3://`, `dap2://`, `dap4://`; packed files and members of archives as well. Make one per run: it holds the limits per host.
 #[must_use]
@@ -125,6 +127,8 @@ pub fn is_far(url: &str) -> bool {
 /// Sends each URL to the store of its scheme.
 struct AnySource {
     access: Access,
+    limits: Limits,
+    watchdog: Watchdog,
     reporter: Arc<dyn Reporter>,
     file: FileSource,
     /// Made when first needed: loading certificates takes its time.
@@ -137,7 +141,8 @@ struct AnySource {
 impl AnySource {
     fn new(access: &Access, reporter: Arc<dyn Reporter>, spool: Arc<Spool>) -> Self {
         let s3 = S3Source::new(access, Arc::clone(&reporter));
-        Self { access: access.clone(), reporter, file: FileSource::default(), http: OnceLock::new(), dap: OnceLock::new(), s3, spool }
+        let (watchdog, limits) = (Watchdog::new(&access.waits, Arc::clone(&reporter)), access.limits());
+        Self { access: access.clone(), limits, watchdog, reporter, file: FileSource::default(), http: OnceLock::new(), dap: OnceLock::new(), s3, spool }
     }
 
     fn of(&self, url: &str) -> Result<&dyn SourceStore, StoreError> {
@@ -166,7 +171,7 @@ impl AnySource {
     /// The dataset of an OPeNDAP server at a web address that gave no file.
     fn dataset_instead(&self, url: &str, error: StoreError) -> Result<(Head, Bytes), StoreError> {
         match dap::candidate(url, &error) {
-            Some(plain) => self.dap()?.instead(url, &plain, error),
+            Some(plain) => self.call(url, || "a description".to_owned(), |(_, start): &(Head, Bytes)| start.len(), |_| self.dap()?.instead(url, &plain, error)),
             None => Err(error),
         }
     }
@@ -175,31 +180,60 @@ impl AnySource {
         let http = self.http()?;
         Ok(self.dap.get_or_init(|| DapSource::new(Arc::clone(http))))
     }
+
+    /// Makes a call as policy, budget and watchdog want it.
+    fn call<T>(
+        &self,
+        url: &str,
+        part: impl FnOnce() -> String,
+        length: impl FnOnce(&T) -> usize,
+        make: impl FnOnce(&dyn SourceStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let store = self.of(url)?;
+        let budget = self.access.manners.budget();
+        budget.permit(&self.limits, &dap::whole_of(url))?;
+        let result = if store.is_local(url) { make(store) } else { self.watchdog.during(url, part(), || make(store)) }?;
+        budget.spend(&self.limits, url, length(&result) as u64)?;
+        Ok(result)
+    }
 }
 
 impl SourceStore for AnySource {
     fn head(&self, url: &str) -> Result<Head, StoreError> {
         tracing::debug!(url = %shown(url), "head");
-        self.of(url)?.head(url).or_else(|error| Ok(self.dataset_instead(url, error)?.0))
+        self.call(url, || "the size".to_owned(), |_| 0, |store| store.head(url)).or_else(|error| Ok(self.dataset_instead(url, error)?.0))
     }
 
     fn begin(&self, url: &str) -> Result<(Head, Bytes), StoreError> {
         tracing::debug!(url = %shown(url), "begin");
-        self.of(url)?.begin(url).or_else(|error| self.dataset_instead(url, error))
+        self.call(url, || format!("bytes 0-{}", START - 1), |(_, start): &(Head, Bytes)| start.len(), |store| store.begin(url)).or_else(|error| self.dataset_instead(url, error))
     }
 
     fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
         tracing::debug!(url = %shown(url), ranges = ranges.len(), bytes = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum::<u64>(), "read");
-        self.of(url)?.ranges(url, ranges)
+        let length = |found: &Vec<Bytes>| found.iter().map(Bytes::len).sum();
+        self.call(url, || part(ranges), length, |store| store.ranges(url, ranges))
     }
 
     fn stream(&self, url: &str, sink: &mut dyn Write) -> Result<u64, StoreError> {
         tracing::debug!(url = %shown(url), "read whole");
-        self.of(url)?.stream(url, sink)
+        let mut counted = Counted { sink, budget: self.access.manners.budget(), limits: &self.limits, url, exceeded: None };
+        let result = self.call(url, || "the whole file".to_owned(), |_| 0, |store| store.stream(url, &mut counted));
+        counted.exceeded.map_or(result, Err)
     }
 
     fn is_local(&self, url: &str) -> bool {
         matches!(Address::parse(url), Ok(Address::File(_)))
+    }
+}
+
+/// Ranges as a person wants to hear of them.
+fn part(ranges: &[Range<u64>]) -> String {
+    let (first, last) =
+        (ranges.iter().map(|range| range.start).min().unwrap_or(0), ranges.iter().map(|range| range.end).max().unwrap_or(0));
+    match ranges.len() {
+        1 => format!("bytes {first}-{}", last.saturating_sub(1)),
+        many => format!("{many} ranges in bytes {first}-{}", last.saturating_sub(1)),
     }
 }
 
@@ -208,7 +242,7 @@ impl Documents for AnySource {
         tracing::debug!(url = %shown(url), "read list");
         let store = self.of(url)?;
         match Address::parse(url)? {
-            Address::Http(_) => self.http()?.document(url, headers, limit),
+            Address::Http(_) => self.watchdog.during(url, "a list".to_owned(), || self.http()?.document(url, headers, limit)),
             _ => streamed(url, limit, |sink| store.stream(url, sink)),
         }
     }

@@ -416,6 +416,7 @@ impl Workshop {
             statistics: self.statistics(prepared),
             moved: prepared.moved.load(Ordering::Relaxed),
             attempt: 0,
+            epoch: 0,
         }
     }
 

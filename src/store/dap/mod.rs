@@ -17,7 +17,7 @@ use url::Url;
 
 pub use complaint::{Complaint, LOOKED_AT, TooLarge};
 pub use description::Description;
-pub(super) use place::parse;
+pub(super) use place::{parse, whole_of};
 pub use place::{Dataset, is_dataset, part_url};
 
 use super::address::Address;

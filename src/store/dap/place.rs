@@ -3,6 +3,8 @@
 //! Pure. `dap2://host/path` is DAP2 over https, `dap2+http://host/path` says the transport; a query is a constraint expression.
 //! Invariant: what is asked of a dataset goes to its own host.
 
+use std::borrow::Cow;
+
 use url::Url;
 
 use super::super::{ErrorKind, StoreError};
@@ -88,6 +90,14 @@ pub fn is_dataset(url: &str) -> bool {
     url.split_once("://").is_some_and(|(scheme, _)| transport(&scheme.to_ascii_lowercase()).is_some())
 }
 
+/// The web address of the dataset of which a URL names a part; any other URL as it is.
+pub(in super::super) fn whole_of(url: &str) -> Cow<'_, str> {
+    match url.split_once("://").and_then(|(scheme, rest)| parse(url, &scheme.to_ascii_lowercase(), rest)) {
+        Some(Ok(dataset)) => Cow::Owned(dataset.url.into()),
+        _ => Cow::Borrowed(url),
+    }
+}
+
 /// The URL of a part of a dataset, given the URL of the dataset (or of a web file that turned out to be one) and the most bytes that
 /// the answer may have; [`super::super::SourceStore::begin`] gives the answer.
 #[must_use]
@@ -133,6 +143,8 @@ mod tests {
             assert_eq!(part.most, Some(7));
             assert_eq!(part.document("dods", part.constraint.as_deref()), "http://h:1/a.nc.dods?SST%5B0:3%5D");
         }
+        assert_eq!(whole_of("dap2+http://h/a?x#at-most=1"), "http://h/a");
+        assert_eq!(whole_of("https://h/a?x"), "https://h/a?x");
         assert_eq!(part_url("dap4://h/a", Protocol::Dap4, "x", 1), "dap4+https://h/a?x#at-most=1");
     }
 
