@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
+use super::dap::{self, Dataset};
 use super::{ErrorKind, StoreError};
 
 /// Where something is, by scheme.
@@ -23,12 +24,14 @@ pub enum Address {
         /// The key or prefix; may be empty.
         path: String,
     },
+    /// A dataset of an OPeNDAP server, or a part of one.
+    Dap(Dataset),
     /// A store of this process, by name.
     Memory(String),
 }
 
 impl Address {
-    /// Reads `path`, `file://`, `http(s)://`, `s3://bucket/path` and `memory://name`.
+    /// Reads `path`, `file://`, `http(s)://`, `s3://bucket/path`, `dap2://`, `dap4://` and `memory://name`.
     ///
     /// # Errors
     /// `Policy` for another scheme, `Other` for a URL that cannot be read.
@@ -40,7 +43,7 @@ impl Address {
                 "http" | "https" => http(text),
                 "s3" => s3(text, rest),
                 "memory" => memory(text, rest),
-                other => Err(unknown(text, other)),
+                other => dap::parse(text, other, rest).map_or_else(|| Err(unknown(text, other)), |dataset| dataset.map(Self::Dap)),
             },
         }
     }
@@ -106,7 +109,7 @@ pub fn sibling(url: &str, suffix: &str) -> Result<String, StoreError> {
         Address::S3 { path, .. } if path.is_empty() => Err(no_name(url)),
         Address::S3 { bucket, path } => Ok(format!("s3://{bucket}/{path}{suffix}")),
         Address::Memory(name) => Ok(format!("memory://{name}{suffix}")),
-        Address::Http(_) => Err(StoreError::new(ErrorKind::Policy, url, "a web server cannot be written to; use a path or `s3://`")),
+        Address::Http(_) | Address::Dap(_) => Err(StoreError::new(ErrorKind::Policy, url, "a web server cannot be written to; use a path or `s3://`")),
     }
 }
 
