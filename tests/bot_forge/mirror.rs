@@ -1,5 +1,5 @@
 //! Every request that reaches the fake forge is shown to Prism as well, if there is one (`GRISTMILL_PRISM`, see `ci/forge.sh`):
-//! Prism holds it against GitHub's own OpenAPI description. What was shown is noted in the file that `GRISTMILL_PRISM_LOG` names.
+//! Prism holds it against GitHub's own `OpenAPI` description. What was shown is noted in the file that `GRISTMILL_PRISM_LOG` names.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
@@ -21,7 +21,7 @@ pub(crate) fn objection(request: &Request) -> Option<String> {
 
 fn show(prism: &str, request: &Request) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(prism)?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
     let kept = |name: &str| ["accept", "content-type", "authorization", "x-github-api-version"].contains(&name.to_lowercase().as_str());
     let headers: String =
         request.headers.iter().filter(|(name, _)| kept(name)).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
