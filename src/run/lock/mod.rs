@@ -200,13 +200,8 @@ impl Lock {
             let _end = End { done: &done, watcher: watcher.thread() };
             work()
         });
-        result.map_err(|error| match error {
-            // Of a run whose lock is lost these say only that it was kept from going on.
-            error @ (RunError::Interrupted | RunError::Store(_) | RunError::Work(_) | RunError::Several(_)) => {
-                keeper.lost_to().unwrap_or(error)
-            }
-            error => error,
-        })
+        // Whatever failed in a run whose lock is lost: it was no longer to be done, and says so unless it met the other run by itself.
+        result.map_err(|error| if error.exit() == 6 { error } else { keeper.lost_to().unwrap_or(error) })
     }
 }
 
