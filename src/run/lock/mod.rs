@@ -11,6 +11,7 @@
 //! Invariant: of two runs at one target at most one commits. Where the store creates exclusively that holds whatever the timing,
 //! but for the moment between the last look and the one put that follows it; elsewhere it is best effort (`docs/design/009`).
 
+mod fence;
 mod file;
 mod holder;
 mod keeper;
@@ -28,6 +29,7 @@ use super::state::local_folder;
 use crate::store::access::Retries;
 use crate::store::probe::{self, Abilities, Answer, Depth, Doors, Mode, Support};
 use crate::store::{self, Access, PutMode, StoreError, TargetStore};
+use fence::Fenced;
 use file::FileLock;
 use keeper::LeaseKeeper;
 use lease::{Proof, Timing};
@@ -122,6 +124,23 @@ impl Lock {
         matches!(&self.kind, Kind::Lease(keeper) if keeper.lost().is_some())
     }
 
+    /// A store that takes nothing any more once it is known that the lock is lost.
+    pub(super) fn fence(&self, store: Arc<dyn TargetStore>) -> Arc<dyn TargetStore> {
+        match &self.kind {
+            Kind::Lease(keeper) => Arc::new(Fenced::new(store, keeper.is_lost())),
+            // The kernel keeps a file lock while its process sleeps.
+            Kind::File(_) | Kind::Looking => store,
+        }
+    }
+
+    /// The same access, with which target stores are opened that take nothing any more once it is known that the lock is lost.
+    pub(super) fn fencing(&self, access: &Access) -> Access {
+        let Kind::Lease(keeper) = &self.kind else { return access.clone() };
+        let is_lost = keeper.is_lost();
+        let wrapping = access.wrapping.clone().within(move |_, store| Arc::new(Fenced::new(store, Arc::clone(&is_lost))));
+        Access { wrapping, ..access.clone() }
+    }
+
     /// Number of this holder; grows from holder to holder.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch
@@ -181,10 +200,8 @@ impl Lock {
             let _end = End { done: &done, watcher: watcher.thread() };
             work()
         });
-        match result {
-            Err(RunError::Interrupted) => Err(keeper.lost_to().unwrap_or(RunError::Interrupted)),
-            result => result,
-        }
+        // Whatever failed in a run whose lock is lost: it was no longer to be done, and says so unless it met the other run by itself.
+        result.map_err(|error| if error.exit() == 6 { error } else { keeper.lost_to().unwrap_or(error) })
     }
 }
 
