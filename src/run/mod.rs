@@ -60,6 +60,7 @@ use verify::Verifier;
 use versions::Copies;
 
 pub use error::{Problem, RunError, with_causes};
+pub(crate) use lock::Lock;
 pub use lock::{Holder, Writing};
 
 /// Exit code of an interrupted, resumable run (DESIGN §8).

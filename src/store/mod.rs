@@ -40,6 +40,7 @@ pub use http::clock;
 pub use local::unfinished_files;
 pub use open::{child, conditional, documents, is_far, listing, permit, source, target, uploads};
 pub use policy::{Limits, Names};
+pub(crate) use runtime::{install_cryptography, wait_on};
 pub use watch::Waits;
 
 use std::ops::Range;

@@ -37,7 +37,7 @@ use lease::{Proof, Timing};
 pub use holder::Holder;
 
 /// A held lock; let go when dropped.
-pub(super) struct Lock {
+pub(crate) struct Lock {
     kind: Kind,
     epoch: u64,
     /// What the store can do; `None` where a file lock does it all, or the memory of this process.
@@ -73,7 +73,7 @@ const ABILITIES: &str = "abilities.json";
 
 impl Lock {
     /// Takes the lock of a target, whose state is at `url`.
-    pub(super) fn take(url: &str, target: &str, access: &Access) -> Result<Self, RunError> {
+    pub(crate) fn take(url: &str, target: &str, access: &Access) -> Result<Self, RunError> {
         let store = store::target(url, access)?;
         let (alone, target) = (access.single_writer, target.to_owned());
         if let Some(folder) = local_folder(url) {
@@ -111,7 +111,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`RunError::Held`] (exit 6) if another holds it now, [`RunError::Lapsed`] (exit 75) if that cannot be told, the store's.
-    pub(super) fn still_ours(&self) -> Result<(), RunError> {
+    pub(crate) fn still_ours(&self) -> Result<(), RunError> {
         match &self.kind {
             Kind::File(file) => file.still_ours(&self.target),
             Kind::Lease(keeper) => keeper.still_ours(),
@@ -120,7 +120,7 @@ impl Lock {
     }
 
     /// True if it is known, without asking anybody, that the lock is lost.
-    pub(super) fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         matches!(&self.kind, Kind::Lease(keeper) if keeper.lost().is_some())
     }
 
