@@ -1,10 +1,11 @@
 //! The code host: where repositories, pull requests and comments are.
 //!
-//! `delivery` reads what a host tells us, [`Forge`] asks it things and says things; `github` is the one that is spoken. Not for
+//! `delivery` reads what a host tells us, [`Forge`] asks it things and says things; `github` is the host that is spoken with. Not for
 //! deciding anything, nor for words: texts come from `render`. Nothing here but `github` and `webhook` knows how a host words things.
 //! Invariant: whatever is said twice is said once: every [`Said`] carries what it is found again by.
 
 mod error;
+pub mod github;
 mod repository;
 mod said;
 mod webhook;

@@ -221,7 +221,8 @@ fn pull_request(payload: &PullRequestPayload) -> Told {
     let other_base = payload.changes.as_ref().is_some_and(|edits| edits.base.is_some());
     let action = match payload.action.as_str() {
         "opened" => PullAction::Opened,
-        "synchronize" => PullAction::Synchronized,
+        // With a `d` at Forgejo and Gitea, which word their deliveries as GitHub does otherwise.
+        "synchronize" | "synchronized" => PullAction::Synchronized,
         // Against another base other recipes may differ.
         "edited" if other_base => PullAction::Synchronized,
         "reopened" => PullAction::Reopened,
