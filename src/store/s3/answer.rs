@@ -96,6 +96,18 @@ fn told(text: &str) -> Option<(ErrorKind, &'static str)> {
     if EXPIRED.into_iter().any(says) {
         return Some((ErrorKind::Forbidden, "the credentials have expired; renew them and run again: what is done is kept"));
     }
+    if says("AuthorizationHeaderMalformed") {
+        return Some((
+            ErrorKind::Forbidden,
+            "the server wants requests signed for another region than they are; set `region` under `[s3]` (AWS_REGION) to the one it is set up with",
+        ));
+    }
+    if says("InvalidAccessKeyId") {
+        return Some((ErrorKind::Forbidden, "the server does not know the access key id; check AWS_ACCESS_KEY_ID, and that the endpoint is the one it is for"));
+    }
+    if says("SignatureDoesNotMatch") {
+        return Some((ErrorKind::Forbidden, "the server finds the signature wrong; check AWS_SECRET_ACCESS_KEY, and `region` under `[s3]`"));
+    }
     if says("RequestTimeTooSkewed") {
         return Some((
             ErrorKind::Forbidden,
