@@ -91,7 +91,7 @@ impl Courier {
             return Ok(response);
         }
         let message = format!("the server redirects in circles (more than {REDIRECTS} redirects); check the URL");
-        Err(StoreError::new(ErrorKind::Other, url, message).into())
+        Err(StoreError::new(ErrorKind::Other, url, message).because("no end of redirects").into())
     }
 
     fn permit(&self, url: &str, hop: &Url) -> Result<(), Fault> {

@@ -100,13 +100,13 @@ impl Wrapped {
         let how = if promise.is_some() { format!("member of an archive, {}", packing.name()) } else { packing.name().to_owned() };
         let content = Content::new(url, named(url), &how, &head);
         let mut file = File::new(head, told, 0, Body::Unpacked { of, packing, promise, content });
-        file.length = self.spooled(&named(url), &file, start)?.map_or(0, |spooled| spooled.length());
+        file.length = self.spooled(&named(url), &file, &start)?.map_or(0, |spooled| spooled.length());
         file.head.size = Some(file.length);
         Ok(file)
     }
 
     /// A file's own place in the spool, made now if need be; nothing for one that lies elsewhere.
-    fn spooled(&self, name: &str, file: &File, start: Bytes) -> Result<Option<Arc<Spooled>>, StoreError> {
+    fn spooled(&self, name: &str, file: &File, start: &Bytes) -> Result<Option<Arc<Spooled>>, StoreError> {
         match &file.body {
             Body::Stored(_) | Body::Part { .. } => Ok(None),
             Body::Unpacked { of, packing, promise, content } => {
@@ -145,7 +145,7 @@ impl Wrapped {
         match &file.body {
             Body::Stored(url) => self.below.ranges(url, ranges),
             Body::Part { of, offset, .. } => self.read(name, of, &File::shifted(ranges, *offset)),
-            Body::Unpacked { .. } | Body::Copied { .. } => match self.spooled(name, file, Bytes::new())? {
+            Body::Unpacked { .. } | Body::Copied { .. } => match self.spooled(name, file, &Bytes::new())? {
                 Some(spooled) => {
                     merge::check(name, ranges, spooled.length())?;
                     ranges.iter().map(|range| spooled.read(name, range)).collect()
@@ -216,7 +216,7 @@ impl Wrapped {
     fn open_member(&self, url: &str, archive: &str, member: &str) -> Result<Begun, StoreError> {
         let name = named(url);
         let (archive, index) = self.archive(archive).map_err(|error| StoreError { url: name.clone(), ..error })?;
-        let head = self.member_head(&name, &archive, &index, member)?;
+        let head = member_head(&name, &archive, &index, member)?;
         match &*index {
             Index::Tar(members) => {
                 let place = members.get(&name, member)?.ok_or_else(|| no_member(&name, &index))?;
@@ -249,22 +249,6 @@ impl Wrapped {
                 Ok((Arc::new(file), start))
             }
         }
-    }
-
-    /// What is said of a member, as far as the archive alone tells.
-    fn member_head(&self, name: &str, archive: &File, index: &Index, member: &str) -> Result<Head, StoreError> {
-        let Index::Zip(directory) = index else {
-            return Ok(Head { size: None, stored: Some(0), ..archive.head.clone() });
-        };
-        let entry = directory.get(member).ok_or_else(|| no_member(name, index))?;
-        let crc = format!("crc32:{:08x}", entry.crc());
-        let etag = match &archive.head {
-            Head { etag: Some(etag), .. } => Some(format!("{etag} {crc}")),
-            // Without anything that tells one archive from the next nothing is known of its members either.
-            Head { modified: None, .. } => None,
-            Head { .. } => Some(crc),
-        };
-        Ok(Head { size: Some(entry.promise().length), etag, modified: archive.head.modified.clone(), stored: None })
     }
 
     /// The file at an address, unless it is one that the store below reads as well.
@@ -313,6 +297,22 @@ impl Wrapped {
             Err(error) => error,
         }
     }
+}
+
+/// What is said of a member, as far as the archive alone tells.
+fn member_head(name: &str, archive: &File, index: &Index, member: &str) -> Result<Head, StoreError> {
+    let Index::Zip(directory) = index else {
+        return Ok(Head { size: None, stored: Some(0), ..archive.head.clone() });
+    };
+    let entry = directory.get(member).ok_or_else(|| no_member(name, index))?;
+    let crc = format!("crc32:{:08x}", entry.crc());
+    let etag = match &archive.head {
+        Head { etag: Some(etag), .. } => Some(format!("{etag} {crc}")),
+        // Without anything that tells one archive from the next nothing is known of its members either.
+        Head { modified: None, .. } => None,
+        Head { .. } => Some(crc),
+    };
+    Ok(Head { size: Some(entry.promise().length), etag, modified: archive.head.modified.clone(), stored: None })
 }
 
 fn is_zip(start: &[u8]) -> bool {
@@ -412,7 +412,7 @@ impl SourceStore for Wrapped {
                 let mut input = Blocks::new(self, &name, &file, Bytes::new());
                 packing::copy(&name, &mut input, *promise, sink)
             }
-            Body::Unpacked { .. } | Body::Copied { .. } => match self.spooled(&name, &file, Bytes::new())? {
+            Body::Unpacked { .. } | Body::Copied { .. } => match self.spooled(&name, &file, &Bytes::new())? {
                 Some(spooled) => spooled.copy(&name, sink),
                 None => Ok(0),
             },
