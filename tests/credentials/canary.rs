@@ -178,9 +178,11 @@ fn no_kind_of_credential_leaves_its_secret() {
 /// A server of one file for whoever shows this `Authorization`.
 fn guarded(passes: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Server {
     let content = file(0);
-    Server::start(move |request, _| {
-        if passes(request) { honest(request, &content) } else { reply("401 Unauthorized", &[("Content-Length", "0")], b"") }
-    })
+    Server::start(
+        move |request, _| {
+            if passes(request) { honest(request, &content) } else { reply("401 Unauthorized", &[("Content-Length", "0")], b"") }
+        },
+    )
 }
 
 #[test]

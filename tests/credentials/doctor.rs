@@ -96,8 +96,7 @@ fn each_right_that_lacks_is_told_by_its_name() {
         server.script(move |request| denies(request).then(|| Wish::Answer(DENIED, error_body("AccessDenied"))));
         let (exit, value) = of_server(&server, KEYS);
         assert_eq!((exit, &value["healthy"]), (3, &Value::Bool(false)), "{right}: {value:#}");
-        let bad: Vec<String> =
-            of(&value, "permissions").into_iter().filter(|(health, _)| health == "bad").map(|(_, text)| text).collect();
+        let bad: Vec<String> = of(&value, "permissions").into_iter().filter(|(health, _)| health == "bad").map(|(_, text)| text).collect();
         assert!(matches!(bad.as_slice(), [text] if text.contains(right)), "{right}: {bad:?}");
         assert!(!value.to_string().contains("canary-secret"));
     }
@@ -166,20 +165,42 @@ fn what_servers_say_of_keys_and_regions_is_told_with_its_remedy() {
 
 #[test]
 fn a_real_server_is_examined_and_left_as_it_was() {
-    let Some(access) = real_s3::bucket("gristmill-doctor") else { return };
+    let bucket = format!("gristmill-doctor-{}", std::process::id());
+    let Some(access) = real_s3::bucket(&bucket) else { return };
     let endpoint = access.s3.endpoint.clone().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let settings = format!("[s3]\nendpoint = '{endpoint}'\naccess_key_id = 'test'\nsecret_access_key = 'canary-secret'\n");
     std::fs::write(folder.path().join("gristmill.toml"), settings).unwrap();
-    let target = format!("s3://gristmill-doctor/{}/out.zarr", std::process::id());
+    let target = format!("s3://{bucket}/a/out.zarr");
     let (exit, value) = examine(folder.path(), &["--target", &target]);
     assert_eq!((exit, &value["healthy"]), (0, &Value::Bool(true)), "{value:#}");
     assert!(of(&value, "permissions").iter().all(|(health, _)| health == "good"), "{value:#}");
     assert_eq!(of(&value, "permissions").len(), 4);
     assert!(of(&value, "public read")[0].1.contains("s3:GetObject"), "{value:#}");
-    real_s3::give_policy(&endpoint, "gristmill-doctor", of(&value, "public read")[0].1.split_once("): ").unwrap().1);
+    real_s3::give_policy(&endpoint, &bucket, of(&value, "public read")[0].1.split_once("): ").unwrap().1);
     let (exit, value) = examine(folder.path(), &["--target", &target]);
     assert_eq!((exit, of(&value, "public read")[0].0.as_str()), (0, "good"), "{value:#}");
     assert!(gristmill::store::target(&target, &access).unwrap().list("", 10).unwrap().is_empty());
     assert!(!value.to_string().contains("canary-secret"));
+}
+
+#[test]
+fn inputs_are_looked_for_where_the_recipe_says_how_they_are_found() {
+    let server = Server::start(|request, _| {
+        let page = "<title>Index of /x/</title><a href=\"a.nc\">a.nc</a> <a href=\"b.nc\">b.nc</a>";
+        match request.path.as_str() {
+            "/x/" => reply("200 OK", &[("Content-Type", "text/html"), ("Content-Length", &page.len().to_string())], page.as_bytes()),
+            "/x/a.nc" | "/x/b.nc" => honest(request, &content()),
+            _ => reply("404 Not Found", &[("Content-Length", "0")], b""),
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    for (path, expected, says) in [("/x/*.nc", 0, "2 inputs are found"), ("/y/*.nc", 3, "404"), ("/x/*.txt", 3, "nothing was found")] {
+        let inputs = format!("inputs: {{find: {{glob: '{}'}}}}\ncombine: {{concat: [time]}}\n", server.url(path));
+        std::fs::write(folder.path().join("recipe.yaml"), format!("schema: 1\nid: sample\ntitle: S\nlicense: CC0-1.0\n{inputs}")).unwrap();
+        let (exit, value) = examine(folder.path(), &["recipe.yaml"]);
+        assert_eq!(exit, expected, "{value:#}");
+        assert!(of(&value, "find")[0].1.contains(says), "{value:#}");
+        assert_eq!(of(&value, "inputs").len(), if expected == 0 { 2 } else { 0 }, "{value:#}");
+    }
 }

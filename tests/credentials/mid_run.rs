@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::canary::{command, file, place};
 use super::dance::{Realm, data_host, login_host};
-use super::server::{Server, Step, honest, reply};
 use super::host;
+use super::server::{Server, Step, honest, reply};
 
 const FILES: usize = 6;
 
@@ -83,7 +83,11 @@ fn a_run_with_a_wrong_password_is_exit_3_asks_once_and_says_no_secret() {
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("`archive`") && !said.contains("wrong-word"), "{said}");
-    assert_eq!(login.requests().iter().filter(|request| request.header("authorization").is_some()).count(), 1, "wrong passwords lock accounts");
+    assert_eq!(
+        login.requests().iter().filter(|request| request.header("authorization").is_some()).count(),
+        1,
+        "wrong passwords lock accounts"
+    );
 }
 
 #[test]
@@ -95,7 +99,8 @@ fn s3_keys_are_renewed_in_the_middle_of_a_run() {
     let (seen, contents) = (Arc::clone(&used), files());
     // Slow enough that keys of two seconds do not last; and one pair is revoked before its time.
     let bucket = Server::start(move |request, _| {
-        let key = request.header("authorization").and_then(|value| value.split("Credential=").nth(1)?.split('/').next()).unwrap_or_default();
+        let key =
+            request.header("authorization").and_then(|value| value.split("Credential=").nth(1)?.split('/').next()).unwrap_or_default();
         let key = key.strip_prefix("ASIAFORTEST").and_then(|key| key.parse::<usize>().ok());
         let told = request.header("x-amz-security-token");
         let Some(key) = key.filter(|_| told == Some("quiet-token")) else { return reply("403 Forbidden", &[("Content-Length", "0")], b"") };
@@ -106,9 +111,14 @@ fn s3_keys_are_renewed_in_the_middle_of_a_run() {
         };
         if key == 2 && earlier == 2 {
             let body = "<?xml version=\"1.0\"?><Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>";
-            return reply("400 Bad Request", &[("Content-Type", "application/xml"), ("Content-Length", &body.len().to_string())], body.as_bytes());
+            return reply(
+                "400 Bad Request",
+                &[("Content-Type", "application/xml"), ("Content-Length", &body.len().to_string())],
+                body.as_bytes(),
+            );
         }
-        let number = request.path.rsplit('/').next().and_then(|name| name.split(['.', '?']).next()?.parse::<usize>().ok()).unwrap_or_default();
+        let number =
+            request.path.rsplit('/').next().and_then(|name| name.split(['.', '?']).next()?.parse::<usize>().ok()).unwrap_or_default();
         let mut answer = honest(request, &contents[number]);
         if let Some(Step::Send(head)) = answer.first_mut() {
             let text = String::from_utf8_lossy(head).replacen("\r\n", "\r\nLast-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n", 1);

@@ -143,7 +143,11 @@ fn every_spelling_of_a_private_place_is_refused_without_a_packet() {
     assert!(HOSTS.iter().collect::<BTreeSet<_>>().len() >= 90, "{} spellings", HOSTS.len());
     for host in HOSTS {
         for scheme in ["https", "http", "HTTPS", "dap2", "dap4", "dap2+http", "dap4+https"] {
-            for url in [format!("{scheme}://{host}/a.nc"), format!("{scheme}://{host}:{port}/a.nc"), format!("{scheme}://{host}:{port}/a.zip!b.nc")] {
+            for url in [
+                format!("{scheme}://{host}/a.nc"),
+                format!("{scheme}://{host}:{port}/a.nc"),
+                format!("{scheme}://{host}:{port}/a.zip!b.nc"),
+            ] {
                 refused(&url, store.head(&url));
                 refused(&url, store.begin(&url));
                 refused(&url, documents.document(&url, &[], 9));

@@ -12,6 +12,7 @@ use std::time::Duration;
 use gristmill::store::auth::Auth;
 use gristmill::store::{Access, ErrorKind, SourceStore};
 
+use super::small_s3::{Conditions, SmallS3};
 use super::{canary, content, hasty, reporting};
 
 /// tests/data/tls/make.sh.
@@ -32,24 +33,30 @@ const WANTS: usize = 1;
 const ASKS: usize = 2;
 const OTHER_NAME: usize = 3;
 const OVER: usize = 4;
+const BUCKETS: usize = 5;
 
 impl Nginx {
     /// Starts it; `None`, said aloud, where there is none.
     fn start() -> Option<Self> {
+        Self::before("http://127.0.0.1:1")
+    }
+
+    /// The same, with this server of buckets behind it.
+    fn before(buckets: &str) -> Option<Self> {
         let path = format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default());
         let Some(program) = path.split(':').map(|folder| Path::new(folder).join("nginx")).find(|program| program.is_file()) else {
             println!("no nginx on this machine: https is not tried; ci/servers.sh installs one");
             return None;
         };
         // Held together, so that no two are the same; free again before nginx takes them.
-        let listeners: Vec<TcpListener> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let listeners: Vec<TcpListener> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports: Vec<u16> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
         drop(listeners);
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("www")).unwrap();
         std::fs::write(folder.path().join("www/a.nc"), content()).unwrap();
         std::fs::write(folder.path().join("www/b.nc"), canary::file(0)).unwrap();
-        std::fs::write(folder.path().join("nginx.conf"), configuration(folder.path(), &ports)).unwrap();
+        std::fs::write(folder.path().join("nginx.conf"), configuration(folder.path(), &ports, buckets)).unwrap();
         let log = std::fs::File::create(folder.path().join("said")).unwrap();
         let mut command = Command::new(program);
         command.arg("-c").arg(folder.path().join("nginx.conf")).arg("-p").arg(folder.path());
@@ -97,7 +104,7 @@ impl Drop for Nginx {
     }
 }
 
-fn configuration(folder: &Path, ports: &[u16]) -> String {
+fn configuration(folder: &Path, ports: &[u16], buckets: &str) -> String {
     let place = folder.display();
     let mut text = format!(
         "daemon off;\nmaster_process off;\npid {place}/pid;\nerror_log {place}/errors;\nevents {{ worker_connections 64; }}\nhttp {{\n\
@@ -106,19 +113,20 @@ fn configuration(folder: &Path, ports: &[u16]) -> String {
     for what in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         writeln!(text, "{what}_temp_path {place}/{what};").unwrap();
     }
-    let certificates = ["server.pem", "server.pem", "server.pem", "other-name.pem", "over.pem"].map(made);
+    let certificates = ["server.pem", "server.pem", "server.pem", "other-name.pem", "over.pem", "server.pem"].map(made);
     let moved = format!("location /moved/ {{ return 302 https://127.0.0.1:{}/a.nc; }}", ports[PLAIN]);
     for (server, (port, certificate)) in ports.iter().zip(certificates).enumerate() {
-        let (verify, refuse) = match server {
-            WANTS => ("on", ""),
-            ASKS => ("optional", "if ($ssl_client_verify != SUCCESS) { return 403; }"),
-            _ => ("optional", ""),
+        let (verify, here) = match server {
+            WANTS => ("on", String::new()),
+            ASKS => ("optional", "if ($ssl_client_verify != SUCCESS) { return 403; }".to_owned()),
+            BUCKETS => ("off", format!("proxy_pass {buckets}; proxy_http_version 1.1;")),
+            _ => ("optional", String::new()),
         };
         let authority = made("authority.pem");
         writeln!(
             text,
             "server {{ listen 127.0.0.1:{port} ssl http2; root {place}/www; ssl_certificate {certificate}; ssl_certificate_key {certificate};\n\
-             ssl_client_certificate {authority}; ssl_verify_client {verify}; {moved} location / {{ {refuse} }} }}"
+             ssl_client_certificate {authority}; ssl_verify_client {verify}; {moved} location / {{ {here} }} }}"
         )
         .unwrap();
     }
@@ -177,10 +185,11 @@ fn a_client_certificate_opens_what_it_is_for_and_is_shown_nowhere_else() {
 #[test]
 fn without_the_right_client_certificate_it_is_exit_3_and_says_why() {
     let Some(nginx) = Nginx::start() else { return };
-    for server in [WANTS, ASKS] {
-        for (auth, says) in [(Auth::default(), "auth"), (certificate(&nginx.host(server), "stranger.pem"), "`archive`")] {
+    for (server, refused) in [(WANTS, (ErrorKind::Other, "client certificate")), (ASKS, (ErrorKind::Forbidden, "forbidden"))] {
+        let stranger = certificate(&nginx.host(server), "stranger.pem");
+        for (auth, (kind, says)) in [(Auth::default(), refused), (stranger, (ErrorKind::Forbidden, "`archive`"))] {
             let error = client(&believing(auth)).head(&nginx.url(server, "/a.nc")).unwrap_err();
-            assert_eq!((error.kind, error.exit()), (ErrorKind::Forbidden, 3), "{error}");
+            assert_eq!((error.kind, error.exit()), (kind, 3), "{error}");
             assert!(error.to_string().contains(says), "{error}");
             assert!(!format!("{error} {error:?}").contains("PRIVATE"), "{error:?}");
         }
@@ -199,4 +208,31 @@ fn a_run_with_a_client_certificate_leaves_nothing_of_its_key() {
     let secrets: Vec<String> = key.lines().filter(|line| line.len() > 20).map(str::to_owned).collect();
     assert!(secrets.len() >= 2);
     canary::assert_clean(&left, &secrets);
+}
+
+#[test]
+fn buckets_behind_an_authority_of_one_s_own_are_written_and_examined() {
+    let server = SmallS3::start(Conditions::Honoured);
+    let Some(nginx) = Nginx::before(&server.endpoint()) else { return };
+    let endpoint = format!("https://{}", nginx.host(BUCKETS));
+    let settings = |certificates: &str| {
+        format!(
+            "[network]\nattempts = 2\n{certificates}\n[s3]\nendpoint = '{endpoint}'\naccess_key_id = 'test'\nsecret_access_key = 'test'\n[auth.archive]\nkind = 'bearer'\nhosts = ['a.example']\ntoken = 'unused'\n"
+        )
+    };
+    let folder = canary::place(&[nginx.folder.path().join("www/b.nc").display().to_string()], &settings(""));
+    let run = |arguments: &[&str]| {
+        let output = canary::command(folder.path(), arguments).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let bake = ["run", "recipe.yaml", "--target", "s3://bucket/out.zarr"];
+    let (exit, said) = run(&bake);
+    assert!(exit != 0 && server.objects().is_empty(), "{exit}: {said}");
+    let certificates = format!("certificates = '{}'", made("authority.pem"));
+    std::fs::write(folder.path().join("gristmill.toml"), settings(&certificates)).unwrap();
+    let (exit, said) = run(&bake);
+    assert_eq!(exit, 0, "{said}");
+    assert!(server.objects().contains_key("bucket/out.zarr/zarr.json"));
+    let (exit, said) = run(&["doctor", "--target", "s3://bucket/out.zarr"]);
+    assert!(exit == 0 && said.contains("a run can work here"), "{said}");
 }

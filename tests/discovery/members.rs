@@ -74,7 +74,10 @@ fn members_of_zips_behind_an_index_page_are_read_by_range_and_grow_by_an_append(
         let listed: serde_json::Value = serde_json::from_str(&place.say(&["inputs", "recipe.yaml", "--json"]).ok()).unwrap();
         let first = &listed["inputs"][0];
         let expected = server.url(&format!("/ice/ice-1990.zip!monthly/{}", name(&archive()[0])));
-        assert_eq!((first["url"].as_str(), first["size"].as_u64()), (Some(expected.as_str()), Some(fs::metadata(&archive()[0]).unwrap().len())));
+        assert_eq!(
+            (first["url"].as_str(), first["size"].as_u64()),
+            (Some(expected.as_str()), Some(fs::metadata(&archive()[0]).unwrap().len()))
+        );
         assert!(place.say(&["run", "recipe.yaml", "--target", "out.zarr", "--frozen"]).ok().contains("nothing to do"));
         place.say(&["verify", "out.zarr", "--against-source"]).ok();
     }
@@ -83,7 +86,8 @@ fn members_of_zips_behind_an_index_page_are_read_by_range_and_grow_by_an_append(
 #[test]
 fn one_archive_needs_no_folder_that_can_be_listed() {
     let place = Place::new();
-    let files: Vec<(String, Vec<u8>)> = archive()[..3].iter().map(|file| (format!("./ice/{}", name(file)), fs::read(file).unwrap())).collect();
+    let files: Vec<(String, Vec<u8>)> =
+        archive()[..3].iter().map(|file| (format!("./ice/{}", name(file)), fs::read(file).unwrap())).collect();
     let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
     let packed = tar(&files);
     place.write("ice.tar", &packed);

@@ -5,7 +5,7 @@
 use object_store::Error;
 
 use super::super::error::printable;
-use super::super::http::courier::find;
+use super::super::http::courier::{find, mistrust};
 use super::super::policy::Refusal;
 use super::super::retry::{Fault, Passing};
 use super::super::{ErrorKind, StoreError};
@@ -17,6 +17,9 @@ const EXPIRED: [&str; 3] = ["ExpiredToken", "ExpiredTokenException", "TokenRefre
 pub(super) fn judge(url: &str, error: Error) -> Fault {
     if let Some(refusal) = find::<Refusal>(&error) {
         return StoreError::new(ErrorKind::Policy, url, refusal.to_string()).into();
+    }
+    if let Some((kind, message)) = mistrust(&error) {
+        return StoreError::new(kind, url, message).because(error).into();
     }
     if let Some(of_keys) = find::<StoreError>(&error) {
         return match of_keys.kind {

@@ -46,6 +46,8 @@ pub(in super::super) struct S3Target {
     pub(super) gate: Arc<Gate>,
     /// True if requests are signed, since there are credentials.
     pub(super) signs: bool,
+    /// For what the library does not ask.
+    pub(super) access: Access,
 }
 
 impl S3Target {
@@ -61,6 +63,7 @@ impl S3Target {
             retries: access.retries.clone(),
             gate: bucket::gate(access, name, true),
             signs: access.s3.credentials.is_some(),
+            access: access.clone(),
         })
     }
 
