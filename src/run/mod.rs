@@ -123,6 +123,7 @@ const REMEMBERED: u64 = 64 << 20;
 /// # Errors
 /// Any [`RunError`]; `report` says how far it came.
 pub fn run(recipe: &Recipe, options: &Options, setting: Setting<'_>, report: &mut Report) -> Result<(), RunError> {
+    setting.access.manners.listen(setting.reporter);
     let state = State::open(&options.target, setting.access)?;
     report.held(state.lock().writing(), &**setting.reporter);
     let access = &state.lock().fencing(setting.access);

@@ -7,9 +7,13 @@ mod doctor;
 mod kinds;
 #[path = "../made_files/mod.rs"]
 mod made_files;
+mod mid_run;
 mod policy;
 #[path = "../scripted_server/mod.rs"]
 mod server;
+#[path = "../small_s3/mod.rs"]
+mod small_s3;
+mod tls;
 mod waits;
 
 use std::sync::{Arc, Mutex};
