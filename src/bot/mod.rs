@@ -10,4 +10,5 @@ pub mod decide;
 pub mod feedstock;
 pub mod forge;
 pub mod render;
+pub mod serve;
 pub mod trial;

@@ -112,6 +112,7 @@ impl Audit {
 /// [`RunError::Usage`] if there is no store, or no state beside it where receipts or sources are asked for; [`RunError::Store`],
 /// [`RunError::Interrupted`].
 pub fn audit(target: &str, recipe: Option<&Recipe>, options: &Options, setting: Setting<'_>) -> Result<Audit, RunError> {
+    setting.access.manners.listen(setting.reporter);
     let findings = Findings::default();
     let auditor = Auditor::open(target, options, setting, &findings)?;
     let (stored, fits) = auditor.structure()?;

@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use super::access::{Access, CacheUse};
 use super::spool::{Content, Part, Spool, Spooled};
-use super::{ErrorKind, Head, START, SourceStore, StoreError, dap, merge};
+use super::{Archives, ErrorKind, Head, Member, START, SourceStore, StoreError, dap, merge};
 use address::named;
 use blocks::Blocks;
 use file::{Body, File, Index};
@@ -329,6 +329,19 @@ fn no_member(name: &str, index: &Index) -> StoreError {
     let more = if names.len() > NAMED { ", …" } else { "" };
     let message = format!("the archive has no such member; it holds {} files: {}{more}", names.len(), listed.join(", "));
     StoreError::new(ErrorKind::NotFound, name, message)
+}
+
+impl Archives for Wrapped {
+    fn members(&self, archive: &str) -> Result<Vec<Member>, StoreError> {
+        let (_, index) = self.archive(archive)?;
+        let member = |(name, size): (&str, u64)| {
+            let url = format!("{archive}!{name}");
+            // What its own address would not lead to cannot be named at all.
+            let leads_back = matches!(address::split(&url), Ok(Some((of, member))) if of == archive && member == name);
+            leads_back.then(|| Member { name: name.to_owned(), url, size })
+        };
+        Ok(index.files().into_iter().filter_map(member).collect())
+    }
 }
 
 impl SourceStore for Wrapped {
