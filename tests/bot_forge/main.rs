@@ -6,6 +6,10 @@ mod fake;
 mod looking;
 mod mirror;
 mod saying;
+#[path = "../scripted_server/mod.rs"]
+mod scripted_server;
 mod server;
+mod stage;
+mod stories;
 mod tokens;
 mod webhooks;
