@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::bot_serve::Confine;
+use super::bot_serve::{Confine, Serve};
 use super::interrupt::stop_flag;
 use super::progress::{Progress, Style};
 use super::resources::Resources;
@@ -41,6 +41,8 @@ enum Command {
     Test(TestCommand),
     /// Turn a result of `test`, taken for hostile, into the comment and the checks of a pull request; offline
     Comment(CommentCommand),
+    /// Answer webhooks of a code host: the same without workflows, for many repositories
+    Serve(Serve),
     /// Set limits on this process and become a job of the server
     #[command(hide = true)]
     Confine(Confine),
@@ -109,11 +111,17 @@ struct CommentCommand {
 }
 
 impl Bot {
+    /// True for the server: it logs what happens even where nobody asks for it.
+    pub(super) fn serves(&self) -> bool {
+        matches!(self.command, Command::Serve(_))
+    }
+
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         match self.command {
             Command::Changes(command) => command.run(terminal),
             Command::Test(command) => command.run(terminal),
             Command::Comment(command) => command.run(terminal),
+            Command::Serve(command) => command.run(terminal),
             Command::Confine(command) => command.run(terminal),
         }
     }

@@ -81,3 +81,14 @@ fn the_example_in_the_documentation_works() {
     let lines = told.err().unwrap_or_default();
     assert!(lines.lines().all(|line| line.contains("cannot be read")), "{lines}");
 }
+
+#[test]
+fn the_command_tells_what_is_wrong_and_ends() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("bot.toml");
+    std::fs::write(&file, GOOD.replace("KEY", "/nowhere/key.pem").replace("{env = \"WEBHOOK\"}", "{env = \"NOT_SET_ANYWHERE\"}")).unwrap();
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_gristmill")).args(["bot", "serve", "--check"]).arg(&file).output().unwrap();
+    let told = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(2), "{told}");
+    assert!(told.contains("/nowhere/key.pem") && told.contains("NOT_SET_ANYWHERE"), "{told}");
+}
