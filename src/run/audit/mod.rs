@@ -176,7 +176,7 @@ impl<'a> Auditor<'a> {
         meaning::check(&stored, findings);
         fills::check(&stored, findings);
         opening::requests(&stored, findings);
-        opening::anonymously(&self.root, stored.format, self.setting.access, findings)?;
+        opening::anonymously(&self.root, stored.format, self.setting.access, findings);
         let fits = metadata::fitting(&stored, findings);
         objects::orphans(&stored, &keys, self.ledger.as_ref().and_then(Ledger::begun).as_ref(), findings);
         if let Some(ledger) = &self.ledger {

@@ -79,6 +79,7 @@ struct WrittenS3 {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the file")]
 struct WrittenPolicy {
     untrusted: bool,
     allow_private: bool,

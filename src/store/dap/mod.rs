@@ -17,8 +17,8 @@ use url::Url;
 
 pub use complaint::{Complaint, LOOKED_AT, TooLarge};
 pub use description::Description;
-pub(super) use place::{parse, whole_of};
 pub use place::{Dataset, is_dataset, part_url};
+pub(super) use place::{parse, whole_of};
 
 use super::address::Address;
 use super::http::{Asking, Computed, HttpSource};

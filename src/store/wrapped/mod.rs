@@ -80,7 +80,7 @@ impl Wrapped {
         let stored = file.head.stored.or(Some(file.length));
         let head = Head { stored, ..file.head.clone() };
         let told = file.told.clone();
-        let unpacked = self.unpack(url, Arc::clone(&file), (packing, None), (head, told), start)?;
+        let unpacked = self.unpack(url, Arc::clone(&file), (packing, None), (head, told), &start)?;
         if let Body::Copied { content, .. } = &file.body {
             self.spool.discard(content);
         }
@@ -94,13 +94,13 @@ impl Wrapped {
         of: Arc<File>,
         (packing, promise): (Packing, Option<packing::Promise>),
         (head, told): (Head, Head),
-        start: Bytes,
+        start: &Bytes,
     ) -> Result<File, StoreError> {
         // A member may be packed in itself as well, in the same way as its archive packs it.
         let how = if promise.is_some() { format!("member of an archive, {}", packing.name()) } else { packing.name().to_owned() };
         let content = Content::new(url, named(url), &how, &head);
         let mut file = File::new(head, told, 0, Body::Unpacked { of, packing, promise, content });
-        file.length = self.spooled(&named(url), &file, &start)?.map_or(0, |spooled| spooled.length());
+        file.length = self.spooled(&named(url), &file, start)?.map_or(0, |spooled| spooled.length());
         file.head.size = Some(file.length);
         Ok(file)
     }
@@ -244,7 +244,7 @@ impl Wrapped {
                     let start = if whole { start } else { self.start(&name, &part)? };
                     return Ok((part, start));
                 };
-                let file = self.unpack(url, part, (packing, promise), (head, archive.told.clone()), start)?;
+                let file = self.unpack(url, part, (packing, promise), (head, archive.told.clone()), &start)?;
                 let start = self.start(&name, &file)?;
                 Ok((Arc::new(file), start))
             }
