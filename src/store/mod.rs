@@ -41,6 +41,7 @@ pub use http::{clock, serves_pages};
 pub use local::unfinished_files;
 pub use open::{archives, child, conditional, documents, is_far, listing, permit, source, target, uploads};
 pub use policy::{Limits, Names};
+pub(crate) use runtime::{install_cryptography, wait_on};
 pub use watch::Waits;
 
 use std::ops::Range;

@@ -63,7 +63,8 @@ pub struct Access {
     pub unpack_ratio: u64,
     /// Most bytes kept there; older files give way and are fetched again when needed.
     pub spool_limit: ByteSize,
-    /// True if every object written to a local disk is flushed before its put returns; metadata and state always are.
+    /// True if every object written to a local disk is flushed before its put returns; metadata and state always are, and all
+    /// objects before the metadata that tells of them.
     pub flush_chunks: bool,
     /// The S3-compatible server.
     pub s3: S3Access,
