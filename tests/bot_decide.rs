@@ -266,6 +266,33 @@ fn t20_bots_are_not_answered() {
 }
 
 #[test]
+fn t20_a_storm_of_events_starts_each_job_once() {
+    let (state, mut ledger, mut started) = (state(), ledger(&[]), Vec::new());
+    for number in 0..1000 {
+        let event = match number % 4 {
+            0 => pulled(PullAction::Synchronized, 'a'),
+            1 => Event::Push { branch: "main".into(), after: Some(sha('b')) },
+            2 => Event::Schedule { day: "2026-11-21".into() },
+            _ => commented("/gristmill test", Role::Admin, 'a'),
+        };
+        // Every other one is a redelivery; the rest are new deliveries of the same thing.
+        let delivery = Delivery { id: format!("d{}", if number % 8 < 4 { number } else { number - 4 }), event };
+        for action in decide(&delivery, &state, &ledger) {
+            if let Action::Start(job) = action {
+                ledger.jobs.insert(job.clone(), Progress::Active);
+                started.push(job);
+            }
+        }
+        ledger.deliveries.insert(delivery.id);
+    }
+    started.sort();
+    let mut expected =
+        vec![test('a', "ice"), test('a', "sst"), bake('b', "ice"), bake('b', "sst"), update("ice"), update("rain"), update("sst")];
+    expected.sort();
+    assert_eq!(started, expected);
+}
+
+#[test]
 fn only_lines_of_their_own_are_commands() {
     assert_eq!(parse("> /gristmill test\n`/gristmill run`\n/gristmillx"), Parsed::Nothing);
     assert_eq!(parse("  /gristmill   retry   ice \n/gristmill run"), Parsed::Command(Command::Retry, Some("ice".into())));
