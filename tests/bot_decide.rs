@@ -66,6 +66,7 @@ fn accepted(actions: Vec<Action>) -> Vec<Action> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one row per case")]
 fn every_event_has_its_actions() {
     use Progress::{Active, Cancelled, Done, Failed};
     use PullAction::{Closed, Opened, Reopened, Synchronized};

@@ -319,7 +319,8 @@ pub fn read(bytes: &[u8], head: &Sha) -> Result<Artifact, Unbelievable> {
 pub fn is_recipe_path(path: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
     let inside = path.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && !part.starts_with('-'));
-    path.len() <= 300 && path.bytes().all(plain) && inside && (path.ends_with(".yaml") || path.ends_with(".yml"))
+    let is_yaml = std::path::Path::new(path).extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    path.len() <= 300 && path.bytes().all(plain) && inside && is_yaml
 }
 
 type Rule = Result<(), &'static str>;

@@ -22,11 +22,17 @@ use super::policy::{Counted, Limits};
 use super::s3::{S3Source, S3Target};
 use super::watch::Watchdog;
 use super::wrapped::Wrapped;
-use super::{Conditional, Document, Documents, ErrorKind, Head, Listing, START, SourceStore, StoreError, TargetStore, Uploads, policy};
+use super::{Archives, Conditional, Document, Documents, ErrorKind, Head, Listing, START, SourceStore, StoreError, TargetStore, Uploads, policy};
 
 /// Reads every supported scheme: paths, `file://`, `http(s)://`, `s3://`, `dap2://`, `dap4://`; packed files and members of archives as well. Make one per run: it holds the limits per host.
 #[must_use]
 pub fn source(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn SourceStore> {
+    Arc::new(Wrapped::around(Arc::new(AnySource::new(access, reporter)), access))
+}
+
+/// Looks into archives, wherever [`source`] reads them.
+#[must_use]
+pub fn archives(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn Archives> {
     Arc::new(Wrapped::around(Arc::new(AnySource::new(access, reporter)), access))
 }
 
@@ -43,7 +49,8 @@ pub fn target(url: &str, access: &Access) -> Result<Arc<dyn TargetStore>, StoreE
             return Err(StoreError::new(ErrorKind::Policy, url, "a web server cannot be written to; use a path or `s3://`"));
         }
     };
-    Ok(access.wrapping.around(url, store))
+    let watched = if is_far(url) { Arc::new(access.manners.watch().around(url, &access.waits, store)) } else { store };
+    Ok(access.wrapping.around(url, watched))
 }
 
 /// The place opened for puts under a condition on the version; `None` where there are no versions. Whether the server holds to
@@ -54,7 +61,10 @@ pub fn target(url: &str, access: &Access) -> Result<Arc<dyn TargetStore>, StoreE
 pub fn conditional(url: &str, access: &Access) -> Result<Option<Arc<dyn Conditional>>, StoreError> {
     Ok(match Address::parse(url)? {
         Address::Memory(name) => Some(Arc::new(MemoryTarget::open(&name))),
-        Address::S3 { bucket, path } => Some(Arc::new(S3Target::open(access, url, &bucket, &path)?)),
+        Address::S3 { bucket, path } => {
+            let store = Arc::new(S3Target::open(access, url, &bucket, &path)?);
+            Some(Arc::new(access.manners.watch().around(url, &access.waits, store)))
+        }
         Address::File(_) | Address::Http(_) | Address::Dap(_) => None,
     })
 }

@@ -59,7 +59,7 @@ fn believed(value: &Value) -> Result<Artifact, Unbelievable> {
 fn with(pointer: &str, value: Value) -> Value {
     let mut result = good();
     if let Some(place) = result.pointer_mut(pointer) {
-        *place = value
+        *place = value;
     } else {
         let (parent, name) = pointer.rsplit_once('/').unwrap();
         result.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(name.to_owned(), value);
@@ -259,6 +259,7 @@ fn tested(text: &str, access: &Access) -> gristmill::bot::artifact::Outcome {
 }
 
 /// Recipes that try to get at something: code, files, networks, secrets, other places, or all the memory and time there is.
+#[expect(clippy::too_many_lines, reason = "a list")]
 fn hostile_recipes() -> Vec<(String, String)> {
     let head = "schema: 1\nid: x\ntitle: T\nlicense: CC0-1.0\n";
     let file = |url: &str| format!("{head}inputs:\n  files: [{url:?}]\n");
