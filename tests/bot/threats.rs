@@ -28,7 +28,11 @@ fn jobs(text: &str) -> Vec<(String, String)> {
     for line in text.lines().skip_while(|line| *line != "jobs:").skip(1) {
         match line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')) {
             Some(name) => found.push((name.trim_end_matches(':').to_owned(), String::new())),
-            None => found.iter_mut().last().into_iter().for_each(|(_, text)| *text += &format!("{line}\n")),
+            None => {
+                if let Some((_, text)) = found.last_mut() {
+                    *text += &format!("{line}\n");
+                }
+            }
         }
     }
     found

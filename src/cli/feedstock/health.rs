@@ -63,7 +63,10 @@ impl HealthCommand {
         for recipe in &recipes {
             let target = format!("{}/{}", self.target.trim_end_matches('/'), recipe.id);
             match examine(recipe, &target, self.report(&recipe.id).as_ref(), terms, setting) {
-                Ok(health) => found.push((health.clone(), issue(&health))),
+                Ok(health) => {
+                    let told = issue(&health);
+                    found.push((health, told));
+                }
                 Err(error) => return show_error(&error, &RecipeText::default(), terminal).map(|()| error.exit()),
             }
         }
