@@ -30,6 +30,8 @@ pub struct Access {
     pub connect_timeout: Duration,
     /// How this tool names itself to servers.
     pub user_agent: String,
+    /// Certificates that are believed besides this machine's own, as PEM.
+    pub certificates: Option<PathBuf>,
     /// Where files are put whose servers cannot send ranges; `None`: the system's temporary directory.
     pub spool_directory: Option<PathBuf>,
     /// Where headers that were scanned without a target are remembered; `None`: nowhere.
@@ -88,6 +90,7 @@ impl Default for Access {
             idle_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(15),
             user_agent: concat!("gristmill/", env!("CARGO_PKG_VERSION")).to_owned(),
+            certificates: None,
             spool_directory: None,
             cache_directory: None,
             spool_limit: ByteSize(16 << 30),
@@ -302,6 +305,7 @@ struct WrittenNetwork {
     idle_timeout_seconds: Option<f64>,
     connect_timeout_seconds: Option<f64>,
     user_agent: Option<String>,
+    certificates: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -353,6 +357,7 @@ impl WrittenNetwork {
         if let Some(agent) = self.user_agent {
             access.user_agent = agent;
         }
+        access.certificates = self.certificates;
         Ok(())
     }
 }

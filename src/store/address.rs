@@ -9,6 +9,9 @@ use url::Url;
 
 use super::{ErrorKind, StoreError};
 
+/// What is said of a scheme that only sources have.
+pub(super) const READ_ONLY: &str = "servers of this kind cannot be written to; use a path or `s3://`";
+
 /// Where something is, by scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -16,6 +19,13 @@ pub enum Address {
     File(PathBuf),
     /// A web server.
     Http(Url),
+    /// A file server of the older kind.
+    Ftp {
+        /// The URL, its scheme written as `ftp`, so that numbers are read as addresses whatever their notation.
+        url: Url,
+        /// True if the connection is encrypted (`ftps://`).
+        secure: bool,
+    },
     /// A bucket of an S3-compatible server and a key or prefix in it, without slashes at its ends.
     S3 {
         /// The bucket.
@@ -28,7 +38,7 @@ pub enum Address {
 }
 
 impl Address {
-    /// Reads `path`, `file://`, `http(s)://`, `s3://bucket/path` and `memory://name`.
+    /// Reads `path`, `file://`, `http(s)://`, `ftp(s)://`, `s3://bucket/path` and `memory://name`.
     ///
     /// # Errors
     /// `Policy` for another scheme, `Other` for a URL that cannot be read.
@@ -38,6 +48,8 @@ impl Address {
             Some((scheme, rest)) => match scheme.to_ascii_lowercase().as_str() {
                 "file" => file(text),
                 "http" | "https" => http(text),
+                "ftp" => Ok(Self::Ftp { url: server(text, rest)?, secure: false }),
+                "ftps" => Ok(Self::Ftp { url: server(text, rest)?, secure: true }),
                 "s3" => s3(text, rest),
                 "memory" => memory(text, rest),
                 other => Err(unknown(text, other)),
@@ -68,6 +80,13 @@ fn file(text: &str) -> Result<Address, StoreError> {
 fn http(text: &str) -> Result<Address, StoreError> {
     let url = Url::parse(text).map_err(|error| unreadable(text, &error.to_string()))?;
     if url.host_str().is_none_or(str::is_empty) { Err(unreadable(text, "it has no host")) } else { Ok(Address::Http(url)) }
+}
+
+/// The URL of a server that is not the web's. The library knows special hosts of `ftp` only: of other schemes it would take
+/// `0x7f000001` for a name.
+fn server(text: &str, rest: &str) -> Result<Url, StoreError> {
+    let url = Url::parse(&format!("ftp://{rest}")).map_err(|error| unreadable(text, &error.to_string()))?;
+    if url.host_str().is_none_or(str::is_empty) { Err(unreadable(text, "it has no host")) } else { Ok(url) }
 }
 
 fn s3(text: &str, rest: &str) -> Result<Address, StoreError> {
@@ -106,7 +125,7 @@ pub fn sibling(url: &str, suffix: &str) -> Result<String, StoreError> {
         Address::S3 { path, .. } if path.is_empty() => Err(no_name(url)),
         Address::S3 { bucket, path } => Ok(format!("s3://{bucket}/{path}{suffix}")),
         Address::Memory(name) => Ok(format!("memory://{name}{suffix}")),
-        Address::Http(_) => Err(StoreError::new(ErrorKind::Policy, url, "a web server cannot be written to; use a path or `s3://`")),
+        Address::Http(_) | Address::Ftp { .. } => Err(StoreError::new(ErrorKind::Policy, url, READ_ONLY)),
     }
 }
 
@@ -138,9 +157,15 @@ mod tests {
         assert!(matches!(Address::parse("https://a/b?c"), Ok(Address::Http(_))));
         let kind = |text: &str| Address::parse(text).err().map(|error| error.kind);
         assert_eq!(
-            [kind("ftp://a/b"), kind("s3://"), kind("file://host/x")],
-            [Some(ErrorKind::Policy), Some(ErrorKind::Other), Some(ErrorKind::Other)]
+            [kind("gopher://a/b"), kind("s3://"), kind("file://host/x"), kind("ftp:///a")],
+            [Some(ErrorKind::Policy), Some(ErrorKind::Other), Some(ErrorKind::Other), Some(ErrorKind::Other)]
         );
+        let host = |text: &str| match Address::parse(text) {
+            Ok(Address::Ftp { url, secure }) => Some((url.host_str().map(str::to_owned), url.port(), secure)),
+            _ => None,
+        };
+        assert_eq!(host("ftp://h/a b"), Some((Some("h".into()), None, false)));
+        assert_eq!(host("ftps://0x7f.1:990/a"), Some((Some("127.0.0.1".into()), Some(990), true)));
     }
 
     #[test]

@@ -10,12 +10,15 @@ mod begun;
 mod error;
 pub mod fault;
 mod file;
+mod ftp;
 mod http;
 mod limit;
 mod local;
 mod memory;
 mod merge;
 mod open;
+mod pace;
+mod passed;
 mod policy;
 pub mod probe;
 mod retry;
@@ -26,7 +29,7 @@ pub use access::{Access, AccessError, Wrapping};
 pub use address::{shown, sibling};
 pub use begun::Begun;
 pub use local::unfinished_files;
-pub use open::{conditional, is_far, source, target, uploads};
+pub use open::{conditional, is_far, listing, source, target, uploads};
 
 use std::ops::Range;
 

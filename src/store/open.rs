@@ -8,22 +8,37 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::event::Reporter;
+use crate::event::{Reporter, Silent};
 
 use super::access::Access;
-use super::address::{Address, shown};
+use super::address::{Address, READ_ONLY, shown};
 use super::file::FileSource;
+use super::ftp::FtpSource;
 use super::http::HttpSource;
 use super::local::LocalTarget;
 use super::memory::MemoryTarget;
 use super::s3::{S3Source, S3Target};
-use super::{Conditional, ErrorKind, Head, SourceStore, StoreError, TargetStore, Uploads, policy};
+use super::{Conditional, ErrorKind, Head, Listing, SourceStore, StoreError, TargetStore, Uploads, policy};
 
-/// Reads every supported scheme: paths, `file://`, `http(s)://`, `s3://`. Make one per run: it holds the limits per host.
+/// Reads every supported scheme: paths, `file://`, `http(s)://`, `ftp(s)://`, `s3://`. Make one per run: it holds the limits per host.
 #[must_use]
 pub fn source(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn SourceStore> {
     let s3 = S3Source::new(access, Arc::clone(&reporter));
-    Arc::new(AnySource { access: access.clone(), reporter, file: FileSource::default(), http: OnceLock::new(), s3 })
+    let ftp = FtpSource::new(access, Arc::clone(&reporter));
+    Arc::new(AnySource { access: access.clone(), reporter, file: FileSource::default(), http: OnceLock::new(), ftp, s3 })
+}
+
+/// Folders of a source, where its scheme has them; `None` where it has none.
+///
+/// # Errors
+/// `Policy` for an unknown scheme or what a stranger's recipe may not read, `Other` for URLs that make no sense.
+pub fn listing(url: &str, access: &Access) -> Result<Option<Arc<dyn Listing>>, StoreError> {
+    let address = Address::parse(url)?;
+    policy::permit(access, url, &address)?;
+    Ok(match address {
+        Address::Ftp { .. } => Some(Arc::new(FtpSource::new(access, Arc::new(Silent)))),
+        Address::File(_) | Address::Http(_) | Address::S3 { .. } | Address::Memory(_) => None,
+    })
 }
 
 /// Opens the place where objects are written: a path, `file://`, `s3://bucket/prefix` or `memory://name`. Asks no server yet.
@@ -35,9 +50,7 @@ pub fn target(url: &str, access: &Access) -> Result<Arc<dyn TargetStore>, StoreE
         Address::File(path) => Arc::new(LocalTarget::new(path, access.flush_chunks)),
         Address::Memory(name) => Arc::new(MemoryTarget::open(&name)),
         Address::S3 { bucket, path } => Arc::new(S3Target::open(access, url, &bucket, &path)?),
-        Address::Http(_) => {
-            return Err(StoreError::new(ErrorKind::Policy, url, "a web server cannot be written to; use a path or `s3://`"));
-        }
+        Address::Http(_) | Address::Ftp { .. } => return Err(StoreError::new(ErrorKind::Policy, url, READ_ONLY)),
     };
     Ok(access.wrapping.around(url, store))
 }
@@ -51,7 +64,7 @@ pub fn conditional(url: &str, access: &Access) -> Result<Option<Arc<dyn Conditio
     Ok(match Address::parse(url)? {
         Address::Memory(name) => Some(Arc::new(MemoryTarget::open(&name))),
         Address::S3 { bucket, path } => Some(Arc::new(S3Target::open(access, url, &bucket, &path)?)),
-        Address::File(_) | Address::Http(_) => None,
+        Address::File(_) | Address::Http(_) | Address::Ftp { .. } => None,
     })
 }
 
@@ -62,7 +75,7 @@ pub fn conditional(url: &str, access: &Access) -> Result<Option<Arc<dyn Conditio
 pub fn uploads(url: &str, access: &Access) -> Result<Option<Arc<dyn Uploads>>, StoreError> {
     Ok(match Address::parse(url)? {
         Address::S3 { bucket, path } => Some(Arc::new(S3Target::open(access, url, &bucket, &path)?)),
-        Address::Memory(_) | Address::File(_) | Address::Http(_) => None,
+        Address::Memory(_) | Address::File(_) | Address::Http(_) | Address::Ftp { .. } => None,
     })
 }
 
@@ -79,6 +92,7 @@ struct AnySource {
     file: FileSource,
     /// Made when first needed: loading certificates takes its time.
     http: OnceLock<HttpSource>,
+    ftp: FtpSource,
     s3: S3Source,
 }
 
@@ -89,6 +103,7 @@ impl AnySource {
         match address {
             Address::File(_) => Ok(&self.file),
             Address::Http(_) => Ok(self.http()?),
+            Address::Ftp { .. } => Ok(&self.ftp),
             Address::S3 { .. } => Ok(&self.s3),
             Address::Memory(_) => {
                 Err(StoreError::new(ErrorKind::Policy, url, "memory holds targets only; give a path or an `https://` URL"))

@@ -28,8 +28,10 @@ pub(super) fn permit(access: &Access, url: &str, address: &Address) -> Result<()
     match address {
         Address::File(_) => refuse("a recipe that is not trusted may not read files of this machine; give an `https://` URL".into()),
         Address::Memory(_) => refuse("a recipe that is not trusted may not read memory".into()),
-        Address::Http(target) if guards(access) => permit_host(target).or_else(|refusal| refuse(refusal.to_string())),
-        Address::Http(_) | Address::S3 { .. } => Ok(()),
+        Address::Http(target) | Address::Ftp { url: target, .. } if guards(access) => {
+            permit_host(target).or_else(|refusal| refuse(refusal.to_string()))
+        }
+        Address::Http(_) | Address::Ftp { .. } | Address::S3 { .. } => Ok(()),
     }
 }
 

@@ -23,9 +23,9 @@ const MOST_TOLD: usize = 100;
 /// Values of keys that all exceptions together may match.
 const MOST_MATCHED: usize = 4 * MAX_INPUTS;
 /// Schemes that can be read.
-const SCHEMES: [&str; 3] = ["https", "http", "file"];
+const SCHEMES: [&str; 5] = ["https", "http", "file", "ftp", "ftps"];
 /// Schemes that will be.
-const LATER: [&str; 9] = ["ftp", "ftps", "sftp", "s3", "gs", "az", "abfs", "dap2", "dap4"];
+const LATER: [&str; 7] = ["sftp", "s3", "gs", "az", "abfs", "dap2", "dap4"];
 
 const STEP_HELP: &str = "write a whole number and second, minute, hour, day, week, month or year, such as `1 day` or `6 hours`";
 

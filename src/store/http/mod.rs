@@ -7,7 +7,7 @@
 mod answer;
 mod body;
 mod request;
-mod spool;
+pub(super) mod spool;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -29,7 +29,7 @@ use super::policy::{self, PublicOnly};
 use super::retry::Patience;
 use super::runtime::{install_cryptography, wait};
 use super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
-use spool::Spool;
+use spool::{Spool, Spooled};
 
 /// Redirects followed for one request.
 const REDIRECTS: usize = 10;
@@ -157,7 +157,7 @@ impl<'a> Reading<'a> {
         if seen.head.size.is_none() {
             // Neither HEAD nor a range tells the length: only the whole file does.
             seen.no_ranges = AtomicBool::new(true);
-            let file = self.source.spool.file(self, &seen).await?;
+            let file = self.spooled(&seen).await?;
             seen.head.size = Some(file.length());
         }
         Ok(self.source.remember(self.url, seen))
@@ -173,7 +173,7 @@ impl<'a> Reading<'a> {
             }
         };
         if seen.lacks_ranges() {
-            let file = self.source.spool.file(self, &seen).await?;
+            let file = self.spooled(&seen).await?;
             seen.head.size = Some(file.length());
             start = file.read(self.url, &(0..file.length().min(START)))?;
         }
@@ -191,15 +191,19 @@ impl<'a> Reading<'a> {
                 return answers;
             }
         }
-        let file = self.source.spool.file(self, &seen).await?;
+        let file = self.spooled(&seen).await?;
         merge::check(self.url, ranges, file.length())?;
         ranges.iter().map(|range| file.read(self.url, range)).collect()
+    }
+
+    async fn spooled(&self, seen: &Seen) -> Result<Arc<Spooled>, StoreError> {
+        self.source.spool.file(self.url, async |file| self.download(seen, file).await).await
     }
 
     async fn stream(&self, sink: &mut dyn Write) -> Result<u64, StoreError> {
         let seen = self.seen().await?;
         if seen.lacks_ranges() && self.source.spool.holds(self.url) {
-            return self.source.spool.file(self, &seen).await?.copy(self.url, sink);
+            return self.spooled(&seen).await?.copy(self.url, sink);
         }
         self.download(&seen, sink).await
     }

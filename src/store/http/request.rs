@@ -10,11 +10,11 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_RANGE, IF_MATCH, RANGE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
+use super::super::pace::{Pace, silence};
 use super::super::policy::PrivateAddress;
 use super::super::retry::{Fault, Passing};
 use super::super::{ErrorKind, Head, StoreError};
 use super::answer::{self, header};
-use super::body::Pace;
 use super::{Reading, Seen};
 
 /// Bytes of a web page that are read to quote its first line.
@@ -78,7 +78,7 @@ impl Reading<'_> {
         let sent = answer::judge_range(self.url, headers, &(0..length), None)?;
         let size = answer::content_range(headers).and_then(|(_, total)| total);
         let mut start = BytesMut::with_capacity((sent.end - sent.start) as usize);
-        let mut pace = Pace::new(self);
+        let mut pace = Pace::new(self.source.idle);
         while let Some(piece) = self.piece(&mut response).await? {
             start.extend_from_slice(&piece);
             pace.keep(piece.len())?;
@@ -145,7 +145,7 @@ impl Reading<'_> {
     }
 
     pub(super) fn stalled(&self) -> Fault {
-        Fault::passing(format!("the server fell silent for {:.1} s", self.source.idle.as_secs_f64()))
+        silence(self.source.idle)
     }
 
     /// What a failed connection means. The library's message would name the URL with its query: it goes without.

@@ -1,4 +1,4 @@
-//! Files kept whole on disk because their servers cannot send ranges.
+//! Files kept whole on disk because their servers cannot send ranges, or only dearly.
 //!
 //! Each is an unnamed temporary file, gone with the process however it ends. Invariant: one URL is fetched once at a time,
 //! and the files held never exceed the limit by more than the one being read.
@@ -15,31 +15,30 @@ use tokio::sync::OnceCell;
 
 use super::super::StoreError;
 use super::super::file::read_at;
-use super::{Reading, Seen};
 
 /// Bytes copied at once out of a spooled file.
 const BLOCK: u64 = 1 << 20;
 
 /// A whole file on disk.
 #[derive(Debug)]
-pub(super) struct Spooled {
+pub(in super::super) struct Spooled {
     file: File,
     length: u64,
 }
 
 impl Spooled {
     /// Its length.
-    pub(super) fn length(&self) -> u64 {
+    pub(in super::super) fn length(&self) -> u64 {
         self.length
     }
 
     /// One range of it, which must lie inside.
-    pub(super) fn read(&self, url: &str, range: &Range<u64>) -> Result<Bytes, StoreError> {
+    pub(in super::super) fn read(&self, url: &str, range: &Range<u64>) -> Result<Bytes, StoreError> {
         read_at(url, &self.file, range)
     }
 
     /// All of it into a sink.
-    pub(super) fn copy(&self, url: &str, sink: &mut dyn Write) -> Result<u64, StoreError> {
+    pub(in super::super) fn copy(&self, url: &str, sink: &mut dyn Write) -> Result<u64, StoreError> {
         for start in (0..self.length).step_by(BLOCK as usize) {
             let block = self.read(url, &(start..self.length.min(start + BLOCK)))?;
             sink.write_all(&block).map_err(|error| StoreError::from_io(url, "pass on what was read", error))?;
@@ -52,7 +51,7 @@ type Place = Arc<OnceCell<Arc<Spooled>>>;
 
 /// The files held.
 #[derive(Debug)]
-pub(super) struct Spool {
+pub(in super::super) struct Spool {
     directory: Option<PathBuf>,
     limit: u64,
     places: Mutex<Places>,
@@ -67,20 +66,23 @@ struct Places {
 
 impl Spool {
     /// An empty spool.
-    pub(super) fn new(directory: Option<PathBuf>, limit: u64) -> Self {
+    pub(in super::super) fn new(directory: Option<PathBuf>, limit: u64) -> Self {
         Self { directory, limit, places: Mutex::default() }
     }
 
     /// True if the file is here.
-    pub(super) fn holds(&self, url: &str) -> bool {
+    pub(in super::super) fn holds(&self, url: &str) -> bool {
         self.places().by_url.get(url).is_some_and(|(_, place)| place.initialized())
     }
 
-    /// The file, fetched now if it is not here.
-    pub(super) async fn file(&self, reading: &Reading<'_>, seen: &Seen) -> Result<Arc<Spooled>, StoreError> {
-        let place = self.place(reading.url);
-        let file = place.get_or_try_init(|| self.fetch(reading, seen)).await?;
-        self.make_room(reading.url);
+    /// The file, fetched now if it is not here by `download`, which tells its length.
+    pub(in super::super) async fn file<D>(&self, url: &str, download: D) -> Result<Arc<Spooled>, StoreError>
+    where
+        D: AsyncFnOnce(&mut File) -> Result<u64, StoreError>,
+    {
+        let place = self.place(url);
+        let file = place.get_or_try_init(|| self.fetch(url, download)).await?;
+        self.make_room(url);
         Ok(Arc::clone(file))
     }
 
@@ -93,13 +95,16 @@ impl Spool {
         Arc::clone(place)
     }
 
-    async fn fetch(&self, reading: &Reading<'_>, seen: &Seen) -> Result<Arc<Spooled>, StoreError> {
-        let refuse = |error| StoreError::from_io(reading.url, "keep the file on disk, since its server sends no ranges", error);
+    async fn fetch<D>(&self, url: &str, download: D) -> Result<Arc<Spooled>, StoreError>
+    where
+        D: AsyncFnOnce(&mut File) -> Result<u64, StoreError>,
+    {
+        let refuse = |error| StoreError::from_io(url, "keep the file on disk, since reading it in parts would cost too much", error);
         let mut file = match &self.directory {
             Some(directory) => tempfile::tempfile_in(directory).map_err(refuse)?,
             None => tempfile::tempfile().map_err(refuse)?,
         };
-        let length = reading.download(seen, &mut file).await?;
+        let length = download(&mut file).await?;
         Ok(Arc::new(Spooled { file, length }))
     }
 
