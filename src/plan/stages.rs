@@ -233,8 +233,14 @@ fn page(shape: &[u64], item: u64) -> Shape {
     lengths
 }
 
+/// Memory in which so many bytes have room, part of them a share of the memory itself, which grows with it (or stays).
+fn enough(needed: u64, share: u64, memory: u64) -> u64 {
+    let (fixed, rest) = (needed.saturating_sub(share), memory.saturating_sub(share).max(1));
+    u64::try_from((u128::from(fixed) * u128::from(memory)).div_ceil(u128::from(rest))).unwrap_or(u64::MAX)
+}
+
 fn memory_too_small(plan: &Plan, object: u64, overhead: &Overhead, settings: &Settings, recipe: &Recipe) -> Diagnostic {
-    let needed = overhead.bytes().saturating_add(object);
+    let needed = enough(overhead.bytes().saturating_add(object), overhead.waiting, settings.memory);
     let worst = (0..plan.contents.len()).max_by_key(|&position| plan.object_bytes(position));
     let name = worst.map_or("", |position| plan.schema.variables[position].name.as_str());
     problem(
@@ -248,4 +254,20 @@ fn memory_too_small(plan: &Plan, object: u64, overhead: &Overhead, settings: &Se
         worst.and_then(|worst| blamed(recipe, &plan.schema.variables[worst], "these chunks are too large for the memory")),
         format!("give `--memory {}` or fewer `--threads`, or make the chunks smaller", ByteSize(needed.next_multiple_of(1 << 20))),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::enough;
+
+    #[test]
+    fn what_is_asked_for_is_enough() {
+        let share = |memory: u64| 2 * (memory / 12).clamp(1 << 20, 48 << 20) + (memory / 8).min(64 << 20);
+        for fixed in [50_u64 << 20, 300 << 20, 5 << 30] {
+            let memory = fixed / 2;
+            let asked = enough(fixed + share(memory), share(memory), memory);
+            assert!(fixed + share(asked) <= asked, "{fixed}: {asked}");
+            assert_eq!(enough(fixed, 0, memory), fixed, "no share, no more");
+        }
+    }
 }
