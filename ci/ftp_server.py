@@ -15,7 +15,7 @@ from pyftpdlib.handlers import DTPHandler, FTPHandler
 from pyftpdlib.log import logger
 from pyftpdlib.servers import FTPServer
 
-CUT = 700_000
+CUT = 150_000
 turns = itertools.count()
 
 

@@ -3,6 +3,7 @@
 #![expect(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 #![expect(clippy::print_stdout, reason = "what is left out for want of a server is said aloud")]
 
+mod bake;
 mod buckets;
 mod places;
 

@@ -43,6 +43,11 @@ impl Place {
         source(&self.access, Arc::new(Silent))
     }
 
+    /// True if its files are a folder's, so that settings in a file are all that is needed to read them.
+    pub(crate) fn serves_folder(&self) -> bool {
+        matches!(self.way, Way::Folder(_))
+    }
+
     /// The URL of a file.
     pub(crate) fn at(&self, name: &str) -> String {
         let name = if self.encoded { encode(name) } else { name.to_owned() };
