@@ -71,6 +71,8 @@ http {
     server {
         listen 127.0.0.1:$nginx_port;
         location /plain/ { alias $1/www/; }
+        location /listed/ { alias $1/www/; autoindex on; autoindex_exact_size on; }
+        location /listed-json/ { alias $1/www/; autoindex on; autoindex_format json; }
         location /slow/ { alias $1/www/; limit_rate 2m; }
         location /whole/ { alias $1/www/; max_ranges 0; }
         location /moved/ { rewrite ^/moved/(.*)\$ /plain/\$1 redirect; }

@@ -7,11 +7,13 @@
 //! Each arrow's output is the next arrow's only input. Read on in [`run`], then [`plan`], then [`work`].
 
 pub mod array;
+pub mod bot;
 pub mod cf;
 pub mod cli;
 pub mod codec;
 pub mod combine;
 pub mod dataset;
+pub mod discover;
 pub mod event;
 pub mod executor;
 pub mod grid;

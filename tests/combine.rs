@@ -34,6 +34,7 @@ fn recipe(merges: usize, concat: &[(&str, usize)]) -> Recipe {
         values: BTreeMap::new(),
     });
     Recipe {
+        find: None,
         text: RecipeText::default(),
         id: "test".into(),
         about: About::default(),

@@ -26,6 +26,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("store", 5, &[]),
     ("source", 5, &["store"]),
     ("target", 5, &["store"]),
+    ("discover", 6, &[]),
     ("work", 6, &[]),
     ("executor", 6, &["work"]),
     ("run", 7, &[]),

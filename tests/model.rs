@@ -292,8 +292,7 @@ impl Story {
             threads: 2,
             replace,
             verify: verify::Level::Sample,
-            frozen: false,
-            versioned: false,
+            ..Options::default()
         };
         run(&self.recipe(), &options, setting, &mut Report::begin("model", &target))
     }

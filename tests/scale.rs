@@ -79,7 +79,7 @@ impl Made {
 impl SourceStore for Made {
     fn head(&self, _url: &str) -> Result<Head, StoreError> {
         self.heads.fetch_add(1, Ordering::Relaxed);
-        Ok(Head { size: Some(self.template.0.len() as u64), etag: Some("\"one\"".to_owned()), modified: None })
+        Ok(Head { size: Some(self.template.0.len() as u64), etag: Some("\"one\"".to_owned()), ..Head::default() })
     }
 
     fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {

@@ -77,6 +77,7 @@ impl Check {
 
 fn summary(recipe: &Recipe) -> String {
     let urls = match recipe.inputs.as_slice() {
+        [] if recipe.find.is_some() => "  inputs  are found when it is planned; `gristmill inputs` shows them\n".to_owned(),
         [] => String::new(),
         [only] => format!("  input   {}\n", without_secrets(&only.url)),
         [first, .., last] => format!(
@@ -91,7 +92,7 @@ fn summary(recipe: &Recipe) -> String {
     format!("ok: {} ({})\n{urls}{axes}{ends}", recipe.id, recipe.about.title)
 }
 
-fn axis(axis: &crate::pattern::Axis) -> String {
+pub(super) fn axis(axis: &crate::pattern::Axis) -> String {
     let length = axis.positions.len();
     let positions = if length == 1 { "1 position".to_owned() } else { format!("{length} positions") };
     let keys = if axis.keys.is_empty() { "files as listed".to_owned() } else { axis.keys.join(" × ") };
@@ -113,6 +114,7 @@ fn json_summary(recipe: &Recipe, warnings: &str) -> String {
         "inputs": recipe.inputs.len(),
         "first": url(recipe.inputs.first()),
         "last": url(recipe.inputs.last()),
+        "found": recipe.find.is_some(),
         "axes": axes,
         "diagnostics": serde_json::from_str::<serde_json::Value>(warnings).unwrap_or_default(),
     })

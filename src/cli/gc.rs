@@ -29,7 +29,7 @@ pub struct Gc {
 }
 
 /// `7d`, `12h`, `30min`, `90s`, `2w`, `0`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let seconds = match (unit.trim(), number) {

@@ -31,7 +31,7 @@ pub struct Inspect {
 impl Inspect {
     pub(super) fn run(&self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         let access = match Access::load(terminal.global.config.as_deref(), &|name| std::env::var(name).ok()) {
-            Ok(access) => access,
+            Ok(access) => super::load::with_cache(access),
             Err(error) => {
                 terminal.tell(&format!("error: {}\n", inert(&with_causes(&error))))?;
                 return Ok(error.exit());

@@ -33,7 +33,7 @@ pub(super) struct Opened {
 /// Reads the operator's settings; the exit code if they make no sense.
 pub(super) fn settings(config: Option<&Path>, terminal: &mut Terminal<'_>) -> io::Result<Result<Access, u8>> {
     match Access::load(config, &|name| std::env::var(name).ok()) {
-        Ok(access) => Ok(Ok(access)),
+        Ok(access) => Ok(Ok(with_cache(access))),
         Err(error) => refuse(terminal, &error).map(Err),
     }
 }
@@ -89,9 +89,14 @@ pub(super) fn from_text(
     }
     Ok(settings(config, terminal)?.map(|mut access| {
         access.untrusted |= origin.untrusted;
-        access.cache_directory = crate::run::scan::cache_folder(&|name| std::env::var(name).ok());
         Loaded { recipe, access, origin: origin.clone(), located: None }
     }))
+}
+
+/// The settings with the usual folder for caches, where the operator named none.
+pub(super) fn with_cache(mut access: Access) -> Access {
+    access.cache_directory = access.cache_directory.or_else(|| crate::run::scan::cache_folder(&|name| std::env::var(name).ok()));
+    access
 }
 
 fn refuse(terminal: &mut Terminal<'_>, error: &dyn std::error::Error) -> io::Result<u8> {

@@ -3,10 +3,13 @@
 //! Commands call the library and turn what comes back into text and an exit code. Invariant: what a command is asked to print
 //! goes to stdout, what a person should know about the run goes to stderr, and a closed pipe is no error.
 
+mod cache;
 mod check;
 mod completions;
 pub mod exit;
+mod feedstock;
 mod gc;
+mod inputs;
 mod inspect;
 mod interrupt;
 mod load;
@@ -87,6 +90,8 @@ pub enum Colour {
 pub enum Command {
     /// Check a recipe without opening a file or the network
     Check(check::Check),
+    /// Show which files a recipe is about, found or written
+    Inputs(inputs::Inputs),
     /// Scan the inputs and show what a run would do
     Plan(plan::Plan),
     /// Bake a recipe into a Zarr store
@@ -105,6 +110,10 @@ pub enum Command {
     Gc(gc::Gc),
     /// Ask a target store what it can do
     Store(store::Store),
+    /// Begin a repository of recipes, or check one
+    Feedstock(feedstock::Feedstock),
+    /// Look after the files that are kept for later runs
+    Cache(cache::Cache),
     /// Print the JSON Schema of a recipe
     Schema,
     /// Print a completion script for a shell
@@ -201,6 +210,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
     match command {
         Command::Check(command) => command.run(terminal),
+        Command::Inputs(command) => command.run(terminal),
         Command::Plan(command) => command.run(terminal),
         Command::Run(command) => command.run(terminal),
         Command::Resume(command) => command.run(terminal),
@@ -210,6 +220,8 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Inspect(command) => command.run(terminal),
         Command::Gc(command) => command.run(terminal),
         Command::Store(command) => command.run(terminal),
+        Command::Feedstock(command) => command.run(terminal),
+        Command::Cache(command) => command.run(terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(command) => command.run(terminal),
         #[cfg(feature = "netcdf-c")]

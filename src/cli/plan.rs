@@ -11,6 +11,7 @@ use super::progress::{Progress, Style};
 use super::resources::Resources;
 use super::{Terminal, exit, watch};
 use crate::event::Reporter;
+use crate::run::found::InputsFrom;
 use crate::run::{self, Options, RunError, Setting};
 
 /// Scans the inputs and shows what a run would do.
@@ -24,6 +25,9 @@ pub struct Plan {
     /// Trust what an earlier scan found: ask no server.
     #[arg(long)]
     pub frozen: bool,
+    /// Take the inputs from a list that `gristmill inputs --save` wrote, instead of looking for them.
+    #[arg(long, value_name = "FILE")]
+    pub inputs: Option<std::path::PathBuf>,
     /// Write the plan itself, as JSON, to this file.
     #[arg(long)]
     pub save: Option<std::path::PathBuf>,
@@ -49,7 +53,8 @@ impl Plan {
         self.resources.check()?;
         let (stop, memory, threads) = (stop_flag(), self.resources.memory_bytes(), self.resources.thread_count());
         let _watch = watch::memory(memory);
-        let options = Options { memory, threads, frozen: self.frozen, ..Options::default() };
+        let inputs = self.inputs.clone().map_or(InputsFrom::Servers, InputsFrom::File);
+        let options = Options { memory, threads, frozen: self.frozen, inputs, ..Options::default() };
         let setting = Setting { access: &loaded.access, reporter: &reporter, stop: &stop };
         let plan = run::plan_with(&loaded.recipe, &options, setting, None)?;
         if let Some(path) = &self.save {

@@ -72,6 +72,8 @@ impl Resume {
             changed: None,
             verify,
             frozen: false,
+            inputs: None,
+            same_inputs: true,
             single_writer,
             profile: None,
             report,

@@ -14,6 +14,7 @@ use super::resources::Resources;
 use super::{Terminal, exit, watch};
 use crate::event::Reporter;
 use crate::recipe::ChangedFile;
+use crate::run::found::InputsFrom;
 use crate::run::report::Report;
 use crate::run::{self, Options, Replace, Setting, verify};
 use crate::size::ByteSize;
@@ -44,6 +45,12 @@ pub struct Run {
     /// Scan without asking any server: trust what an earlier scan found. Each file is still checked before it is read.
     #[arg(long)]
     pub frozen: bool,
+    /// Take the inputs from a list that `gristmill inputs --save` wrote, instead of looking for them.
+    #[arg(long, value_name = "FILE")]
+    pub inputs: Option<PathBuf>,
+    /// As the last run at the target found them.
+    #[arg(skip)]
+    pub same_inputs: bool,
     /// Your word that nobody else writes to this target meanwhile, where its store cannot keep two runs apart.
     #[arg(long)]
     pub single_writer: bool,
@@ -169,6 +176,11 @@ impl Run {
             memory: self.resources.memory_bytes(),
             threads: self.resources.thread_count(),
             frozen: self.frozen,
+            inputs: match &self.inputs {
+                Some(path) => InputsFrom::File(path.clone()),
+                None if self.same_inputs => InputsFrom::LastRun,
+                None => InputsFrom::Servers,
+            },
             versioned: self.versioned,
             replace: self.replace.map(|replace| match replace {
                 ReplaceArgument::Atomic => Replace::Atomic,

@@ -3,13 +3,16 @@
 //! No network and no files. Invariant: the same pattern always lists the same inputs in the same order, in time linear in
 //! their number.
 //!
-//! `period`, `moment` and `moving` read steps, dates and ends that move with the day, `template` fills URLs, `expand` walks the matrix.
+//! `period`, `moment` and `moving` read steps, dates and ends that move with the day, `template` fills URLs, `expand` walks
+//! the matrix. For inputs that are found instead of written: `glob` matches paths, `reading` makes values of what names hold.
 
 mod absent;
 pub mod expand;
+pub mod glob;
 pub mod moment;
 mod moving;
 pub mod period;
+pub mod reading;
 mod secrets;
 pub mod template;
 

@@ -69,7 +69,7 @@ const DATE_FIELDS: &str = "YmdHMSjybB%";
 const LONGEST_FIELD: usize = 5;
 /// Most bytes of a padded number.
 const LONGEST_NUMBER: usize = 32;
-const MONTHS: [&str; 12] =
+pub(super) const MONTHS: [&str; 12] =
     ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
 
 impl Template {

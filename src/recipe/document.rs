@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::find::written::FindWritten;
 use crate::transform::Step;
 
 /// A Gristmill recipe: what one analysis-ready dataset is made of.
@@ -66,7 +67,7 @@ pub struct ProviderWritten {
     pub url: Option<String>,
 }
 
-/// The files: a URL with keys in braces, or a list.
+/// The files: a URL with keys in braces, a list, or a rule by which they are found.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Inputs {
@@ -78,6 +79,8 @@ pub struct Inputs {
     pub except: Option<Vec<BTreeMap<String, Word>>>,
     /// The files one by one, in the order in which they are concatenated.
     pub files: Option<Vec<String>>,
+    /// How the files are found, instead of `url` or `files`.
+    pub find: Option<FindWritten>,
     /// What a missing file means: `fail` (default), `skip`, or `fill` (only where its length is certain).
     pub missing: Option<Missing>,
     /// Files at the end of the series that are not there yet: `skip` ends the result before them, `fail` refuses them. Where it is

@@ -6,6 +6,8 @@
 
 pub mod diagnostic;
 pub mod document;
+pub mod find;
+mod fit;
 pub mod lint;
 pub mod parse;
 mod resolve;
@@ -23,6 +25,8 @@ use crate::pattern::{Axis, Input};
 use crate::size::ByteSize;
 use crate::transform::Step;
 use diagnostic::Span;
+pub use find::Find;
+pub(crate) use fit::fit;
 pub use parse::{parse, parse_on};
 pub(crate) use shape::similar;
 
@@ -39,6 +43,8 @@ pub struct Recipe {
     pub axes: Vec<Axis>,
     /// The files, in matrix order.
     pub inputs: Vec<Input>,
+    /// How axes and inputs are found that are not written; there are none until `discover` has looked.
+    pub find: Option<Arc<find::Find>>,
     /// What a missing file means.
     pub missing: MissingFile,
     /// What a missing file means at the end of the series, where it may still come.

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod expect;
 pub mod feedstock;
+pub mod found;
 pub mod gc;
 pub mod inspect;
 pub mod origin;
@@ -78,6 +79,8 @@ pub struct Options {
     pub verify: verify::Level,
     /// Scan without asking any server: what an earlier scan found holds. Tasks check each file all the same.
     pub frozen: bool,
+    /// Where inputs come from that the recipe finds.
+    pub inputs: found::InputsFrom,
     /// Keep each state of the dataset as a store of its own below the target, with a pointer to the current one.
     pub versioned: bool,
 }
@@ -121,10 +124,13 @@ pub fn run(recipe: &Recipe, options: &Options, setting: Setting<'_>, report: &mu
     let state = State::open(&options.target, setting.access)?;
     report.held(state.lock().writing(), &**setting.reporter);
     let result = state.lock().guarding(setting.stop, || {
-        spent_stage(&**setting.reporter, Activity::Run, || match options.replace {
-            // A version that is made anew takes no other's place: the pointer does.
-            Some(how) if !options.versioned => replace::replace(how, recipe, options, setting, &state, report),
-            _ => continue_or_rebake(recipe, options, setting, &state, report),
+        spent_stage(&**setting.reporter, Activity::Run, || {
+            let recipe = &*found::with_inputs(recipe, options, setting, Some(&state))?;
+            match options.replace {
+                // A version that is made anew takes no other's place: the pointer does.
+                Some(how) if !options.versioned => replace::replace(how, recipe, options, setting, &state, report),
+                _ => continue_or_rebake(recipe, options, setting, &state, report),
+            }
         })
     });
     report.ended(&result);
@@ -196,7 +202,8 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
 /// # Errors
 /// Any [`RunError`] of scanning, combining and planning.
 pub fn plan_with(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: Option<&State>) -> Result<Plan, RunError> {
-    Ok(scan_and_plan(recipe, options, setting, (state, None))?.0)
+    let recipe = found::with_inputs(recipe, options, setting, state)?;
+    Ok(scan_and_plan(&recipe, options, setting, (state, None))?.0)
 }
 
 /// The plan and, where tasks may follow at once (there is a state), what they need not find out again.

@@ -7,6 +7,7 @@ pub mod ceiling;
 pub mod fetch;
 pub mod fill;
 mod hdf5;
+mod names;
 mod netcdf3;
 #[cfg(feature = "netcdf-c")]
 pub mod netcdf_c;
@@ -61,7 +62,9 @@ pub fn open_begun(
     };
     #[cfg(feature = "netcdf-c")]
     let opened = opened.or_else(|error| netcdf_c::instead(store, url, format, error));
-    opened
+    let opened = opened?;
+    names::distinct(url, opened.schema())?;
+    Ok(opened)
 }
 
 /// How a file is laid out, told by its first bytes.

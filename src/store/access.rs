@@ -32,10 +32,16 @@ pub struct Access {
     pub user_agent: String,
     /// Certificates that are believed besides this machine's own, as PEM.
     pub certificates: Option<PathBuf>,
-    /// Where files are put whose servers cannot send ranges; `None`: the system's temporary directory.
+    /// Where files are put whose servers cannot send ranges, and what is unpacked; `None`: the system's temporary directory.
     pub spool_directory: Option<PathBuf>,
-    /// Where headers that were scanned without a target are remembered; `None`: nowhere.
+    /// Where headers that were scanned without a target are remembered, and files if `cache` says so; `None`: nowhere.
     pub cache_directory: Option<PathBuf>,
+    /// Which files are kept there for later runs.
+    pub cache: CacheUse,
+    /// Most bytes of files kept there; those longest unused give way.
+    pub cache_limit: ByteSize,
+    /// Most bytes that one packed byte may unpack to, in files of more than 64 MiB unpacked.
+    pub unpack_ratio: u64,
     /// Most bytes kept there; older files give way and are fetched again when needed.
     pub spool_limit: ByteSize,
     /// True if every object written to a local disk is flushed before its put returns; metadata and state always are.
@@ -93,6 +99,9 @@ impl Default for Access {
             certificates: None,
             spool_directory: None,
             cache_directory: None,
+            cache: CacheUse::Off,
+            cache_limit: ByteSize(32 << 30),
+            unpack_ratio: 400,
             spool_limit: ByteSize(16 << 30),
             flush_chunks: false,
             s3: S3Access::default(),
@@ -102,6 +111,18 @@ impl Default for Access {
             wrapping: Wrapping::default(),
         }
     }
+}
+
+/// Which files are kept in the cache for later runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheUse {
+    /// None: what must be whole on disk is in temporary files, and the rest is read by ranges.
+    #[default]
+    Off,
+    /// What must be whole on disk: files of servers without ranges, packed files and packed members of archives.
+    Needed,
+    /// Every file of a server that tells one version from the next.
+    All,
 }
 
 /// When to try again.
@@ -313,6 +334,10 @@ struct WrittenNetwork {
 struct WrittenDisk {
     spool_directory: Option<PathBuf>,
     spool_limit: Option<String>,
+    unpack_ratio: Option<u64>,
+    cache: Option<bool>,
+    cache_directory: Option<PathBuf>,
+    cache_limit: Option<String>,
     flush_chunks: bool,
 }
 
@@ -366,6 +391,17 @@ impl WrittenDisk {
     fn put_into(self, access: &mut Access) -> Result<(), AccessError> {
         access.spool_directory = self.spool_directory;
         access.flush_chunks = self.flush_chunks;
+        access.unpack_ratio = at_least_one("unpack_ratio", self.unpack_ratio, access.unpack_ratio)?;
+        access.cache = match (self.cache, &self.cache_directory) {
+            (Some(true), _) => CacheUse::All,
+            (None, Some(_)) => CacheUse::Needed,
+            (Some(false), _) | (None, None) => CacheUse::Off,
+        };
+        access.cache_directory = self.cache_directory;
+        if let Some(text) = self.cache_limit {
+            let senseless = |error: crate::size::NotASize| AccessError::Senseless { name: "cache_limit", message: error.to_string() };
+            access.cache_limit = text.parse().map_err(senseless)?;
+        }
         if let Some(text) = self.spool_limit {
             let senseless = |error: crate::size::NotASize| AccessError::Senseless { name: "spool_limit", message: error.to_string() };
             access.spool_limit = text.parse().map_err(senseless)?;

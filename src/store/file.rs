@@ -64,7 +64,7 @@ impl FileSource {
 
 fn head_of(metadata: &Metadata) -> Head {
     let nanoseconds = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-    Head { size: Some(metadata.len()), etag: None, modified: Some(nanoseconds.to_string()) }
+    Head { size: Some(metadata.len()), etag: None, modified: Some(nanoseconds.to_string()), stored: None }
 }
 
 fn path_of(url: &str) -> Result<PathBuf, StoreError> {

@@ -7,9 +7,11 @@
 pub mod access;
 pub mod address;
 mod begun;
+pub mod cache;
 mod error;
 pub mod fault;
 mod file;
+mod folder;
 mod ftp;
 mod http;
 mod limit;
@@ -24,16 +26,20 @@ pub mod probe;
 mod retry;
 mod runtime;
 mod s3;
+mod spool;
+mod wrapped;
 
 pub use access::{Access, AccessError, Wrapping};
 pub use address::{shown, sibling};
 pub use begun::Begun;
 pub use local::unfinished_files;
-pub use open::{conditional, is_far, listing, source, target, uploads};
+pub use open::{child, conditional, documents, is_far, listing, permit, source, target, uploads};
 
 use std::ops::Range;
 
 use bytes::Bytes;
+
+use crate::dataset::Identity;
 
 /// What a server says of a file before its bytes are read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -44,6 +50,18 @@ pub struct Head {
     pub etag: Option<String>,
     /// Last modification as told (HTTP date, or nanoseconds of the local clock).
     pub modified: Option<String>,
+    /// Where `size` bytes were unpacked on the way: length of the file they came out of; 0 if that holds other files as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<u64>,
+}
+
+impl Head {
+    /// What tells one content from another. That of a packed file is told by what its server says of it, since its own length
+    /// is known only after it was unpacked.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity { size: self.stored.or(self.size), etag: self.etag.clone(), modified: self.modified.clone() }
+    }
 }
 
 /// What can be done about a failed call.
@@ -141,6 +159,28 @@ pub trait Listing: Send + Sync {
     /// `NotFound` if there is no such folder (an object store may give an empty list instead), `Integrity` for a page that is no
     /// index; any other [`ErrorKind`] but `Exists`.
     fn list(&self, folder: &str) -> Result<Vec<Entry>, StoreError>;
+}
+
+/// An answer that is no file: a page, a table, a part of a catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Where it came from, redirects followed: what its links are relative to.
+    pub url: String,
+    /// Its media type in small letters, if told.
+    pub kind: Option<String>,
+    /// Headers of the answer; their names in small letters.
+    pub headers: Vec<(String, String)>,
+    /// All of it.
+    pub bytes: Bytes,
+}
+
+/// Reads documents. Not for data: web pages are welcome, and nothing is remembered.
+pub trait Documents: Send + Sync {
+    /// A document of at most `limit` bytes; `headers` go with the request where the scheme has any.
+    ///
+    /// # Errors
+    /// `Other` if it is longer; any [`ErrorKind`] but `Exists`.
+    fn document(&self, url: &str, headers: &[(&str, &str)], limit: u64) -> Result<Document, StoreError>;
 }
 
 /// How a put treats an object that is already there.

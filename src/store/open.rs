@@ -13,32 +13,22 @@ use crate::event::{Reporter, Silent};
 use super::access::Access;
 use super::address::{Address, READ_ONLY, shown};
 use super::file::FileSource;
+use super::folder::Folders;
 use super::ftp::FtpSource;
-use super::http::HttpSource;
+use super::http::{HttpSource, streamed};
 use super::local::LocalTarget;
 use super::memory::MemoryTarget;
 use super::s3::{S3Source, S3Target};
-use super::{Conditional, ErrorKind, Head, Listing, SourceStore, StoreError, TargetStore, Uploads, policy};
+use super::spool::Spool;
+use super::wrapped::Wrapped;
+use super::{Conditional, Document, Documents, ErrorKind, Head, Listing, SourceStore, StoreError, TargetStore, Uploads, policy};
 
-/// Reads every supported scheme: paths, `file://`, `http(s)://`, `ftp(s)://`, `s3://`. Make one per run: it holds the limits per host.
+/// Reads every supported scheme: paths, `file://`, `http(s)://`, `ftp(s)://`, `s3://`; packed files and members of archives as well. Make one per run: it holds the limits per host.
 #[must_use]
 pub fn source(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn SourceStore> {
-    let s3 = S3Source::new(access, Arc::clone(&reporter));
-    let ftp = FtpSource::new(access, Arc::clone(&reporter));
-    Arc::new(AnySource { access: access.clone(), reporter, file: FileSource::default(), http: OnceLock::new(), ftp, s3 })
-}
-
-/// Folders of a source, where its scheme has them; `None` where it has none.
-///
-/// # Errors
-/// `Policy` for an unknown scheme or what a stranger's recipe may not read, `Other` for URLs that make no sense.
-pub fn listing(url: &str, access: &Access) -> Result<Option<Arc<dyn Listing>>, StoreError> {
-    let address = Address::parse(url)?;
-    policy::permit(access, url, &address)?;
-    Ok(match address {
-        Address::Ftp { .. } => Some(Arc::new(FtpSource::new(access, Arc::new(Silent)))),
-        Address::File(_) | Address::Http(_) | Address::S3 { .. } | Address::Memory(_) => None,
-    })
+    let spool = Arc::new(Spool::new(access));
+    let plain = AnySource::new(access, reporter, Arc::clone(&spool));
+    Arc::new(Wrapped::around(Arc::new(plain), access, spool))
 }
 
 /// Opens the place where objects are written: a path, `file://`, `s3://bucket/prefix` or `memory://name`. Asks no server yet.
@@ -79,6 +69,52 @@ pub fn uploads(url: &str, access: &Access) -> Result<Option<Arc<dyn Uploads>>, S
     })
 }
 
+/// The folders of the server that a URL names; `None` for a scheme that has none.
+///
+/// # Errors
+/// `Policy` for what the operator's policy refuses, `Other` for settings or URLs that make no sense.
+pub fn listing(url: &str, access: &Access) -> Result<Option<Arc<dyn Listing>>, StoreError> {
+    let address = Address::parse(url)?;
+    policy::permit(access, url, &address)?;
+    Ok(match address {
+        Address::File(_) => Some(Arc::new(Folders)),
+        Address::Http(_) => Some(Arc::new(HttpSource::new(access, Arc::new(Silent), Arc::new(Spool::new(access)))?)),
+        Address::Ftp { .. } => Some(Arc::new(FtpSource::new(access, Arc::new(Silent), Arc::new(Spool::new(access))))),
+        Address::S3 { .. } => Some(Arc::new(S3Source::new(access, Arc::new(Silent)))),
+        Address::Memory(_) => None,
+    })
+}
+
+/// Reads documents of every scheme that [`source`] reads.
+#[must_use]
+pub fn documents(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn Documents> {
+    Arc::new(AnySource::new(access, reporter, Arc::new(Spool::new(access))))
+}
+
+/// Asks the operator's policy, before anything is opened.
+///
+/// # Errors
+/// `Policy` if it refuses the URL or knows no such scheme; `Other` for a URL that makes no sense.
+pub fn permit(url: &str, access: &Access) -> Result<(), StoreError> {
+    policy::permit(access, url, &Address::parse(url)?)
+}
+
+/// The URL of a file or folder in a folder.
+#[must_use]
+pub fn child(folder: &str, name: &str) -> String {
+    let joined = || if folder.is_empty() || folder.ends_with('/') { format!("{folder}{name}") } else { format!("{folder}/{name}") };
+    let web = folder.split_once("://").is_some_and(|(scheme, _)| !scheme.eq_ignore_ascii_case("s3"));
+    if !web {
+        return joined();
+    }
+    let Ok(mut url) = url::Url::parse(folder) else { return joined() };
+    // Cannot fail where there is a host: such a URL has a path.
+    if let Ok(mut parts) = url.path_segments_mut() {
+        parts.pop_if_empty().push(name);
+    }
+    url.to_string()
+}
+
 /// True if reading from or writing to a URL means waiting for a server.
 #[must_use]
 pub fn is_far(url: &str) -> bool {
@@ -94,9 +130,16 @@ struct AnySource {
     http: OnceLock<HttpSource>,
     ftp: FtpSource,
     s3: S3Source,
+    spool: Arc<Spool>,
 }
 
 impl AnySource {
+    fn new(access: &Access, reporter: Arc<dyn Reporter>, spool: Arc<Spool>) -> Self {
+        let s3 = S3Source::new(access, Arc::clone(&reporter));
+        let ftp = FtpSource::new(access, Arc::clone(&reporter), Arc::clone(&spool));
+        Self { access: access.clone(), reporter, file: FileSource::default(), http: OnceLock::new(), ftp, s3, spool }
+    }
+
     fn of(&self, url: &str) -> Result<&dyn SourceStore, StoreError> {
         let address = Address::parse(url)?;
         policy::permit(&self.access, url, &address)?;
@@ -115,7 +158,7 @@ impl AnySource {
         if let Some(http) = self.http.get() {
             return Ok(http);
         }
-        let made = HttpSource::new(&self.access, Arc::clone(&self.reporter))?;
+        let made = HttpSource::new(&self.access, Arc::clone(&self.reporter), Arc::clone(&self.spool))?;
         Ok(self.http.get_or_init(|| made))
     }
 }
@@ -143,5 +186,16 @@ impl SourceStore for AnySource {
 
     fn is_local(&self, url: &str) -> bool {
         matches!(Address::parse(url), Ok(Address::File(_)))
+    }
+}
+
+impl Documents for AnySource {
+    fn document(&self, url: &str, headers: &[(&str, &str)], limit: u64) -> Result<Document, StoreError> {
+        tracing::debug!(url = %shown(url), "read list");
+        let store = self.of(url)?;
+        match Address::parse(url)? {
+            Address::Http(_) => self.http()?.document(url, headers, limit),
+            _ => streamed(url, limit, |sink| store.stream(url, sink)),
+        }
     }
 }

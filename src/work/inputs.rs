@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{WorkError, Workshop};
-use crate::dataset::Identity;
 use crate::layout::{Layout, Stored};
 use crate::plan::{PlannedContent, PlannedInput};
 use crate::source::ceiling::Ceiling;
@@ -181,8 +180,7 @@ pub(super) fn open(workshop: &Workshop, input: usize) -> Result<Box<dyn Source>,
 
 /// Checks that a file is still the one that was scanned.
 fn compare(planned: &PlannedInput, head: &Head) -> Result<(), WorkError> {
-    let now = Identity { size: head.size, etag: head.etag.clone(), modified: head.modified.clone() };
-    if now == planned.identity { Ok(()) } else { Err(changed(&planned.url, "it changed since it was scanned")) }
+    if head.identity() == planned.identity { Ok(()) } else { Err(changed(&planned.url, "it changed since it was scanned")) }
 }
 
 fn changed(url: &str, what: &str) -> WorkError {

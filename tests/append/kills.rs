@@ -40,8 +40,7 @@ fn bake_and_die(recipe: &str, target: &Path, tasks: u64) -> ! {
         threads: 1,
         replace: None,
         verify: verify::Level::Sample,
-        frozen: false,
-        versioned: false,
+        ..Options::default()
     };
     let (access, stop) = (Access::default(), AtomicBool::new(false));
     let setting = Setting { access: &access, reporter: &reporter, stop: &stop };

@@ -117,7 +117,9 @@ codes! {
         EmptyValue "empty-value" "A text or list that must say something is empty."
         BadUrl "bad-url" "The text is not a URL, or is one that cannot be used here. `doi`, `url` of a provider and every input are checked; inputs are `https://`, `http://`, `s3://`, `file://` URLs or paths relative to the recipe."
         BadProviderRole "bad-provider-role" "As in STAC, a provider is a `producer`, `licensor`, `processor` or `host`."
-        UrlOrFiles "url-or-files" "`inputs` has either a `url`, with `keys` for its pattern, or a list of `files`; never both, never none, and `keys` and `except` go with `url` only."
+        UrlOrFiles "url-or-files" "`inputs` has either a `url`, with `keys` for its pattern, a list of `files`, or a rule, `find`; never several, never none, and `keys` and `except` go with `url` only."
+        BadFind "bad-find" "`inputs.find` says one place to look at (`glob`, `manifest`, …), and nothing that contradicts itself. A glob has a wildcard, and none in the host or bucket."
+        BadNamePattern "bad-name-pattern" "A regular expression (`match`) or glob cannot be read. Named groups are written `(?<name>…)`; look-arounds and back-references do not exist here, so that no text takes long to match. Single quotes keep YAML from reading backslashes."
         TemplateSyntax "template-syntax" "The braces of the URL template do not match. `{name}` or `{name:format}` stands for a key; literal braces are doubled: `{{` and `}}`."
         UndefinedKey "undefined-key" "The URL template uses a name that `inputs.keys` does not define."
         TemplateFormat "template-format" "The format after the colon does not suit the key: dates take fields such as `%Y%m%d`, whole numbers take a padding such as `03d`, texts take none."
@@ -161,6 +163,9 @@ codes! {
         TooManyObjects "too-many-objects" "The result would have so many objects that writing and listing them takes days. The message proposes chunk lengths that are sane."
         ChunkTooLarge "chunk-too-large" "One chunk would be larger than readers and codecs can handle (2 GiB). The message proposes a length."
         FillLengthUncertain "fill-length-uncertain" "`missing: fill` needs to know how long the missing file was; along this dimension the files have different lengths. Use `skip`, or except the cell."
+        NamesDoNotMatch "names-do-not-match" "Files were found, but none of their paths holds what `match`, `include` or `exclude` ask for. The message shows some of the paths; `gristmill inputs RECIPE --raw` shows all of them."
+        KeyNotRead "key-not-read" "What `match` captured, or a field, is not what `find.keys` says it is: no such date, no number, or absent. Correct the expression or the format, or leave those files out with `exclude`."
+        TooManyFound "too-many-found" "More was found than is ever read: a million files, 20,000 pages, folders 32 deep, an hour of looking; a tenth of that for a recipe that is not trusted. Narrow the glob or the query."
         SourceNotRemembered "source-not-remembered" "`--frozen` asks no server and trusts what an earlier `plan` or `run` found in the files. This one was in none of them under the same keys and steps, or more is now wanted of it: run the command once without `--frozen`."
         AddressRefused "address-refused" "The operator's policy refuses the address: a private network, a path of the machine in a recipe that is not trusted, or a scheme that is not known."
     }
@@ -170,6 +175,8 @@ codes! {
         SourceNotData "source-not-data" "The bytes are no format we read; often it is an HTML page that a server sends instead of the file."
         SourceCorrupt "source-corrupt" "The file is truncated or damaged. Fetch it anew; tell the archive if it stays so."
         SourceUnreadable "source-unreadable" "The address cannot be read as it stands: a redirect that leads nowhere, a folder instead of a file, a request that the server does not understand. Check the URL."
+        NothingFound "nothing-found" "There is nothing at the place that `find` names: an empty folder, a table without rows, a query without results. Check the address and the query."
+        NotAnIndex "not-an-index" "What the server sends is no listing: a login or error page, a table without a column of URLs, a document of another kind. Open the address in a browser."
         SourceUnsupported "source-unsupported" "A variable has a type or filter that we do not read. Drop it with `- drop: [name]` if it is not needed."
     }
     Data {
@@ -188,6 +195,9 @@ codes! {
         VariableAbsent "variable-absent" "Some inputs lack a variable that others have. `combine: {absent: fill}` fills its part; `drop` removes it everywhere."
         SourceChanged "source-changed" "A file is not what it was when it was scanned. Run again: it is scanned anew, and only what depends on it is done again."
         ConversionInexact "conversion-inexact" "A value cannot be stored in the type or units of the result without loss. Drop the variable, or give it a wider `dtype` under `output.encoding`."
+        FoundTwice "found-twice" "Several files were found for the same keys, or the same file several times. `find: {newest: …}` takes the newest by a named group or by `modified`; `exclude` leaves some out; or capture what tells them apart as a key."
+        FoundIncomplete "found-incomplete" "Not every combination of the keys that were found has a file. `missing: skip` or `fill` accepts that; `late: skip` ends the series before it; or leave the others out with `exclude`."
+        FoundCount "found-count" "There are fewer or more inputs than `find` expects with `at_least` and `at_most`. If the archive is as it should be, correct the number."
         ExpectationFailed "expectation-failed" "The data break a rule under `expect` in the recipe."
         Unappendable "unappendable" "New files cannot join what is published: they would change a type, the packing, units or chunks, and the published encoding is fixed. Make the new files agree, bake them to another target, or build the store anew with `--replace`."
     }

@@ -10,6 +10,7 @@ use crate::pattern::template::{KeyKind, Template, TemplateProblem};
 use crate::pattern::{KeyValue, MAX_INPUTS, MovingEnd};
 use crate::recipe::diagnostic::{Code, Span};
 use crate::recipe::document::{ChangedWritten, Combine, Dates, Inputs, KeyWritten, LateWritten, Missing, Range, Scan, Word};
+use crate::recipe::find::Find;
 use crate::recipe::shape::similar;
 use crate::recipe::tree::Place;
 use crate::recipe::{ChangedFile, LateFile, MissingFile, Used};
@@ -23,9 +24,9 @@ const MOST_TOLD: usize = 100;
 /// Values of keys that all exceptions together may match.
 const MOST_MATCHED: usize = 4 * MAX_INPUTS;
 /// Schemes that can be read.
-const SCHEMES: [&str; 5] = ["https", "http", "file", "ftp", "ftps"];
+const SCHEMES: [&str; 6] = ["https", "http", "file", "ftp", "ftps", "s3"];
 /// Schemes that will be.
-const LATER: [&str; 7] = ["sftp", "s3", "gs", "az", "abfs", "dap2", "dap4"];
+const LATER: [&str; 6] = ["sftp", "gs", "az", "abfs", "dap2", "dap4"];
 
 const STEP_HELP: &str = "write a whole number and second, minute, hour, day, week, month or year, such as `1 day` or `6 hours`";
 
@@ -69,29 +70,39 @@ impl Resolver<'_> {
         self.error(Code::NotYetSupported, span, format!("{what} comes in a later version of gristmill"), help);
     }
 
-    pub(super) fn inputs(&mut self, inputs: &Inputs, combine: &Combine) -> Option<Expansion> {
+    /// The axes and inputs that are written, or none and the rule by which they are found.
+    pub(super) fn inputs(&mut self, inputs: &Inputs, combine: &Combine) -> (Option<Expansion>, Option<Find>) {
         let place = self.root.get("inputs");
-        let judged = !self.broken.contains("inputs");
-        match (&inputs.url, &inputs.files) {
-            (Some(url), None) => self.pattern(place, url, inputs, combine),
-            (None, Some(files)) => {
-                for key in ["keys", "except"].map(|name| place.get(name)).into_iter().filter(|key| key.is_written()) {
-                    self.error(Code::UrlOrFiles, key.key(), "`files` takes no `keys` or `except`", "they belong to the pattern of a `url`");
-                }
-                self.files(place.get("files"), files, combine)
-            }
-            (Some(_), Some(_)) => {
-                self.error(Code::UrlOrFiles, place.get("files").key(), "`inputs` has both `url` and `files`", "keep one of them");
-                None
-            }
-            (None, None) => {
-                if judged && place.is_written() {
-                    let help = "add `url:` with a pattern, or `files:` with a list";
-                    self.error(Code::UrlOrFiles, place.key(), "`inputs` has neither `url` nor `files`", help);
-                }
-                None
+        let named = [("url", inputs.url.is_some()), ("files", inputs.files.is_some()), ("find", inputs.find.is_some())];
+        let named: Vec<&str> = named.into_iter().filter(|(_, named)| *named).map(|(name, _)| name).collect();
+        if let [first, second, ..] = named[..] {
+            let message = format!("`inputs` has both `{first}` and `{second}`");
+            self.error(Code::UrlOrFiles, place.get(second).key(), message, "keep one of them");
+            return (None, None);
+        }
+        if inputs.url.is_none() {
+            let other = named.first().copied().unwrap_or("files");
+            for key in ["keys", "except"].map(|name| place.get(name)).into_iter().filter(|key| key.is_written() && !named.is_empty()) {
+                let help = "they belong to the pattern of a `url`";
+                self.error(Code::UrlOrFiles, key.key(), format!("`{other}` takes no `keys` or `except`"), help);
             }
         }
+        if let Some(find) = &inputs.find {
+            let find = self.find(find, combine);
+            return (find.as_ref().map(|_| Expansion { axes: Vec::new(), inputs: Vec::new() }), find);
+        }
+        let expansion = match (&inputs.url, &inputs.files) {
+            (Some(url), _) => self.pattern(place, url, inputs, combine),
+            (None, Some(files)) => self.files(place.get("files"), files, combine),
+            (None, None) => {
+                if !self.broken.contains("inputs") && place.is_written() {
+                    let help = "add `url:` with a pattern, `files:` with a list, or `find:` with a rule";
+                    self.error(Code::UrlOrFiles, place.key(), "`inputs` has neither `url` nor `files` nor `find`", help);
+                }
+                None
+            }
+        };
+        (expansion, None)
     }
 
     fn files(&mut self, place: Place<'_>, files: &[String], combine: &Combine) -> Option<Expansion> {
@@ -102,7 +113,7 @@ impl Resolver<'_> {
         self.without_keys(place, urls, combine)
     }
 
-    fn without_keys(&mut self, place: Place<'_>, urls: Vec<String>, combine: &Combine) -> Option<Expansion> {
+    pub(super) fn without_keys(&mut self, place: Place<'_>, urls: Vec<String>, combine: &Combine) -> Option<Expansion> {
         let entries: Vec<(&str, Vec<&str>)> = combine.concat.iter().flatten().map(super::super::document::ConcatEntry::parts).collect();
         let written = self.root.get("combine");
         if combine.merge.as_ref().is_some_and(|merge| !merge.is_empty()) {
@@ -199,7 +210,7 @@ impl Resolver<'_> {
     }
 
     /// A URL or path as written, template or not.
-    fn url(&mut self, span: Span, url: &str) {
+    pub(super) fn url(&mut self, span: Span, url: &str) {
         if url.trim().is_empty() {
             self.error(Code::EmptyValue, span, "the URL is empty", "write a URL, or a path relative to the recipe");
             return;
@@ -215,7 +226,7 @@ impl Resolver<'_> {
             self.later(span, &format!("reading `{scheme}://`"), "use an https:// URL of the same files, or a local copy");
         } else if !SCHEMES.contains(&lower.as_str()) {
             let label = similar(&lower, SCHEMES).map_or(String::new(), |meant| format!("did you mean `{meant}`?"));
-            let help = "inputs are https://, http:// or file:// URLs, or paths relative to the recipe";
+            let help = "inputs are https://, http://, s3:// or file:// URLs, or paths relative to the recipe";
             self.labelled(Code::BadUrl, span, format!("`{scheme}://` is not a known kind of URL"), label, help);
         } else if authority.is_empty() && lower != "file" {
             self.error(Code::BadUrl, span, "the URL has no host", "write it whole: https://host/path");
@@ -333,13 +344,13 @@ impl Resolver<'_> {
             .ok()
     }
 
-    fn moment(&mut self, span: Span, text: &str) -> Option<Moment> {
+    pub(super) fn moment(&mut self, span: Span, text: &str) -> Option<Moment> {
         let help = "write a date such as 1981-09-01 or 1981-09-01T06:00";
         text.parse().map_err(|error: crate::pattern::moment::NotADate| self.error(Code::BadDate, span, error.to_string(), help)).ok()
     }
 
     /// The end of a series: a date, or one that moves with the day.
-    fn end(&mut self, span: Span, text: &str) -> Option<Moment> {
+    pub(super) fn end(&mut self, span: Span, text: &str) -> Option<Moment> {
         if !MovingEnd::is_meant(text) {
             return self.moment(span, text);
         }
@@ -443,7 +454,7 @@ fn canonical(text: &str) -> Option<i64> {
 }
 
 /// Absolute URLs stay; paths start from the recipe's folder, and leading `..` are taken off it.
-fn absolute(base: &Path, url: String) -> String {
+pub(super) fn absolute(base: &Path, url: String) -> String {
     if url.contains("://") || Path::new(&url).is_absolute() {
         return url;
     }

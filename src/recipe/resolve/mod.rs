@@ -4,15 +4,18 @@
 //! comes out only if no error was found, here or before.
 
 mod about;
+mod catalogues;
 mod codecs;
 mod combine;
 mod expect;
+mod find;
 mod inputs;
 mod output;
 mod steps;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::civil::Date;
 
@@ -60,7 +63,7 @@ impl Resolver<'_> {
         let combine = document.combine.unwrap_or_default();
         let inputs = document.inputs.unwrap_or_default();
         let (missing, changed) = self.input_options(&inputs);
-        let expansion = self.inputs(&inputs, &combine);
+        let (expansion, find) = self.inputs(&inputs, &combine);
         let late = self.late(&inputs, &combine);
         let concat = self.concat_places(&combine);
         let rules = CombineRules { concat, ..self.combine_rules(&combine) };
@@ -74,7 +77,8 @@ impl Resolver<'_> {
         let moving = !used.is_empty() && late == LateFile::AsMissing && missing != MissingFile::Fail;
         let late = if moving { LateFile::Skip } else { late };
         let (text, published) = (self.text.clone(), None);
-        Some(Recipe { text, id, about, axes, inputs, missing, late, changed, combine: rules, steps, output, expect, used, published })
+        let find = find.map(Arc::new);
+        Some(Recipe { text, id, about, axes, inputs, find, missing, late, changed, combine: rules, steps, output, expect, used, published })
     }
 
     fn schema(&mut self, schema: Option<i64>) {

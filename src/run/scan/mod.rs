@@ -23,7 +23,7 @@ use crate::pattern::{self, Input};
 use crate::recipe::diagnostic::{Code, Diagnostic};
 use crate::recipe::{LateFile, MissingFile, Recipe};
 use crate::source::ceiling::Ceiling;
-use crate::store::{ErrorKind, Head, SourceStore, StoreError, shown};
+use crate::store::{ErrorKind, SourceStore, StoreError, shown};
 use crate::transform::{Absent, Step};
 use crate::work::{Described, WorkError};
 use opened::Opened;
@@ -232,8 +232,8 @@ impl Scanning<'_> {
         let sources = &self.scanner.sources;
         // Where nothing is remembered the file will be read: its first bytes tell what a HEAD would.
         let asked = match known {
-            None => sources.begin(&input.url).map(|(head, start)| (head, Some(start))),
-            Some(_) => sources.head(&input.url).map(|head| (head, None)),
+            None | Some(None) => sources.begin(&input.url).map(|(head, start)| (head, Some(start))),
+            Some(Some(_)) => sources.head(&input.url).map(|head| (head, None)),
         };
         let (head, start) = match asked {
             Ok(told) => told,
@@ -245,7 +245,7 @@ impl Scanning<'_> {
             Err(error) => return Err(error.into()),
         };
         if let Some(record) =
-            known.and_then(Option::as_ref).filter(|record| record.identity.tells_versions_apart() && record.identity == identity(&head))
+            known.and_then(Option::as_ref).filter(|record| record.identity.tells_versions_apart() && record.identity == head.identity())
         {
             return Ok(Some(record.clone()));
         }
@@ -254,7 +254,7 @@ impl Scanning<'_> {
             Some(start) => (head, start),
             None => sources.begin(&input.url)?,
         };
-        let identity = identity(&head);
+        let identity = head.identity();
         let opened = Opened::open(self, input, (&head, start))?;
         let mut record = opened.record(self, identity);
         opened.read(self, self.guess.get_or_init(|| guess(self.scanner.recipe, &record.schema)), &mut record)?;
@@ -379,7 +379,7 @@ impl Scanning<'_> {
         let input = self.scanner.recipe.inputs.get(number).filter(|_| !self.scanner.frozen).ok_or_else(missing)?;
         let mut record = found.get(number).cloned().flatten().ok_or_else(missing)?;
         let (head, start) = self.scanner.sources.begin(&input.url)?;
-        if record.identity != identity(&head) {
+        if record.identity != head.identity() {
             return Err(
                 WorkError::Changed { url: input.url.clone(), message: "it changed while it was scanned; run again".to_owned() }.into()
             );
@@ -410,8 +410,4 @@ impl Scanning<'_> {
             None => problem,
         }
     }
-}
-
-fn identity(head: &Head) -> Identity {
-    Identity { size: head.size, etag: head.etag.clone(), modified: head.modified.clone() }
 }

@@ -25,11 +25,12 @@ use bytes::Bytes;
 use crate::event::Reporter;
 
 use super::access::Access;
-use super::http::spool::{Spool, Spooled};
+use super::address::shown;
 use super::limit::{Gate, Gates};
 use super::policy;
 use super::retry::{Fault, Patience};
 use super::runtime::wait;
+use super::spool::{Content, Spool, Spooled};
 use super::{Entry, ErrorKind, Head, Listing, SourceStore, StoreError, merge};
 use pool::{Held, Pool};
 use session::Session;
@@ -50,7 +51,7 @@ pub(super) struct FtpSource {
     pool: Pool,
     trust: Trust,
     seen: Mutex<HashMap<String, Arc<Seen>>>,
-    spool: Spool,
+    spool: Arc<Spool>,
 }
 
 /// What was learned of a file when it was last looked at.
@@ -90,7 +91,7 @@ struct Reading<'a> {
 
 impl FtpSource {
     /// A source with the operator's settings; asks no server yet.
-    pub(super) fn new(access: &Access, reporter: Arc<dyn Reporter>) -> Self {
+    pub(super) fn new(access: &Access, reporter: Arc<dyn Reporter>, spool: Arc<Spool>) -> Self {
         Self {
             access: access.clone(),
             reporter,
@@ -98,7 +99,7 @@ impl FtpSource {
             pool: Pool::default(),
             trust: Trust::new(access),
             seen: Mutex::default(),
-            spool: Spool::new(access.spool_directory.clone(), access.spool_limit.0),
+            spool,
         }
     }
 
@@ -189,12 +190,11 @@ impl<'a> Reading<'a> {
 
     /// The whole file on disk, fetched now if it is not there.
     async fn spooled(&self, seen: &Seen) -> Result<Arc<Spooled>, StoreError> {
-        self.source.spool.file(&self.spool_name(seen), async |file| self.download(seen, file).await).await
+        self.source.spool.fetched(&self.content(seen), async |part| self.download(seen, part).await.map(drop)).await
     }
 
-    /// Contents are kept apart by what tells them apart.
-    fn spool_name(&self, seen: &Seen) -> String {
-        format!("{} {} {}", self.url, seen.head.size.unwrap_or_default(), seen.head.modified.as_deref().unwrap_or_default())
+    fn content(&self, seen: &Seen) -> Content {
+        Content::new(self.url, shown(self.url), "as stored", &seen.head)
     }
 
     async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
@@ -203,7 +203,7 @@ impl<'a> Reading<'a> {
         if ranges.iter().all(|range| range.start == range.end) {
             return Ok(vec![Bytes::new(); ranges.len()]);
         }
-        let is_here = self.source.spool.holds(&self.spool_name(&seen));
+        let is_here = self.source.spool.holds(&self.content(&seen));
         if !is_here && seen.rents(ranges, self.source.access.spool_limit.0) {
             let answers = merge::fetch_all(self.url, ranges, self.gate.room(), |range, buffer| self.fetch(&seen, range, buffer)).await;
             // Some transfer may have shown just now that the server cannot begin in the middle.
@@ -220,7 +220,7 @@ impl<'a> Reading<'a> {
 
     async fn stream(&self, sink: &mut dyn Write) -> Result<u64, StoreError> {
         let seen = self.seen().await?;
-        if self.source.spool.holds(&self.spool_name(&seen)) {
+        if self.source.spool.holds(&self.content(&seen)) {
             return self.spooled(&seen).await?.copy(self.url, sink);
         }
         self.download(&seen, sink).await

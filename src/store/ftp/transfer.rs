@@ -39,7 +39,7 @@ impl Reading<'_> {
             Err(error) if answer::code(&error).is_some_and(|code| (500..600).contains(&code)) => None,
             Err(error) => return Err(judge(self.url, error)),
         };
-        Ok(Head { size, etag: None, modified })
+        Ok(Head { size, modified, ..Head::default() })
     }
 
     /// Whether the file is there can be told from a transfer, where its length cannot be asked for.

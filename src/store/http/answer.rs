@@ -27,7 +27,7 @@ pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
 /// Size and validators told by the headers of a whole file.
 pub(super) fn head(headers: &HeaderMap) -> Head {
     let text = |name| header(headers, name).filter(|text| !text.is_empty()).map(str::to_owned);
-    Head { size: announced(headers), etag: text(ETAG), modified: text(LAST_MODIFIED) }
+    Head { size: announced(headers), etag: text(ETAG), modified: text(LAST_MODIFIED), stored: None }
 }
 
 /// True if nothing says where the body ends, so that a cut cannot be told from the end (RFC 9112 §6.3, last case).

@@ -1,13 +1,14 @@
 //! Source files of web servers.
 //!
 //! Ranges are fetched in parallel, each retried and resumed by itself. A file whose server cannot send ranges is fetched whole
-//! once into an unnamed temporary file. Invariant: all bytes handed on of one URL are of one content, the one that was there
+//! once into the spool. Invariant: all bytes handed on of one URL are of one content, the one that was there
 //! when it was first looked at, and as long as announced.
 
 mod answer;
 mod body;
+mod document;
+mod index;
 mod request;
-pub(super) mod spool;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -23,13 +24,14 @@ use url::Url;
 use crate::event::Reporter;
 
 use super::access::{Access, Retries};
-use super::address::Address;
+use super::address::{Address, shown};
 use super::limit::{Gate, Gates};
 use super::policy::{self, PublicOnly};
 use super::retry::Patience;
 use super::runtime::{install_cryptography, wait};
+use super::spool::{Content, Spool, Spooled};
 use super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
-use spool::{Spool, Spooled};
+pub(super) use document::streamed;
 
 /// Redirects followed for one request.
 const REDIRECTS: usize = 10;
@@ -43,7 +45,7 @@ pub(super) struct HttpSource {
     idle: Duration,
     guarded: bool,
     seen: Mutex<HashMap<String, Arc<Seen>>>,
-    spool: Spool,
+    spool: Arc<Spool>,
 }
 
 /// What was learned of a file when it was first looked at.
@@ -71,7 +73,7 @@ struct Reading<'a> {
 
 impl HttpSource {
     /// A source with the operator's settings.
-    pub(super) fn new(access: &Access, reporter: Arc<dyn Reporter>) -> Result<Self, StoreError> {
+    pub(super) fn new(access: &Access, reporter: Arc<dyn Reporter>, spool: Arc<Spool>) -> Result<Self, StoreError> {
         install_cryptography();
         let client = client(access).build().map_err(|error| {
             StoreError::new(ErrorKind::Other, "network", "cannot set up web access; check the user agent and certificates").because(error)
@@ -84,7 +86,7 @@ impl HttpSource {
             idle: access.idle_timeout,
             guarded: policy::guards(access),
             seen: Mutex::default(),
-            spool: Spool::new(access.spool_directory.clone(), access.spool_limit.0),
+            spool,
         })
     }
 
@@ -196,13 +198,20 @@ impl<'a> Reading<'a> {
         ranges.iter().map(|range| file.read(self.url, range)).collect()
     }
 
+    fn content(&self, seen: &Seen) -> Content {
+        // The length may be learned only from the file itself.
+        Content::new(self.url, shown(self.url), "as stored", &Head { size: None, ..seen.head.clone() })
+    }
+
+    /// The whole file on disk, since its server cannot send ranges.
     async fn spooled(&self, seen: &Seen) -> Result<Arc<Spooled>, StoreError> {
-        self.source.spool.file(self.url, async |file| self.download(seen, file).await).await
+        let content = self.content(seen);
+        self.source.spool.fetched(&content, async |part| self.download(seen, part).await.map(drop)).await
     }
 
     async fn stream(&self, sink: &mut dyn Write) -> Result<u64, StoreError> {
         let seen = self.seen().await?;
-        if seen.lacks_ranges() && self.source.spool.holds(self.url) {
+        if seen.lacks_ranges() && self.source.spool.holds(&self.content(&seen)) {
             return self.spooled(&seen).await?.copy(self.url, sink);
         }
         self.download(&seen, sink).await
@@ -254,7 +263,8 @@ mod tests {
             connection.write_all(answer.as_bytes()).unwrap();
         });
         let access = Access { untrusted: true, ..Access::default() };
-        let mut source = HttpSource::new(&access, Arc::new(Silent)).unwrap();
+        let spool = Arc::new(Spool::new(&access));
+        let mut source = HttpSource::new(&access, Arc::new(Silent), spool).unwrap();
         // Stands for a public server: only its name is asked for, which this client knows without looking it up.
         source.client = client(&access).resolve("public.example", address).build().unwrap();
         let error = source.head(&format!("http://public.example:{}/a.nc", address.port())).unwrap_err();

@@ -132,11 +132,11 @@ impl Reading<'_> {
         }
     }
 
-    fn request(&self, method: Method) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method) -> RequestBuilder {
         self.source.client.request(method, self.target.clone()).header(ACCEPT_ENCODING, "identity")
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Response, Fault> {
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Fault> {
         match tokio::time::timeout(self.source.idle, request.send()).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(self.broken(error)),

@@ -7,6 +7,7 @@
 mod answer;
 mod bucket;
 mod conditional;
+mod folders;
 mod source;
 mod target;
 mod uploads;

@@ -34,13 +34,13 @@ pub(in super::super) struct S3Source {
     seen: Mutex<HashMap<String, Head>>,
 }
 
-/// One object being read.
-struct Object<'a> {
+/// One object being read, or a prefix being listed.
+pub(super) struct Object<'a> {
     source: &'a S3Source,
     url: &'a str,
-    store: Arc<AmazonS3>,
-    path: Path,
-    gate: Arc<Gate>,
+    pub(super) store: Arc<AmazonS3>,
+    pub(super) path: Path,
+    pub(super) gate: Arc<Gate>,
 }
 
 impl S3Source {
@@ -50,7 +50,7 @@ impl S3Source {
         Self { access: access.clone(), reporter, gates, buckets: Mutex::default(), seen: Mutex::default() }
     }
 
-    fn object<'a>(&'a self, url: &'a str) -> Result<Object<'a>, StoreError> {
+    pub(super) fn object<'a>(&'a self, url: &'a str) -> Result<Object<'a>, StoreError> {
         let Address::S3 { bucket: name, path } = Address::parse(url)? else {
             return Err(StoreError::new(ErrorKind::Policy, url, "not an `s3://` URL"));
         };
@@ -65,7 +65,7 @@ impl S3Source {
 }
 
 impl Object<'_> {
-    fn patience(&self) -> Patience<'_> {
+    pub(super) fn patience(&self) -> Patience<'_> {
         Patience::new(self.url, &self.source.access.retries, &self.gate, self.source.reporter.as_ref())
     }
 
@@ -103,7 +103,7 @@ impl Object<'_> {
     }
 
     fn remember(&self, meta: object_store::ObjectMeta) -> Head {
-        let head = Head { size: Some(meta.size), etag: meta.e_tag, modified: Some(meta.last_modified.to_rfc2822()) };
+        let head = Head { size: Some(meta.size), etag: meta.e_tag, modified: Some(meta.last_modified.to_rfc2822()), stored: None };
         self.source.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(self.url.to_owned(), head.clone());
         head
     }
