@@ -50,6 +50,19 @@ pub enum Event {
         /// Why, in a few words.
         reason: String,
     },
+    /// A far server has been silent for a while; told again as long as it lasts.
+    Waiting {
+        /// Which file is waited for (no query string).
+        url: String,
+        /// Which bytes of it.
+        part: String,
+        /// Seconds without a byte.
+        seconds: u64,
+        /// Bytes that came before.
+        bytes: u64,
+        /// True if no request is under way: it waits for its turn, or for when the server asked to come back.
+        queued: bool,
+    },
     /// Something a person should know that does not stop the run.
     Warned {
         /// The message.

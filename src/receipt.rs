@@ -67,6 +67,10 @@ pub struct Receipt {
     /// How often the task had been done before: more than never only where the store had lost what it acknowledged.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempt: u64,
+    /// Number of the target's holder who kept it (`run::lock`): a holder whose target was taken over by another, and who does not know
+    /// it yet, has a smaller one. 0 in receipts of an older gristmill, and until one is kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
 }
 
 impl Receipt {

@@ -43,6 +43,7 @@ fn recipe(merges: usize, concat: &[(&str, usize)]) -> Recipe {
         missing: MissingFile::Fail,
         late: LateFile::default(),
         changed: ChangedFile::default(),
+        auth: None,
         combine: CombineRules {
             concat: concat
                 .iter()

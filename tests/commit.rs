@@ -252,6 +252,7 @@ fn a_task_that_gives_other_bytes_is_told() {
         statistics: BTreeMap::new(),
         moved: 0,
         attempt,
+        epoch: 0,
     };
     let first = receipt(vec![chunk("x/c/0", "a"), chunk("x/c/1", "b")], 0);
     state.save_receipt(&first).unwrap();

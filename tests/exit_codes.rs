@@ -467,7 +467,7 @@ fn secrets_stay_out_of_everything_that_is_kept_or_said() {
     let content = day(1).bytes();
     let server = Server::start(move |request, _| honest(request, &content));
     let place =
-        Place::new(&format!("inputs: {{files: [a.nc, '{}?file=b&token=hush-query']}}\ncombine: {{concat: [time]}}\n", server.url("/b.nc")));
+        Place::new(&format!("inputs: {{files: [a.nc, '{}?file=b&key=hush-query']}}\ncombine: {{concat: [time]}}\n", server.url("/b.nc")));
     place.write("a.nc", &day(0).bytes());
     place.write("settings.toml", format!("{HASTY}[s3]\naccess_key_id = 'known'\nsecret_access_key = 'hush-file'\n").as_bytes());
     let mut said = Vec::new();

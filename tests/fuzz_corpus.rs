@@ -1,5 +1,5 @@
 //! Replays what fuzzing found interesting (`tests/fuzz/corpus/TARGET/`), and every input that once broke something
-//! (`tests/fuzz/found/TARGET/`): no panic, and none takes long. cargo-fuzz makes the files; here it is not needed.
+//! (`tests/fuzz/found/TARGET/`): no panic, and none takes long. libFuzzer makes the files; here it is not needed.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -10,10 +10,10 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// No input may take longer, however slow the machine.
 /// What a target does with some bytes.
 type Target = fn(&[u8]);
 
+/// No input may take longer, however slow the machine.
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// Gives every file of a target to it; at least `least` there must be.

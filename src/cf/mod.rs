@@ -7,6 +7,7 @@ pub mod calendar;
 mod convert;
 pub(crate) mod exact;
 pub mod packing;
+pub mod spelling;
 pub mod statistics;
 pub mod time;
 pub mod units;

@@ -30,12 +30,9 @@ pub struct Inspect {
 
 impl Inspect {
     pub(super) fn run(&self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
-        let access = match Access::load(terminal.global.config.as_deref(), &|name| std::env::var(name).ok()) {
-            Ok(access) => super::load::with_cache(access),
-            Err(error) => {
-                terminal.tell(&format!("error: {}\n", inert(&with_causes(&error))))?;
-                return Ok(error.exit());
-            }
+        let access = match super::load::settings(terminal.global.config.clone().as_deref(), terminal)? {
+            Ok(access) => access,
+            Err(exit) => return Ok(exit),
         };
         let _watch = watch::memory(super::resources::allowed_memory() / 5 * 3);
         let store = store::source(&access, Arc::new(Progress::new(Style::Quiet)));

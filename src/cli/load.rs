@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::{Terminal, exit};
-use crate::recipe::diagnostic::{render_json, render_terminal};
+use crate::recipe::diagnostic::{Code, Diagnostic, render_json, render_terminal};
 use crate::recipe::{Recipe, RecipeText, parse_on};
 use crate::run::RunError;
 use crate::run::feedstock::{Located, locate};
@@ -32,8 +32,16 @@ pub(super) struct Opened {
 
 /// Reads the operator's settings; the exit code if they make no sense.
 pub(super) fn settings(config: Option<&Path>, terminal: &mut Terminal<'_>) -> io::Result<Result<Access, u8>> {
-    match Access::load(config, &|name| std::env::var(name).ok()) {
-        Ok(access) => Ok(Ok(with_cache(access))),
+    let bounds = terminal.global.bounds.clone();
+    match Access::load(config, &|name| bounds.environment(name)) {
+        Ok(mut access) => {
+            bounds.put_into(&mut access);
+            let quiet = terminal.global.quiet;
+            for warning in access.warnings.iter().filter(|_| !quiet) {
+                terminal.tell(&format!("warning: {warning}\n"))?;
+            }
+            Ok(Ok(with_cache(access)))
+        }
         Err(error) => refuse(terminal, &error).map(Err),
     }
 }
@@ -87,10 +95,22 @@ pub(super) fn from_text(
         let text = render_terminal(&warnings, text, terminal.colour());
         terminal.tell(&(text + "\n"))?;
     }
-    Ok(settings(config, terminal)?.map(|mut access| {
-        access.untrusted |= origin.untrusted;
-        Loaded { recipe, access, origin: origin.clone(), located: None }
-    }))
+    let mut access = match settings(config, terminal)? {
+        Ok(access) => access,
+        Err(exit) => return Ok(Err(exit)),
+    };
+    access.untrusted |= origin.untrusted;
+    if let Err(error) = access.authorise(recipe.auth.as_deref()) {
+        return refuse(terminal, &error).map(Err);
+    }
+    if let Some(most) = access.limits().inputs.filter(|most| recipe.inputs.len() as u64 > *most) {
+        let message = format!("the recipe has {} inputs, and at most {most} are allowed here", recipe.inputs.len());
+        let help = "bake less at once, or let the operator raise `inputs` of `[limits]` (`--max-inputs`)";
+        let problem = Diagnostic::error(Code::TooManyInputs, message).help(help);
+        show_problems(&[problem], text, terminal)?;
+        return Ok(Err(exit::RECIPE));
+    }
+    Ok(Ok(Loaded { recipe, access, origin: origin.clone(), located: None }))
 }
 
 /// The settings with the usual folder for caches, where the operator named none.

@@ -3,9 +3,11 @@
 //! Commands call the library and turn what comes back into text and an exit code. Invariant: what a command is asked to print
 //! goes to stdout, what a person should know about the run goes to stderr, and a closed pipe is no error.
 
+mod bounds;
 mod cache;
 mod check;
 mod completions;
+mod doctor;
 pub mod exit;
 mod feedstock;
 mod gc;
@@ -32,6 +34,7 @@ use std::io::{self, IsTerminal, Write};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::run::RunError;
+use crate::store::auth::redact::{Scrubbing, scrub};
 use crate::work::WorkError;
 
 /// Turns archives of `NetCDF` and HDF5 files into one analysis-ready Zarr store.
@@ -66,6 +69,9 @@ pub struct Global {
     /// Settings of the operator, instead of gristmill.toml in the working directory
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<std::path::PathBuf>,
+    /// How far the recipe is trusted, and how much it may read.
+    #[command(flatten)]
+    pub bounds: bounds::Bounds,
     /// The day that moving ends (`end: today - 2 days`) count from, instead of today (UTC)
     #[arg(long, global = true, value_name = "DATE")]
     pub today: Option<jiff::civil::Date>,
@@ -108,6 +114,8 @@ pub enum Command {
     Inspect(inspect::Inspect),
     /// Remove what earlier runs left at a target and nobody needs
     Gc(gc::Gc),
+    /// Check whether a run can work here, and what to mend
+    Doctor(doctor::Doctor),
     /// Ask a target store what it can do
     Store(store::Store),
     /// Begin a repository of recipes, or check one
@@ -158,7 +166,7 @@ impl Terminal<'_> {
     /// # Errors
     /// If stdout cannot be written to; a closed pipe is one such error, which [`run`] takes for a reader who has seen enough.
     pub fn print(&mut self, text: &str) -> io::Result<()> {
-        if self.global.quiet { Ok(()) } else { self.out.write_all(text.as_bytes()) }
+        if self.global.quiet { Ok(()) } else { self.out.write_all(scrub(text).as_bytes()) }
     }
 
     /// Tells a person something.
@@ -166,7 +174,7 @@ impl Terminal<'_> {
     /// # Errors
     /// If stderr cannot be written to.
     pub fn tell(&mut self, text: &str) -> io::Result<()> {
-        self.err.write_all(text.as_bytes())
+        self.err.write_all(scrub(text).as_bytes())
     }
 }
 
@@ -219,6 +227,7 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Repair(command) => command.run(terminal),
         Command::Inspect(command) => command.run(terminal),
         Command::Gc(command) => command.run(terminal),
+        Command::Doctor(command) => command.run(terminal),
         Command::Store(command) => command.run(terminal),
         Command::Feedstock(command) => command.run(terminal),
         Command::Cache(command) => command.run(terminal),
@@ -253,5 +262,5 @@ fn log(verbose: u8) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     // A second call (tests) keeps the first subscriber.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Scrubbing(io::stderr())).try_init();
 }

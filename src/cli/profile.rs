@@ -176,6 +176,7 @@ impl Reporter for Profile {
     fn report(&self, event: Event) {
         match &event {
             Event::Spent(span) => return self.span(span),
+            Event::Waiting { url, part, seconds, .. } => self.instant("waiting", &format!("{url}: {part}, {seconds} s")),
             Event::Retried { url, reason } => self.instant("retried", &format!("{url}: {reason}")),
             _ => {}
         }

@@ -186,6 +186,13 @@ impl Reporter for Progress {
                     Self::line(&state, &inert(&format!("retry   {url}: {reason}")));
                 }
             }
+            Event::Waiting { url, part, seconds, bytes, queued } => {
+                self.json(&json!({"event": "waiting", "url": url, "part": part, "seconds": seconds, "bytes": bytes, "queued": queued}));
+                if self.is_plain() {
+                    let why = if queued { "for its turn at the server" } else { "for the server" };
+                    Self::line(&state, &inert(&format!("waiting {seconds} s {why}: {url}, {part} ({bytes} bytes came before)")));
+                }
+            }
             Event::Spent(_) => {}
             Event::Warned { message } => {
                 self.json(&json!({"event": "warning", "message": message}));

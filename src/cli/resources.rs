@@ -70,6 +70,18 @@ fn address_space() -> Option<u64> {
     None
 }
 
+/// Files that this process may have open at once (setrlimit(2), `RLIMIT_NOFILE`).
+#[cfg(unix)]
+pub(super) fn open_files() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+/// Only Unix has such limits.
+#[cfg(not(unix))]
+pub(super) fn open_files() -> Option<u64> {
+    None
+}
+
 /// Bytes that a limit of the process, the cgroup or else the machine allows (Linux); 4 GiB where that cannot be told.
 pub(super) fn allowed_memory() -> u64 {
     let number = |path: &str| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());

@@ -24,6 +24,10 @@ const SCALEOFFSET: u16 = 6;
 const LZF: u16 = 32000;
 const BLOSC: u16 = 32001;
 const LZ4: u16 = 32004;
+/// Which parameter of scale-offset is the length of a number in bytes (`H5Z_SCALEOFFSET_PARM_SIZE`), which the library believes.
+const SCALEOFFSET_SIZE: usize = 4;
+/// Most bytes of a number: a long double.
+const LARGEST_NUMBER: u32 = 16;
 const ZSTD: u16 = 32015;
 
 /// Largest chunk that HDF5 can describe: its size field has 32 bits.
@@ -268,6 +272,9 @@ fn undo(
 
 /// Filters that are rare enough to leave to hdf5-reader.
 fn undo_by_library(filter: &Filter, input: &[u8], limit: usize) -> Result<Vec<u8>, CodecError> {
+    if filter.id == SCALEOFFSET && filter.parameters.get(SCALEOFFSET_SIZE).is_some_and(|&bytes| bytes > LARGEST_NUMBER) {
+        return Err(CodecError::Damaged { filter: name(filter), message: "its numbers have no size that numbers have".to_owned() });
+    }
     match filter.id {
         SZIP => library::szip::decompress_with_limit(input, &filter.parameters, limit),
         SCALEOFFSET => library::scaleoffset::decompress_with_limit(input, &filter.parameters, limit),

@@ -8,6 +8,11 @@ const TELLING: [&str; 8] = ["token", "secret", "passw", "signature", "credential
 /// Names that are secrets when they stand alone.
 const WHOLE: [&str; 6] = ["sig", "key", "pw", "pwd", "jwt", "hmac"];
 
+/// Letters of an access key id.
+const KEY_ID: usize = 20;
+/// From this length on a value is no name any more.
+const LONG: usize = 20;
+
 /// The address without a user before its host, and with the value of every parameter that looks like a secret replaced by `***`.
 #[must_use]
 pub fn without_secrets(url: &str) -> String {
@@ -17,6 +22,30 @@ pub fn without_secrets(url: &str) -> String {
     let parameters: Vec<String> = query.split('&').map(hidden).collect();
     let fragment = fragment.map_or(String::new(), |fragment| format!("#{fragment}"));
     format!("{path}?{}{fragment}", parameters.join("&"))
+}
+
+/// Name of the parameter by which a URL holds a secret. What a pattern puts there is none, nor is a short `key`, which may say
+/// which file is meant.
+#[must_use]
+pub fn secret_parameter(url: &str) -> Option<&str> {
+    let (_, query) = url.split_once('?').filter(|_| url.contains("://"))?;
+    let query = query.split('#').next().unwrap_or_default();
+    query.split('&').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        let told = is_secret(name) && !value.is_empty() && !value.starts_with('{');
+        (told && (value.len() >= LONG || !name.eq_ignore_ascii_case("key"))).then_some(name)
+    })
+}
+
+/// Where a text holds an access key id of Amazon's: `AKIA` or `ASIA` and 16 capitals or digits (IAM User Guide, "Unique identifiers").
+#[must_use]
+pub fn holds_key(text: &str) -> Option<std::ops::Range<usize>> {
+    let inside = |letter: &u8| letter.is_ascii_uppercase() || letter.is_ascii_digit();
+    ["AKIA", "ASIA"].into_iter().flat_map(|prefix| text.match_indices(prefix)).find_map(|(start, _)| {
+        let length = text.as_bytes().get(start..)?.iter().take_while(|letter| inside(letter)).count();
+        let free = start.checked_sub(1).and_then(|before| text.as_bytes().get(before)).is_none_or(|before| !before.is_ascii_alphanumeric());
+        (free && length == KEY_ID).then_some(start..start + length)
+    })
 }
 
 fn without_user(url: &str) -> String {
@@ -43,6 +72,23 @@ fn is_secret(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn finds_what_a_recipe_must_not_hold() {
+        for (url, expected) in [
+            ("https://a/b.nc?file=1&token=abc", Some("token")),
+            ("https://a/b.nc?api_key=x#top", Some("api_key")),
+            ("https://a/b.nc?X-Amz-Signature=0f", Some("X-Amz-Signature")),
+            ("https://a/b.nc?key=data/2001.nc", None),
+            ("https://a/b.nc?key=AIzaSyD4e5f6g7h8i9j0k1l2m3", Some("key")),
+            ("https://a/b.nc?token={n}&sig=", None),
+            ("https://a/token=1/b.nc#token=2", None),
+        ] {
+            assert_eq!(secret_parameter(url), expected, "{url}");
+        }
+        assert_eq!(holds_key("title: AKIAIOSFODNN7EXAMPLE x"), Some(7..27));
+        assert_eq!(holds_key("XAKIAIOSFODNN7EXAMPLE AKIAIOSFODNN7EXAMPLE0 AKIA Asia ASIATIC"), None);
+    }
 
     #[test]
     fn hides_secrets_and_nothing_else() {

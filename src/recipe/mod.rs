@@ -51,6 +51,8 @@ pub struct Recipe {
     pub late: LateFile,
     /// What a published file means that changed upstream.
     pub changed: ChangedFile,
+    /// Name of the credential that the operator binds to the hosts.
+    pub auth: Option<String>,
     /// How files become one.
     pub combine: CombineRules,
     /// Per input, in order.

@@ -228,7 +228,7 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    text
+    crate::store::auth::redact::scrub(&text).into_owned()
 }
 
 /// As if a store had met it.

@@ -5,6 +5,7 @@
 //! has a receipt, and the sample read back equals the sources.
 
 pub mod audit;
+pub mod doctor;
 pub mod expect;
 pub mod feedstock;
 pub mod found;
@@ -319,8 +320,10 @@ fn work(
     })?;
     setting.reporter.report(Event::PhaseFinished { phase: Phase::Execute });
     workshop.rest();
-    let finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.tasks_run += finished.tasks - before;
+    finished.own.extend(todo);
+    finished.own.sort_unstable();
     Ok(finished)
 }
 

@@ -223,12 +223,14 @@ impl State {
         Ok(receipt.filter(|receipt| receipt.plan == plan && receipt.task == task))
     }
 
-    /// Keeps the receipt of a finished task. Where one that is equal is there already nothing changes; one that tells of the same
-    /// objects, but (as of an older rule) lacks counts of their values, is replaced.
+    /// Keeps the receipt of a finished task, with the number of this holder of the target. One that is there already and tells of the
+    /// same objects is replaced, unless it is of a later holder: then it is this one who does not hold the target any more, which he
+    /// will learn before he commits.
     ///
     /// # Errors
     /// [`WorkError::Unrepeatable`] if the task has left another receipt before; [`WorkError::Store`].
     pub fn save_receipt(&self, receipt: &Receipt) -> Result<(), WorkError> {
+        let receipt = &Receipt { epoch: self.epoch(), ..receipt.clone() };
         let key = receipt_key(&receipt.plan, receipt.stage as usize, receipt.task);
         let known = self.store.get(&key)?.and_then(|bytes| serde_json::from_slice::<Receipt>(&bytes).ok());
         if let Some(known) = known.filter(|known| known.plan == receipt.plan && known.task == receipt.task) {
@@ -236,7 +238,7 @@ impl State {
                 let key = receipt.differs_in(&known).or_else(|| known.differs_in(receipt)).unwrap_or_default().to_owned();
                 return Err(WorkError::Unrepeatable { stage: receipt.stage, task: receipt.task, key });
             }
-            if known == *receipt {
+            if known == *receipt || known.epoch > receipt.epoch {
                 return Ok(());
             }
         }

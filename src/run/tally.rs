@@ -31,6 +31,8 @@ pub struct Tally {
     pub reads: BTreeMap<u32, InputRead>,
     /// What was counted, one per expectation of the plan.
     pub judged: Vec<Judged>,
+    /// The tasks, and copies, that this run did itself; of the others it found the receipts when it began. Ascending.
+    pub(super) own: Vec<TaskNumber>,
 }
 
 impl Tally {

@@ -3,18 +3,25 @@
 //! From `gristmill.toml`, the environment (which wins) and defaults. Not for anything a recipe may say. Invariant: a secret
 //! is never printed, not by `Debug` either.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::TargetStore;
+use super::auth::{Auth, AuthError, WrittenAuth, is_open};
+use super::manners::{Manners, WrittenHost, rules};
+use super::policy::{Limits, Names};
+use super::watch::Waits;
+pub use super::wrapping::Wrapping;
 use crate::size::ByteSize;
 
 /// Where settings are looked for when no file is named.
 const USUAL_FILE: &str = "gristmill.toml";
+
+/// How this tool names itself.
+const AGENT: &str = concat!("gristmill/", env!("CARGO_PKG_VERSION"));
 
 /// The operator's settings.
 #[derive(Debug, Clone)]
@@ -24,14 +31,22 @@ pub struct Access {
     pub connections_per_host: usize,
     /// When to try again.
     pub retries: Retries,
+    /// What single hosts are allowed, and the gates that all stores of a run share; clones share them too.
+    pub manners: Manners,
+    /// How long calls may take, and when their silence is told of.
+    pub waits: Waits,
     /// Longest silence of a server in the middle of an answer.
     pub idle_timeout: Duration,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
-    /// How this tool names itself to servers.
+    /// How this tool names itself to servers, and whom they may write to.
     pub user_agent: String,
-    /// Certificates that are believed besides this machine's own, as PEM.
+    /// Certificates of authorities to trust besides this machine's, PEM.
     pub certificates: Option<PathBuf>,
+    /// Credentials for sources, and the one in use.
+    pub auth: Auth,
+    /// What the operator should hear about the settings themselves.
+    pub warnings: Vec<String>,
     /// Where files are put whose servers cannot send ranges, and what is unpacked; `None`: the system's temporary directory.
     pub spool_directory: Option<PathBuf>,
     /// Where headers that were scanned without a target are remembered, and files if `cache` says so; `None`: nowhere.
@@ -54,38 +69,14 @@ pub struct Access {
     pub untrusted: bool,
     /// True if private addresses are fine all the same (tests, networks of one's own).
     pub allow_private: bool,
+    /// True if such a recipe may read plain `http://`, too.
+    pub allow_http: bool,
+    /// How much a run may read; a stranger's recipe has limits in any case.
+    pub limits: Limits,
+    /// How names become addresses; no file and no environment can set it.
+    pub names: Names,
     /// What is put around every target store that is opened; no file and no environment can set it.
     pub wrapping: Wrapping,
-}
-
-/// A store around another one.
-type Wrap = dyn Fn(&str, Arc<dyn TargetStore>) -> Arc<dyn TargetStore> + Send + Sync;
-
-/// What is put around every target store as it is opened, given its URL: nothing, or what a caller of the library puts there (a
-/// store that misbehaves or records, to see what a run does then).
-#[derive(Clone, Default)]
-pub struct Wrapping(Option<Arc<Wrap>>);
-
-impl Wrapping {
-    /// Puts something around every target store.
-    #[must_use]
-    pub fn with(wrap: impl Fn(&str, Arc<dyn TargetStore>) -> Arc<dyn TargetStore> + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(wrap)))
-    }
-
-    /// The store with what is put around it.
-    pub(super) fn around(&self, url: &str, store: Arc<dyn TargetStore>) -> Arc<dyn TargetStore> {
-        match &self.0 {
-            Some(wrap) => wrap(url, store),
-            None => store,
-        }
-    }
-}
-
-impl fmt::Debug for Wrapping {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.0.is_some() { "Wrapping(something)" } else { "Wrapping(nothing)" })
-    }
 }
 
 impl Default for Access {
@@ -93,10 +84,14 @@ impl Default for Access {
         Self {
             connections_per_host: 8,
             retries: Retries::default(),
+            manners: Manners::default(),
+            waits: Waits::default(),
             idle_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(15),
-            user_agent: concat!("gristmill/", env!("CARGO_PKG_VERSION")).to_owned(),
+            user_agent: AGENT.to_owned(),
             certificates: None,
+            auth: Auth::default(),
+            warnings: Vec::new(),
             spool_directory: None,
             cache_directory: None,
             cache: CacheUse::Off,
@@ -108,6 +103,9 @@ impl Default for Access {
             single_writer: false,
             untrusted: false,
             allow_private: false,
+            allow_http: false,
+            limits: Limits::default(),
+            names: Names::default(),
             wrapping: Wrapping::default(),
         }
     }
@@ -160,6 +158,8 @@ pub struct S3Access {
     pub path_style: PathStyle,
     /// True if `http://` endpoints other than this machine are fine.
     pub allow_http: bool,
+    /// Profile of `~/.aws/credentials` whose keys are used where none are given otherwise.
+    pub profile: Option<String>,
     /// Key and secret; `None`: anonymous.
     pub credentials: Option<Credentials>,
 }
@@ -185,6 +185,13 @@ pub struct Credentials {
     pub token: Option<Secret>,
 }
 
+impl Credentials {
+    /// Has them starred out wherever they would be printed.
+    fn keep_from_print(&self) {
+        [Some(&self.secret), self.token.as_ref()].into_iter().flatten().for_each(|secret| super::auth::redact::keep(secret.reveal()));
+    }
+}
+
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -198,7 +205,7 @@ impl Secret {
     }
 
     /// The text, for the library that signs with it.
-    pub(super) fn reveal(&self) -> &str {
+    pub(in crate::store) fn reveal(&self) -> &str {
         &self.0
     }
 }
@@ -229,6 +236,9 @@ pub enum AccessError {
         /// Where and why; never quotes a value, which might be a secret.
         message: String,
     },
+    /// A credential cannot be used.
+    #[error(transparent)]
+    Credential(#[from] AuthError),
     /// A value makes no sense.
     #[error("setting `{name}`: {message}")]
     Senseless {
@@ -258,20 +268,44 @@ impl Access {
         let read = |name: &str| environment(name).filter(|value| !value.is_empty());
         let untrusted = read("GRISTMILL_UNTRUSTED").is_some_and(|value| is_yes(&value));
         let mut access = match path {
-            Some(path) => Self::from_file(path)?,
+            Some(path) => Self::from_file(path, &read)?,
             // The working directory of an untrusted run is the stranger's own checkout.
-            None if !untrusted && Path::new(USUAL_FILE).exists() => Self::from_file(Path::new(USUAL_FILE))?,
+            None if !untrusted && Path::new(USUAL_FILE).exists() => Self::from_file(Path::new(USUAL_FILE), &read)?,
             None => Self::default(),
         };
         access.untrusted |= untrusted;
         access.s3.take_environment(&read)?;
+        if access.s3.credentials.is_none() && !access.untrusted {
+            access.s3.credentials = access.auth.profile(access.s3.profile.as_deref())?;
+        }
+        access.s3.credentials.iter().for_each(Credentials::keep_from_print);
         Ok(access)
     }
 
-    fn from_file(path: &Path) -> Result<Self, AccessError> {
+    /// How much the run may read.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        if self.untrusted { self.limits.or(Limits::STRANGER) } else { self.limits }
+    }
+
+    /// Switches on the credential that a recipe names.
+    ///
+    /// # Errors
+    /// If the settings know none of that name, its secrets cannot be read, or the recipe is not trusted.
+    pub fn authorise(&mut self, name: Option<&str>) -> Result<(), AccessError> {
+        let Some(name) = name else { return Ok(()) };
+        if self.untrusted {
+            return Err(AuthError::Untrusted { name: name.to_owned() }.into());
+        }
+        Ok(self.auth.choose(name)?)
+    }
+
+    fn from_file(path: &Path, read: &dyn Fn(&str) -> Option<String>) -> Result<Self, AccessError> {
         let text = std::fs::read_to_string(path).map_err(|cause| AccessError::Unreadable { path: path.to_owned(), cause })?;
         let written: Written = toml::from_str(&text).map_err(|error| malformed(path, &text, &error))?;
-        written.into_access()
+        let mut access = written.into_access(read)?;
+        access.warnings.retain(|_| is_open(path));
+        Ok(access)
     }
 }
 
@@ -315,6 +349,17 @@ struct Written {
     disk: WrittenDisk,
     s3: WrittenS3,
     policy: WrittenPolicy,
+    limits: WrittenLimits,
+    auth: BTreeMap<String, WrittenAuth>,
+    hosts: BTreeMap<String, WrittenHost>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenLimits {
+    inputs: Option<u64>,
+    bytes: Option<String>,
+    minutes: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -326,6 +371,11 @@ struct WrittenNetwork {
     idle_timeout_seconds: Option<f64>,
     connect_timeout_seconds: Option<f64>,
     user_agent: Option<String>,
+    contact: Option<String>,
+    max_rate: Option<f64>,
+    quiet_seconds: Option<f64>,
+    deadline_seconds: Option<f64>,
+    slowest: Option<String>,
     certificates: Option<PathBuf>,
 }
 
@@ -351,6 +401,7 @@ struct WrittenS3 {
     access_key_id: Option<String>,
     secret_access_key: Option<Secret>,
     session_token: Option<Secret>,
+    profile: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -358,15 +409,23 @@ struct WrittenS3 {
 struct WrittenPolicy {
     untrusted: bool,
     allow_private: bool,
+    allow_http: bool,
     single_writer: bool,
 }
 
 impl Written {
-    fn into_access(self) -> Result<Access, AccessError> {
-        let WrittenPolicy { untrusted, allow_private, single_writer } = self.policy;
-        let mut access = Access { single_writer, untrusted, allow_private, ..Access::default() };
+    fn into_access(self, read: &dyn Fn(&str) -> Option<String>) -> Result<Access, AccessError> {
+        let WrittenPolicy { untrusted, allow_private, allow_http, single_writer } = self.policy;
+        let mut access = Access { single_writer, untrusted, allow_private, allow_http, ..Access::default() };
+        access.limits = self.limits.into_limits()?;
+        access.manners = Manners::new(self.network.max_rate, rules(self.hosts)?)?;
         self.network.put_into(&mut access)?;
         self.disk.put_into(&mut access)?;
+        let (auth, literal) = Auth::of(self.auth, read)?;
+        if literal || self.s3.secret_access_key.is_some() {
+            access.warnings.push("the settings hold secrets, and other users of this machine can read the file; `chmod 600` it".to_owned());
+        }
+        access.auth = auth;
         access.s3 = self.s3.into_access()?;
         Ok(access)
     }
@@ -378,9 +437,15 @@ impl WrittenNetwork {
         access.retries.attempts = at_least_one("attempts", self.attempts, access.retries.attempts)?;
         seconds("give_up_after_seconds", self.give_up_after_seconds, &mut access.retries.give_up_after)?;
         seconds("idle_timeout_seconds", self.idle_timeout_seconds, &mut access.idle_timeout)?;
+        seconds("quiet_seconds", self.quiet_seconds, &mut access.waits.quiet)?;
+        seconds("deadline_seconds", self.deadline_seconds, &mut access.waits.deadline)?;
+        size("slowest", self.slowest.as_deref(), &mut access.waits.slowest)?;
         seconds("connect_timeout_seconds", self.connect_timeout_seconds, &mut access.connect_timeout)?;
-        if let Some(agent) = self.user_agent {
-            access.user_agent = agent;
+        let agent = self.user_agent.unwrap_or_else(|| AGENT.to_owned());
+        access.user_agent = self.contact.map_or(agent.clone(), |contact| format!("{agent} (+{contact})"));
+        if reqwest::header::HeaderValue::from_str(&access.user_agent).is_err() {
+            let message = "together with `contact` it must be plain text in one line".into();
+            return Err(AccessError::Senseless { name: "user_agent", message });
         }
         access.certificates = self.certificates;
         Ok(())
@@ -398,15 +463,21 @@ impl WrittenDisk {
             (Some(false), _) | (None, None) => CacheUse::Off,
         };
         access.cache_directory = self.cache_directory;
-        if let Some(text) = self.cache_limit {
-            let senseless = |error: crate::size::NotASize| AccessError::Senseless { name: "cache_limit", message: error.to_string() };
-            access.cache_limit = text.parse().map_err(senseless)?;
+        size("cache_limit", self.cache_limit.as_deref(), &mut access.cache_limit)?;
+        size("spool_limit", self.spool_limit.as_deref(), &mut access.spool_limit)
+    }
+}
+
+impl WrittenLimits {
+    fn into_limits(self) -> Result<Limits, AccessError> {
+        let mut limits = Limits { inputs: self.inputs, ..Limits::default() };
+        if self.bytes.is_some() {
+            size("bytes", self.bytes.as_deref(), limits.bytes.insert(ByteSize(0)))?;
         }
-        if let Some(text) = self.spool_limit {
-            let senseless = |error: crate::size::NotASize| AccessError::Senseless { name: "spool_limit", message: error.to_string() };
-            access.spool_limit = text.parse().map_err(senseless)?;
+        if self.minutes.is_some() {
+            seconds("minutes", self.minutes.map(|minutes| minutes * 60.0), limits.time.insert(Duration::ZERO))?;
         }
-        Ok(())
+        Ok(limits)
     }
 }
 
@@ -419,7 +490,8 @@ impl WrittenS3 {
             (None, Some(_)) => return Err(half("secret_access_key", "access_key_id")),
         };
         let path_style = if self.path_style == Some(false) { PathStyle::HostName } else { PathStyle::Path };
-        Ok(S3Access { endpoint: self.endpoint, region: self.region, path_style, allow_http: self.allow_http, credentials })
+        let Self { endpoint, region, allow_http, profile, .. } = self;
+        Ok(S3Access { endpoint, region, path_style, allow_http, profile, credentials })
     }
 }
 
@@ -431,6 +503,14 @@ fn at_least_one<T: From<u8> + PartialOrd>(name: &'static str, given: Option<T>, 
     }
 }
 
+fn size(name: &'static str, given: Option<&str>, into: &mut ByteSize) -> Result<(), AccessError> {
+    if let Some(text) = given {
+        let senseless = |error: crate::size::NotASize| AccessError::Senseless { name, message: error.to_string() };
+        *into = text.parse().map_err(senseless)?;
+    }
+    Ok(())
+}
+
 fn seconds(name: &'static str, given: Option<f64>, into: &mut Duration) -> Result<(), AccessError> {
     if let Some(number) = given {
         let duration = Duration::try_from_secs_f64(number).ok().filter(|duration| !duration.is_zero());
@@ -440,53 +520,5 @@ fn seconds(name: &'static str, given: Option<f64>, into: &mut Duration) -> Resul
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Access, AccessError> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("settings.toml");
-        std::fs::write(&path, text).unwrap();
-        let read = |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        Access::load(Some(&path), &read)
-    }
-
-    const FILE: &str = "[network]\nattempts = 3\nidle_timeout_seconds = 0.5\n[disk]\nspool_limit = '2 GiB'\n\
-                        [s3]\nendpoint = 'http://a'\nregion = 'r'\naccess_key_id = 'k'\nsecret_access_key = 'hush'\npath_style = false\n";
-
-    #[test]
-    fn reads_the_file() {
-        let access = load(FILE, &[]).unwrap();
-        assert_eq!((access.retries.attempts, access.idle_timeout), (3, Duration::from_millis(500)));
-        assert_eq!((access.spool_limit.0, access.s3.path_style), (2 << 30, PathStyle::HostName));
-        assert_eq!(access.s3.credentials.as_ref().map(|known| known.secret.reveal()), Some("hush"));
-    }
-
-    #[test]
-    fn the_environment_wins() {
-        let given = [("AWS_ENDPOINT_URL", "http://b"), ("AWS_ENDPOINT_URL_S3", "http://c"), ("AWS_DEFAULT_REGION", "d")];
-        let access = load(FILE, &given).unwrap();
-        assert_eq!((access.s3.endpoint.as_deref(), access.s3.region.as_deref()), (Some("http://c"), Some("d")));
-        let keys = [("AWS_ACCESS_KEY_ID", "i"), ("AWS_SECRET_ACCESS_KEY", "s"), ("AWS_SESSION_TOKEN", "t")];
-        assert_eq!(load(FILE, &keys).unwrap().s3.credentials.map(|known| known.key_id).as_deref(), Some("i"));
-    }
-
-    #[test]
-    fn secrets_are_never_printed() {
-        let access = load(FILE, &[("AWS_ACCESS_KEY_ID", "i"), ("AWS_SECRET_ACCESS_KEY", "canary")]).unwrap();
-        let printed = format!("{access:?}");
-        assert!(!printed.contains("canary") && !printed.contains("hush"), "{printed}");
-        let broken = load("[s3]\nsecret_access_key = ['hush']\n", &[]).unwrap_err();
-        assert!(!format!("{broken} {broken:?}").contains("hush"), "{broken:?}");
-        assert!(broken.to_string().contains("line 2"), "{broken}");
-    }
-
-    #[test]
-    fn refuses_what_makes_no_sense() {
-        for text in ["[netwrk]\n", "[network]\nattempts = 0\n", "[network]\nidle_timeout_seconds = -1\n", "[s3]\naccess_key_id = 'k'\n"] {
-            assert!(load(text, &[]).is_err(), "{text}");
-        }
-        assert!(load("", &[("AWS_SECRET_ACCESS_KEY", "s")]).is_err());
-        assert!(Access::load(Some(Path::new("absent.toml")), &|_| None).is_err());
-    }
-}
+#[path = "access_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::io;
 
 use super::address::shown;
+use super::auth::redact::scrub;
 use super::{ErrorKind, StoreError};
 use crate::recipe::diagnostic::Code;
 
@@ -17,7 +18,7 @@ impl StoreError {
     /// A failure at a URL, path or key; the URL loses its query and credentials here.
     #[must_use]
     pub fn new(kind: ErrorKind, url: &str, message: impl Into<String>) -> Self {
-        Self { kind, url: shown(url), message: message.into(), cause: None }
+        Self { kind, url: scrub(&shown(url)).into_owned(), message: scrub(&message.into()).into_owned(), cause: None }
     }
 
     /// The same failure with what a library said about it.
@@ -45,6 +46,7 @@ impl StoreError {
             ErrorKind::Temporary => Code::SourceTemporary,
             ErrorKind::Exists => Code::TargetHeld,
             ErrorKind::NoSpace => Code::DiskTooSmall,
+            ErrorKind::Budget => Code::BudgetExceeded,
         }
     }
 
@@ -68,6 +70,7 @@ impl StoreError {
 /// Foreign text made safe to print: control and direction characters out, one line, at most 120 characters.
 #[must_use]
 pub(crate) fn printable(text: &str) -> String {
+    let text = &*scrub(text);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     let clean: String = line.chars().filter(|c| !c.is_control() && !is_direction(*c)).take(QUOTED).collect();
     if line.chars().count() > QUOTED { format!("{clean}…") } else { clean }

@@ -9,12 +9,24 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::watch::UnderWay;
+
 /// A host that has just been asked to slow down is not slowed further by the answers already under way.
 const ONE_SLOWDOWN: Duration = Duration::from_secs(1);
+
+/// What the operator allows one host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pace {
+    /// Most requests under way at once.
+    pub connections: usize,
+    /// Most requests begun per second; `None`: as many as it answers.
+    pub rate: Option<f64>,
+}
 
 /// One gate per host, shared by all callers.
 #[derive(Debug)]
 pub(super) struct Gates {
+    #[allow(dead_code, reason = "for stores with gates of their own")]
     most: usize,
     hosts: Mutex<HashMap<String, Arc<Gate>>>,
 }
@@ -25,10 +37,16 @@ impl Gates {
         Self { most: most.max(1), hosts: Mutex::default() }
     }
 
-    /// The gate of a host.
+    /// The gate of a host, with as many at once as these gates let through.
+    #[allow(dead_code, reason = "for stores with gates of their own")]
     pub(super) fn of(&self, host: &str) -> Arc<Gate> {
+        self.paced(host, || Pace { connections: self.most, rate: None })
+    }
+
+    /// The gate of a host, made with what the operator allows it if it is the first time.
+    pub(super) fn paced(&self, host: &str, pace: impl FnOnce() -> Pace) -> Arc<Gate> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(hosts.entry(host.to_owned()).or_insert_with(|| Arc::new(Gate::new(self.most))))
+        Arc::clone(hosts.entry(host.to_owned()).or_insert_with(|| Arc::new(Gate::new(&pace()))))
     }
 }
 
@@ -36,6 +54,8 @@ impl Gates {
 #[derive(Debug)]
 pub(super) struct Gate {
     most: f64,
+    /// Between the beginnings of two requests.
+    interval: Duration,
     state: Mutex<Traffic>,
     changed: Notify,
 }
@@ -46,12 +66,16 @@ struct Traffic {
     inside: usize,
     closed_until: Option<Instant>,
     slowed: Option<Instant>,
+    /// Before this no further request begins.
+    next: Option<Instant>,
 }
 
 impl Gate {
-    fn new(most: usize) -> Self {
-        let traffic = Traffic { limit: most as f64, inside: 0, closed_until: None, slowed: None };
-        Self { most: most as f64, state: Mutex::new(traffic), changed: Notify::new() }
+    fn new(pace: &Pace) -> Self {
+        let most = pace.connections.max(1) as f64;
+        let traffic = Traffic { limit: most, inside: 0, closed_until: None, slowed: None, next: None };
+        let interval = pace.rate.map(|rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
+        Self { most, interval: interval.unwrap_or(Duration::ZERO), state: Mutex::new(traffic), changed: Notify::new() }
     }
 
     /// Waits for room.
@@ -59,7 +83,7 @@ impl Gate {
         loop {
             let changed = self.changed.notified();
             match self.try_enter() {
-                Entry::Given => return Pass { gate: Arc::clone(self) },
+                Entry::Given => return Pass { gate: Arc::clone(self), _under_way: UnderWay::begin() },
                 Entry::Closed(rest) => tokio::time::sleep(rest).await,
                 // A wake-up may be lost with a waiter that was dropped after it was woken.
                 Entry::Full => drop(tokio::time::timeout(ONE_SLOWDOWN, changed).await),
@@ -69,7 +93,9 @@ impl Gate {
 
     fn try_enter(&self) -> Entry {
         let mut traffic = self.traffic();
-        let rest = traffic.closed_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        let now = Instant::now();
+        let until = traffic.closed_until.max(traffic.next);
+        let rest = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         if !rest.is_zero() {
             return Entry::Closed(rest);
         }
@@ -77,6 +103,9 @@ impl Gate {
             return Entry::Full;
         }
         traffic.inside += 1;
+        if !self.interval.is_zero() {
+            traffic.next = now.checked_add(self.interval);
+        }
         Entry::Given
     }
 
@@ -121,6 +150,7 @@ enum Entry {
 #[derive(Debug)]
 pub(super) struct Pass {
     gate: Arc<Gate>,
+    _under_way: UnderWay,
 }
 
 impl Drop for Pass {
@@ -146,6 +176,22 @@ mod tests {
         assert_eq!(gate.room(), 4);
         (0..10_000).for_each(|_| gate.praise());
         assert_eq!(gate.room(), 8);
+    }
+
+    #[test]
+    fn a_rate_spaces_requests() -> Result<(), std::io::Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let gate = Gates::new(8).paced("a", || Pace { connections: 4, rate: Some(50.0) });
+        let begun = Instant::now();
+        runtime.block_on(async {
+            for _ in 0..6 {
+                drop(gate.enter().await);
+            }
+        });
+        // The first goes at once; noise only ever adds to the five pauses of 20 ms.
+        assert!(begun.elapsed() >= Duration::from_millis(100), "{:?}", begun.elapsed());
+        assert_eq!(gate.room(), 4);
+        Ok(())
     }
 
     #[test]

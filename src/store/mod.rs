@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod address;
+pub mod auth;
 mod begun;
 pub mod cache;
 mod error;
@@ -16,6 +17,7 @@ mod ftp;
 mod http;
 mod limit;
 mod local;
+pub mod manners;
 mod memory;
 mod merge;
 mod open;
@@ -27,13 +29,18 @@ mod retry;
 mod runtime;
 mod s3;
 mod spool;
+mod watch;
 mod wrapped;
+mod wrapping;
 
 pub use access::{Access, AccessError, Wrapping};
 pub use address::{shown, sibling};
 pub use begun::Begun;
+pub use http::clock;
 pub use local::unfinished_files;
 pub use open::{child, conditional, documents, is_far, listing, permit, source, target, uploads};
+pub use policy::{Limits, Names};
+pub use watch::Waits;
 
 use std::ops::Range;
 
@@ -81,6 +88,8 @@ pub enum ErrorKind {
     Exists,
     /// The disk is full or a quota is reached.
     NoSpace,
+    /// A limit of the operator's on inputs, bytes or minutes is reached.
+    Budget,
     /// Anything else; permanent.
     Other,
 }

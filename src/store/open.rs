@@ -18,10 +18,12 @@ use super::ftp::FtpSource;
 use super::http::{HttpSource, streamed};
 use super::local::LocalTarget;
 use super::memory::MemoryTarget;
+use super::policy::{Counted, Limits};
 use super::s3::{S3Source, S3Target};
 use super::spool::Spool;
+use super::watch::Watchdog;
 use super::wrapped::Wrapped;
-use super::{Conditional, Document, Documents, ErrorKind, Head, Listing, SourceStore, StoreError, TargetStore, Uploads, policy};
+use super::{Conditional, Document, Documents, ErrorKind, Head, Listing, START, SourceStore, StoreError, TargetStore, Uploads, policy};
 
 /// Reads every supported scheme: paths, `file://`, `http(s)://`, `ftp(s)://`, `s3://`; packed files and members of archives as well. Make one per run: it holds the limits per host.
 #[must_use]
@@ -124,6 +126,8 @@ pub fn is_far(url: &str) -> bool {
 /// Sends each URL to the store of its scheme.
 struct AnySource {
     access: Access,
+    limits: Limits,
+    watchdog: Watchdog,
     reporter: Arc<dyn Reporter>,
     file: FileSource,
     /// Made when first needed: loading certificates takes its time.
@@ -137,7 +141,8 @@ impl AnySource {
     fn new(access: &Access, reporter: Arc<dyn Reporter>, spool: Arc<Spool>) -> Self {
         let s3 = S3Source::new(access, Arc::clone(&reporter));
         let ftp = FtpSource::new(access, Arc::clone(&reporter), Arc::clone(&spool));
-        Self { access: access.clone(), reporter, file: FileSource::default(), http: OnceLock::new(), ftp, s3, spool }
+        let (watchdog, limits) = (Watchdog::new(&access.waits, Arc::clone(&reporter)), access.limits());
+        Self { access: access.clone(), limits, watchdog, reporter, file: FileSource::default(), http: OnceLock::new(), ftp, s3, spool }
     }
 
     fn of(&self, url: &str) -> Result<&dyn SourceStore, StoreError> {
@@ -161,31 +166,60 @@ impl AnySource {
         let made = HttpSource::new(&self.access, Arc::clone(&self.reporter), Arc::clone(&self.spool))?;
         Ok(self.http.get_or_init(|| made))
     }
+
+    /// Makes a call as policy, budget and watchdog want it.
+    fn call<T>(
+        &self,
+        url: &str,
+        part: impl FnOnce() -> String,
+        length: impl FnOnce(&T) -> usize,
+        make: impl FnOnce(&dyn SourceStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let store = self.of(url)?;
+        let budget = self.access.manners.budget();
+        budget.permit(&self.limits, url)?;
+        let result = if store.is_local(url) { make(store) } else { self.watchdog.during(url, part(), || make(store)) }?;
+        budget.spend(&self.limits, url, length(&result) as u64)?;
+        Ok(result)
+    }
 }
 
 impl SourceStore for AnySource {
     fn head(&self, url: &str) -> Result<Head, StoreError> {
         tracing::debug!(url = %shown(url), "head");
-        self.of(url)?.head(url)
+        self.call(url, || "the size".to_owned(), |_| 0, |store| store.head(url))
     }
 
     fn begin(&self, url: &str) -> Result<(Head, Bytes), StoreError> {
         tracing::debug!(url = %shown(url), "begin");
-        self.of(url)?.begin(url)
+        self.call(url, || format!("bytes 0-{}", START - 1), |(_, start): &(Head, Bytes)| start.len(), |store| store.begin(url))
     }
 
     fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
         tracing::debug!(url = %shown(url), ranges = ranges.len(), bytes = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum::<u64>(), "read");
-        self.of(url)?.ranges(url, ranges)
+        let length = |found: &Vec<Bytes>| found.iter().map(Bytes::len).sum();
+        self.call(url, || part(ranges), length, |store| store.ranges(url, ranges))
     }
 
     fn stream(&self, url: &str, sink: &mut dyn Write) -> Result<u64, StoreError> {
         tracing::debug!(url = %shown(url), "read whole");
-        self.of(url)?.stream(url, sink)
+        let mut counted = Counted { sink, budget: self.access.manners.budget(), limits: &self.limits, url, exceeded: None };
+        let result = self.call(url, || "the whole file".to_owned(), |_| 0, |store| store.stream(url, &mut counted));
+        counted.exceeded.map_or(result, Err)
     }
 
     fn is_local(&self, url: &str) -> bool {
         matches!(Address::parse(url), Ok(Address::File(_)))
+    }
+}
+
+/// Ranges as a person wants to hear of them.
+fn part(ranges: &[Range<u64>]) -> String {
+    let (first, last) =
+        (ranges.iter().map(|range| range.start).min().unwrap_or(0), ranges.iter().map(|range| range.end).max().unwrap_or(0));
+    match ranges.len() {
+        1 => format!("bytes {first}-{}", last.saturating_sub(1)),
+        many => format!("{many} ranges in bytes {first}-{}", last.saturating_sub(1)),
     }
 }
 
@@ -194,7 +228,7 @@ impl Documents for AnySource {
         tracing::debug!(url = %shown(url), "read list");
         let store = self.of(url)?;
         match Address::parse(url)? {
-            Address::Http(_) => self.http()?.document(url, headers, limit),
+            Address::Http(_) => self.watchdog.during(url, "a list".to_owned(), || self.http()?.document(url, headers, limit)),
             _ => streamed(url, limit, |sink| store.stream(url, sink)),
         }
     }

@@ -18,7 +18,7 @@ static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
 /// Runs a future to its end on the calling thread; its sockets are served by the runtime.
 pub(super) fn wait<T>(future: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     match RUNTIME.get_or_init(start) {
-        Ok(runtime) => runtime.block_on(future),
+        Ok(runtime) => runtime.block_on(super::watch::in_time(future)),
         Err(message) => Err(StoreError::new(ErrorKind::Other, "network", format!("cannot start network threads: {message}"))),
     }
 }

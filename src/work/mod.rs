@@ -412,6 +412,7 @@ impl Workshop {
             statistics: self.statistics(prepared),
             moved: prepared.moved.load(Ordering::Relaxed),
             attempt: 0,
+            epoch: 0,
         }
     }
 

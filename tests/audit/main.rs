@@ -4,6 +4,8 @@
 
 mod baked;
 mod foreign;
+#[path = "../made_files/mod.rs"]
+mod made_files;
 mod provenance;
 mod repair;
 mod status;

@@ -129,7 +129,7 @@ fn the_holder_is_named_while_a_run_lasts() {
 fn secrets_of_addresses_are_not_kept_so_the_recipe_is_asked_for() {
     let bench = Bench::new();
     let recipe = bench.folder.path().join("secret.yaml");
-    let text = "schema: 1\nid: s\ntitle: S\nlicense: CC0-1.0\ninputs: {url: \"http://127.0.0.1:1/a.nc?token=geheim\"}\n";
+    let text = "schema: 1\nid: s\ntitle: S\nlicense: CC0-1.0\ninputs: {url: \"http://127.0.0.1:1/a.nc?key=geheim\"}\n";
     std::fs::write(&recipe, text).unwrap();
     bench.bake(2);
     std::fs::copy(&recipe, bench.state().join("recipe.yaml")).unwrap();

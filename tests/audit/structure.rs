@@ -209,3 +209,42 @@ fn what_is_no_store_is_a_usage_error() {
     exits(&verify(&["--against-source"]), 2, "no state of a finished run beside it");
     exits(&command().args(["verify", "https://example.org/a.zarr"]).output().unwrap(), 2, "web server");
 }
+
+#[test]
+fn opening_takes_few_requests_ar02() {
+    let mut store = Foreign::good();
+    let values: Vec<f64> = (0..12).map(f64::from).collect();
+    store.add("z", &["z"], &values, &[12], &json!({"units": "m", "positive": "up"}));
+    store.document("z")["chunk_grid"]["configuration"]["chunk_shape"] = json!([1]);
+    let output = store.verify(&[]);
+    let warning = ("warning".to_owned(), "AR02".to_owned(), String::new(), String::new());
+    assert!(findings(&output).contains(&warning), "{:?}", findings(&output));
+    exits(&output, 7, "opening it takes 16 requests at least: 1 for metadata, 15 for coordinates of dimensions");
+}
+
+#[test]
+fn axes_can_be_told_by_their_attributes_ar16() {
+    for (name, attributes) in [("lat", json!({})), ("lon", json!({"units": "degrees"})), ("time", json!({"units": "K"}))] {
+        assert_found("warning", "AR16", name, |store| store.document(name)["attributes"] = attributes.clone());
+    }
+    for (name, attributes) in [("lat", json!({"axis": "Y"})), ("lon", json!({"standard_name": "grid_longitude", "units": "degrees"}))] {
+        let mut store = Foreign::good();
+        store.document(name)["attributes"] = attributes;
+        let found = findings(&store.verify(&[]));
+        assert!(!found.iter().any(|(_, rule, ..)| rule == "AR16"), "{found:?}");
+    }
+}
+
+#[test]
+fn units_and_standard_names_are_those_of_cf_ar24() {
+    for attributes in [
+        json!({"units": "unitless"}),
+        json!({"units": "K", "standard_name": "Air Temperature"}),
+        json!({"units": "hPa", "standard_name": "air_temperature"}),
+    ] {
+        assert_found("warning", "AR24", "t", |store| store.document("t")["attributes"] = attributes.clone());
+    }
+    let mut store = Foreign::good();
+    store.document("t")["attributes"] = json!({"units": "degC", "standard_name": "air_temperature"});
+    assert_eq!(findings(&store.verify(&[])), []);
+}

@@ -1,6 +1,7 @@
 //! What `verify` says of our own stores: receipts, bytes, sources; after appends too.
 
 use crate::baked::{Bench, command, exits, findings, has_error};
+use crate::made_files::MadeFile;
 
 const ALL: [&str; 3] = ["--receipts", "--read-data", "--json"];
 
@@ -196,4 +197,39 @@ fn a_run_killed_right_after_it_published_is_known() {
         std::fs::write(bench.state().join(key), bytes).unwrap();
     }
     exits(&bench.ask("verify", &ALL), 0, "\"clean\":true");
+}
+
+#[test]
+fn what_is_due_and_not_published_is_told_ar43() {
+    let folder = tempfile::tempdir().unwrap();
+    for day in 1..=2_u32 {
+        let file = MadeFile::default()
+            .dimension("time", 1)
+            .variable("time", "double", &["time"], &[f64::from(day)], &[("units", "days since 2025-12-31"), ("calendar", "standard")])
+            .variable("v", "float", &["time"], &[f64::from(day)], &[("units", "K")]);
+        std::fs::write(folder.path().join(format!("2026010{day}.nc")), file.bytes()).unwrap();
+    }
+    let recipe = |end: &str| {
+        let text = format!(
+            "schema: 1\nid: late\ntitle: Late\nlicense: CC0-1.0\ninputs:\n  url: \"{{time:%Y%m%d}}.nc\"\n  keys:\n    time: {{dates: {{start: 2026-01-01, end: {end}, step: 1 day}}}}\ncombine: {{concat: [time]}}\n"
+        );
+        std::fs::write(folder.path().join("late.yaml"), text).unwrap();
+    };
+    let run = |target: &str| {
+        let mut command = command();
+        command.args(["run", "late.yaml", "--target", target, "--today", "2026-01-04"]).current_dir(folder.path());
+        exits(&command.output().unwrap(), 0, "open it");
+        command_of(folder.path(), &["verify", target, "--json"])
+    };
+    recipe("today - 2 days");
+    let output = run("moving.zarr");
+    let late = ("warning".to_owned(), "AR43".to_owned(), String::new(), String::new());
+    assert!(findings(&output).contains(&late), "{:?}", findings(&output));
+    exits(&output, 0, "files more than are published, the last of them");
+    recipe("2026-01-02");
+    assert!(!findings(&run("still.zarr")).contains(&late));
+}
+
+fn command_of(folder: &std::path::Path, arguments: &[&str]) -> std::process::Output {
+    command().args(arguments).current_dir(folder).output().unwrap()
 }

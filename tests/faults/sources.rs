@@ -111,7 +111,7 @@ fn forbidden_files_are_told_from_absent_ones_and_never_asked_for_again() {
         let (place, server) = served(2, move |request, content, _| {
             if request.path.starts_with("/1.nc") { reply(status, &[("Content-Length", "0")], b"") } else { honest(request, content) }
         });
-        let files = [server.url("/0.nc"), server.url("/1.nc?token=hush")];
+        let files = [server.url("/0.nc"), server.url("/1.nc?key=hush")];
         // Being forbidden is not being absent: nothing is skipped.
         place.recipe(&files, "  missing: skip\n");
         let errors = place.ends(3, &["error[source-forbidden]", "/1.nc"]);

@@ -16,6 +16,7 @@ mod scripted_server;
 mod signals;
 #[path = "../small_s3/mod.rs"]
 mod small_s3;
+mod sweep;
 mod weak;
 
 use std::collections::BTreeMap;

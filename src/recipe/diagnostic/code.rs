@@ -148,7 +148,9 @@ codes! {
         BadStep "bad-step" "A step contradicts itself: `isel` with `at` and a range, a step that names nothing, two variables renamed to one name."
         BadTimeUnits "bad-time-units" "`units` of a variable's encoding is what a time counts, such as `days since 1970-01-01`. It converts times only, and goes with no packing."
         PolicyWithoutUse "policy-without-use" "A policy can never matter in this recipe, or contradicts the rest of it: `late` or `overlap` where no files follow one another, `rewrite-tail` with shards."
-        SecretInUrl "secret-in-url" "The URL holds a user name and password. Recipes are public; the operator keeps credentials, outside the recipe. Change the password, too, if it was ever pushed."
+        SecretInUrl "secret-in-url" "The URL holds a user name, a password, or a token as a parameter (`?token=…`, `?api_key=…`, `?X-Amz-Signature=…`). Recipes are public; the operator keeps credentials, outside the recipe, and a recipe names one with `auth`. Change the secret, too, if it was ever pushed."
+        SecretInRecipe "secret-in-recipe" "A text in the recipe looks like the access key of a cloud account (`AKIA…`). Recipes are public: remove it, and revoke the key if it was ever pushed."
+        BadAuth "bad-auth" "`auth` is the name of a credential: letters, digits, `-` and `_`, at most 64. The operator's `gristmill.toml` says in `[auth.NAME]` what it stands for and which hosts may have it."
         LicenseUnknown "license-unknown" "Advice: `license` should be an SPDX id, such as `CC-BY-4.0`, or a URL where the terms are written."
         TinyChunks "tiny-chunks" "Advice: chunks this small make a great many objects; readers wait for every one of them."
         CodecNotCore "codec-not-core" "Advice: `numcodecs.*` codecs are not in the Zarr specification; some readers can't open the result."
@@ -219,6 +221,7 @@ codes! {
     Resources {
         MemoryTooSmall "memory-too-small" "Even one task needs more memory than `--memory` allows. Raise it, or make the chunks smaller."
         DiskTooSmall "disk-too-small" "The disk has no room for the result or for the scratch array of a two-stage plan."
+        BudgetExceeded "budget-exceeded" "The run would read more files, more bytes or for longer than `[limits]` of `gristmill.toml` (or `--max-inputs`, `--max-bytes`, `--max-minutes`) allows. Recipes that are not trusted have limits in any case. Bake less at once, or have the operator raise the limit."
     }
 }
 

@@ -8,6 +8,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, M
 
 use super::inert::{inert, inert_bytes, inert_lines};
 use super::{Diagnostic, Severity, Span};
+use crate::pattern::{holds_key, secret_parameter};
 use crate::recipe::RecipeText;
 
 /// Longest line shown whole, in bytes.
@@ -46,9 +47,30 @@ fn without_passwords(text: &RecipeText) -> RecipeText {
         if let Some(at) = user {
             shown.text.replace_range(start..start + at, &"*".repeat(at));
         }
+        let word = shown.text.get(start..).unwrap_or_default();
+        let end = start + word.find(|letter: char| letter.is_whitespace() || "\"'".contains(letter)).unwrap_or(word.len());
+        star_parameters(&mut shown.text, start, end);
         from = start;
     }
+    while let Some(range) = holds_key(&shown.text) {
+        let stars = "*".repeat(range.len());
+        shown.text.replace_range(range, &stars);
+    }
     shown
+}
+
+/// Stars out the values of secret parameters in the URL that these bytes hold.
+fn star_parameters(text: &mut String, start: usize, end: usize) {
+    let Some(query) = text.get(start..end).and_then(|url| url.find('?')).map(|at| start + at + 1) else { return };
+    let mut at = query;
+    let parameters: Vec<String> = text.get(query..end).unwrap_or_default().split('&').map(str::to_owned).collect();
+    for parameter in parameters {
+        if let (Some(_), Some(equals)) = (secret_parameter(&format!("://?{parameter}")), parameter.find('=')) {
+            let (from, to) = (at + equals + 1, at + parameter.len());
+            text.replace_range(from..to, &"*".repeat(to - from));
+        }
+        at += parameter.len() + 1;
+    }
 }
 
 /// For programs: a JSON list with code, severity, message, file, line, column, byte offset and length, label and help.

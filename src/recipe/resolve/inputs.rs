@@ -33,9 +33,6 @@ const STEP_HELP: &str = "write a whole number and second, minute, hour, day, wee
 impl Resolver<'_> {
     pub(super) fn input_options(&mut self, inputs: &Inputs) -> (MissingFile, ChangedFile) {
         let place = self.root.get("inputs");
-        if inputs.auth.is_some() {
-            self.later(place.get("auth").key(), "`auth`", "only files that need no login can be read");
-        }
         if inputs.scan == Some(Scan::Sampled) {
             self.later(place.get("scan").span(), "`scan: sampled`", "remove it: every file's header is then read");
         }
@@ -217,10 +214,7 @@ impl Resolver<'_> {
         }
         let Some((scheme, rest)) = url.split_once("://") else { return };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        if authority.contains('@') && !scheme.eq_ignore_ascii_case("file") {
-            let help = "recipes are public: remove it, change the password, and let the operator keep the credential";
-            self.error(Code::SecretInUrl, span, "the URL holds a user name, or a token", help);
-        }
+        self.url_without_secrets(span, url, authority);
         let lower = scheme.to_ascii_lowercase();
         if LATER.contains(&lower.as_str()) {
             self.later(span, &format!("reading `{scheme}://`"), "use an https:// URL of the same files, or a local copy");

@@ -7,6 +7,7 @@ mod about;
 mod catalogues;
 mod codecs;
 mod combine;
+mod credential;
 mod expect;
 mod find;
 mod inputs;
@@ -63,6 +64,7 @@ impl Resolver<'_> {
         let combine = document.combine.unwrap_or_default();
         let inputs = document.inputs.unwrap_or_default();
         let (missing, changed) = self.input_options(&inputs);
+        let auth = self.credential(&inputs);
         let (expansion, find) = self.inputs(&inputs, &combine);
         let late = self.late(&inputs, &combine);
         let concat = self.concat_places(&combine);
@@ -78,7 +80,24 @@ impl Resolver<'_> {
         let late = if moving { LateFile::Skip } else { late };
         let (text, published) = (self.text.clone(), None);
         let find = find.map(Arc::new);
-        Some(Recipe { text, id, about, axes, inputs, find, missing, late, changed, combine: rules, steps, output, expect, used, published })
+        Some(Recipe {
+            text,
+            id,
+            about,
+            axes,
+            inputs,
+            find,
+            missing,
+            late,
+            changed,
+            auth,
+            combine: rules,
+            steps,
+            output,
+            expect,
+            used,
+            published,
+        })
     }
 
     fn schema(&mut self, schema: Option<i64>) {

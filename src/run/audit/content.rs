@@ -13,6 +13,7 @@ use super::finding::Findings;
 use super::ledger::{Entry, Ledger, Marks, ObjectNumber};
 use super::node::Node;
 use super::objects::REPAIR;
+use super::shares::Shares;
 use super::stored::Stored;
 use crate::receipt::{ChunkRef, checksum};
 use crate::run::{RunError, with_causes};
@@ -39,6 +40,7 @@ pub(super) struct Content<'a> {
     pub(super) share: f64,
     pub(super) findings: &'a Findings,
     pub(super) looked: Looked,
+    pub(super) shares: Shares,
 }
 
 impl Content<'_> {
@@ -135,7 +137,11 @@ impl Content<'_> {
                 let message = format!("it does not decode: {}", with_causes(&error));
                 self.findings.error("AR44", (&node.path, &key), message, REPAIR);
             }
-            Ok(_) => {}
+            Ok(values) => {
+                if let Some(variable) = self.reader.schema().variable(&node.path) {
+                    self.shares.see(node, variable, &index, &values);
+                }
+            }
         }
         Ok(seen.map(|seen| self.count(seen)))
     }

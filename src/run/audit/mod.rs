@@ -9,12 +9,16 @@ mod coordinates;
 mod crew;
 mod fills;
 mod finding;
+mod freshness;
 mod ledger;
+mod meaning;
 mod metadata;
 mod node;
 mod objects;
+mod opening;
 mod published;
 mod series;
+mod shares;
 mod sources;
 mod stored;
 
@@ -35,6 +39,7 @@ use content::{Content, Looked};
 use coordinates::Coordinates;
 use finding::Findings;
 use node::Node;
+use shares::Shares;
 use stored::Stored;
 
 pub use finding::{Finding, Level};
@@ -118,6 +123,8 @@ pub fn audit(target: &str, recipe: Option<&Recipe>, options: &Options, setting: 
 /// What the steps of an audit share.
 struct Auditor<'a> {
     target: &'a str,
+    /// URL of the Zarr root: the target, or its current version.
+    root: String,
     store: Arc<dyn TargetStore>,
     /// The state of our own stores.
     ledger: Option<Ledger>,
@@ -129,7 +136,8 @@ struct Auditor<'a> {
 
 impl<'a> Auditor<'a> {
     fn open(target: &'a str, options: &'a Options, setting: Setting<'a>, findings: &'a Findings) -> Result<Self, RunError> {
-        let store = store::target(&versions::current(target, setting)?, setting.access)?;
+        let root = versions::current(target, setting)?;
+        let store = store::target(&root, setting.access)?;
         let needed = options.receipts || options.sources;
         let ledger = match State::read_only(target, setting.access).and_then(|state| Ledger::open(state, &*store)) {
             Ok(ledger) => ledger,
@@ -149,7 +157,7 @@ impl<'a> Auditor<'a> {
         }
         let threads = if store::is_far(target) { FAR.max(options.threads) } else { options.threads };
         let crew = Crew { threads, reporter: &**setting.reporter, stop: setting.stop };
-        Ok(Self { target, store, ledger, options, setting, crew, findings })
+        Ok(Self { target, root, store, ledger, options, setting, crew, findings })
     }
 
     /// What metadata and the one listing show; of each array whether it fits the others.
@@ -163,11 +171,16 @@ impl<'a> Auditor<'a> {
             return Err(RunError::Usage { message });
         };
         metadata::check(&stored, self.ledger.is_some(), findings);
+        meaning::check(&stored, findings);
         fills::check(&stored, findings);
+        opening::requests(&stored, findings);
+        opening::anonymously(&self.root, stored.format, self.setting.access, findings)?;
         let fits = metadata::fitting(&stored, findings);
         objects::orphans(&stored, &keys, self.ledger.as_ref().and_then(Ledger::begun).as_ref(), findings);
         if let Some(ledger) = &self.ledger {
             published::compare(&stored, &ledger.plan, provenance::published(&ledger.state)?.as_ref(), findings)?;
+            let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+            freshness::check(&ledger.state, &ledger.plan, today, findings)?;
         }
         Ok((stored, fits))
     }
@@ -196,8 +209,9 @@ impl<'a> Auditor<'a> {
         let ordered = self.ledger.as_ref().map(|ledger| ordered(&ledger.plan));
         Coordinates { stored, reader: &reader, tap: &tap, findings, ordered }.check()?;
         let (share, looked) = (self.options.read, Looked::default());
-        let content = Content { stored, store, reader: &reader, tap: &tap, share, findings, looked };
+        let content = Content { stored, store, reader: &reader, tap: &tap, share, findings, looked, shares: Shares::default() };
         let judged = self.content(&content)?;
+        content.shares.tell(&stored.arrays, findings);
         let objects = objects::holes(stored, &**store, (self.ledger.as_ref(), judged), (self.crew, findings))?;
         let told = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let Looked { receipts, read, bytes } = &content.looked;

@@ -26,6 +26,8 @@ pub(super) struct Stored {
     pub(super) arrays: Vec<Node>,
     /// Keys of all metadata objects.
     pub(super) metadata: BTreeSet<String>,
+    /// True if the root holds a copy of every node's metadata.
+    pub(super) is_consolidated: bool,
     /// Documents that checks go by, the root's not among them.
     documents: Documents,
     /// Every document by its key as it lies in the store.
@@ -55,12 +57,13 @@ pub(super) fn look(
     } else {
         compare(&copies, &own, findings);
     }
-    let documents = if copies.is_empty() { own.clone() } else { copies };
+    let is_consolidated = !copies.is_empty();
+    let documents = if is_consolidated { copies } else { own.clone() };
     let mut metadata: BTreeSet<String> = own.keys().chain(documents.keys()).cloned().collect();
     metadata.insert(root_key.to_owned());
     let mut own = own;
     own.insert(root_key.to_owned(), root.clone());
-    let mut stored = Stored { format, groups: BTreeMap::new(), arrays: Vec::new(), metadata, documents, own };
+    let mut stored = Stored { format, groups: BTreeMap::new(), arrays: Vec::new(), metadata, is_consolidated, documents, own };
     stored.groups.insert(String::new(), attributes(&root));
     stored.read_nodes(findings);
     Ok(Some(stored))

@@ -66,18 +66,22 @@ impl<'a> Commit<'a> {
     }
 
     /// Has every task done (`work` does all without a receipt, and those it is given), looks whether the store holds what it
-    /// acknowledged, and has done once more what it has lost. Nothing is visible yet.
+    /// acknowledged, and has done once more what it has lost, or what only a former holder of the target tells of. Nothing is
+    /// visible yet.
     ///
     /// # Errors
     /// Those of `work`; [`TargetError::Altered`] where the store loses objects twice or alters one.
     pub(super) fn complete(&self, mut work: impl FnMut(&BTreeSet<TaskNumber>) -> Result<Tally, RunError>) -> Result<Tally, RunError> {
         let mut finished = work(&BTreeSet::new())?;
-        let (mut seen, lost) = self.look()?;
+        let (mut seen, lost) = self.look(&finished.own)?;
         if let Some(example) = lost.values().next() {
-            let message = format!("the store has lost objects that it acknowledged (`{example}`): {} tasks are done again", lost.len());
+            let message = format!("the store has lost what it acknowledged (`{example}`): {} tasks are done again", lost.len());
             self.setting.reporter.report(Event::Warned { message });
+            let first = std::mem::take(&mut finished.own);
             finished = work(&lost.into_keys().collect())?;
-            let (again, lost) = self.look()?;
+            finished.own.extend(first);
+            finished.own.sort_unstable();
+            let (again, lost) = self.look(&finished.own)?;
             if let Some((_, key)) = lost.into_iter().next() {
                 let message = "it was written twice, acknowledged twice, and is not there".to_owned();
                 return Err(TargetError::Altered { key, message }.into());

@@ -44,12 +44,14 @@ pub(super) struct Seen {
 }
 
 impl Commit<'_> {
-    /// Looks for every object that the receipts name, and waits a while for those that a store shows late.
+    /// Looks for every object that the receipts name, and waits a while for those that a store shows late. `own` are the tasks that
+    /// this run did, ascending.
     ///
     /// # Errors
-    /// [`TargetError::Altered`] for an object of another size; [`RunError::Interrupted`], [`RunError::Store`].
-    pub(super) fn look(&self) -> Result<(Seen, Lost), RunError> {
-        let mut seen = self.look_once()?;
+    /// [`TargetError::Altered`] for an object of another size; [`RunError::Held`] if another holder has kept a receipt;
+    /// [`RunError::Interrupted`], [`RunError::Store`].
+    pub(super) fn look(&self, own: &[TaskNumber]) -> Result<(Seen, Lost), RunError> {
+        let mut seen = self.look_once(own)?;
         let absent = self.wait_for(std::mem::take(&mut seen.absent))?;
         let altered = absent.iter().find(|(_, _, size)| size.is_some());
         if let Some(((stage, task), chunk, Some(size))) = altered {
@@ -62,7 +64,7 @@ impl Commit<'_> {
         Ok((seen, lost))
     }
 
-    fn look_once(&self) -> Result<Seen, RunError> {
+    fn look_once(&self, own: &[TaskNumber]) -> Result<Seen, RunError> {
         let plan = &self.workshop.plan;
         let line = Line { state: Mutex::new(Waiting::default()), changed: Condvar::new() };
         let tasks = plan.stages.iter().enumerate().flat_map(|(number, stage)| (0..stage.tasks()).map(move |task| (number, task)));
@@ -70,7 +72,7 @@ impl Commit<'_> {
         let tasks = Mutex::new(tasks.chain(copies));
         parallel::on_threads(self.threads, &|| {
             while let Some(turn) = line.turn(|| tasks.lock().unwrap_or_else(PoisonError::into_inner).next()) {
-                line.done(&turn, self.take(&turn));
+                line.done(&turn, self.take(&turn, own));
             }
         });
         let waiting = line.state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +80,7 @@ impl Commit<'_> {
     }
 
     /// Reads a receipt, or looks at an object.
-    fn take(&self, turn: &Turn) -> Result<Found, RunError> {
+    fn take(&self, turn: &Turn, own: &[TaskNumber]) -> Result<Found, RunError> {
         if self.is_stopped() {
             return Err(RunError::Interrupted);
         }
@@ -86,14 +88,39 @@ impl Commit<'_> {
             // Where nothing was to be copied there is no receipt.
             Turn::Read((stage, task)) if *stage >= self.workshop.plan.stages.len() => {
                 let receipt = self.state.receipt(&self.workshop.plan_id, *stage, *task)?;
-                Ok(receipt.map_or(Found::Nothing, |receipt| Found::Receipt(Some(receipt))))
+                receipt.map_or(Ok(Found::Nothing), |receipt| Ok(Found::Receipt(self.holders(receipt, own)?)))
             }
-            Turn::Read(task) => Ok(Found::Receipt(self.receipt(*task)?)),
+            Turn::Read(task) => {
+                let receipt = self.receipt(*task)?;
+                Ok(Found::Receipt(receipt.map_or(Ok(None), |receipt| self.holders(receipt, own))?))
+            }
             Turn::Look(_, chunk) => {
                 let there = self.store.head(&chunk.key)? == Some(chunk.bytes);
                 Ok(Found::Object { there, variable: variable_of(&self.workshop.plan, &chunk.key) })
             }
         }
+    }
+
+    /// A receipt as it is, unless this run did its task and the receipt is another holder's: one from before, who woke up and put his
+    /// over ours, is not believed; one after us, and it is we who have to go.
+    fn holders(&self, receipt: Receipt, own: &[TaskNumber]) -> Result<Option<Receipt>, RunError> {
+        let task = (receipt.stage as usize, receipt.task);
+        if receipt.epoch == self.state.epoch() || own.binary_search(&task).is_err() {
+            return Ok(Some(receipt));
+        }
+        self.state.still_ours()?;
+        if receipt.epoch > self.state.epoch() {
+            // The count of holders was lost and began anew: what is kept agrees with what we did, or keeping ours had failed.
+            return Ok(Some(receipt));
+        }
+        tracing::warn!(
+            stage = task.0,
+            task = task.1,
+            epoch = receipt.epoch,
+            "a former holder put its receipt over ours: the task is done again"
+        );
+        self.state.forget_receipt(&self.workshop.plan_id, task.0, task.1)?;
+        Ok(None)
     }
 
     /// A task's receipt, waited for a while.

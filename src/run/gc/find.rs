@@ -267,12 +267,19 @@ impl<'a> Finder<'a> {
 
     /// Uploads in parts that were cut off: whoever began them does not hold the target any more.
     fn uploads(&self, swept: &mut Swept) -> Result<(), RunError> {
-        let Some(store) = store::uploads(&self.wish.target, self.access)? else { return Ok(()) };
+        let state = store::sibling(&self.wish.target, ".gristmill")?;
+        [&self.wish.target, &state].into_iter().try_for_each(|url| self.uploads_at(url, swept))
+    }
+
+    fn uploads_at(&self, url: &str, swept: &mut Swept) -> Result<(), RunError> {
+        let Some(store) = store::uploads(url, self.access)? else { return Ok(()) };
         let found = match store.unfinished() {
             Ok(found) => found,
             Err(error) if error.kind == ErrorKind::Other => {
                 let note = "the store cannot list uploads in parts that were cut off: let the bucket's lifecycle rules abort them";
-                swept.notes.push(note.to_owned());
+                if !swept.notes.iter().any(|told| told == note) {
+                    swept.notes.push(note.to_owned());
+                }
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -283,12 +290,12 @@ impl<'a> Finder<'a> {
         };
         let (old, young): (Vec<Upload>, Vec<Upload>) = found.into_iter().partition(is_old);
         if !young.is_empty() {
-            swept.notes.push(format!("{} uploads in parts that were begun lately, or nobody tells when, stay", young.len()));
+            swept.notes.push(format!("{url}: {} uploads in parts that were begun lately, or nobody tells when, stay", young.len()));
         }
         if !old.is_empty() {
             swept.items.push(Item {
                 kind: Kind::Uploads,
-                name: self.wish.target.clone(),
+                name: url.to_owned(),
                 objects: old.len() as u64,
                 bytes: 0,
                 why: "in parts, never finished; their bytes are not told".to_owned(),

@@ -68,7 +68,11 @@ impl LeaseKeeper {
         }
         match shared.lease.settled()? {
             Standing::Ours => Ok(()),
-            Standing::Taken(by) => Err(shared.taken(&by)),
+            Standing::Taken(by) => {
+                // Known from now on, so that nothing is written over what the other keeps.
+                shared.health().taken = Some(by.clone());
+                Err(shared.taken(&by))
+            }
             Standing::Gone => Err(shared.lapsed("its lease was deleted")),
         }
     }
@@ -201,6 +205,7 @@ mod tests {
         assert!(other.is_err(), "the first lives");
         store.put("lease/0000000002.json", bytes::Bytes::from_static(b"{}"), crate::store::PutMode::Create).unwrap();
         assert_eq!(keeper.still_ours().map_err(|error| error.exit()), Err(6), "commit sees it before the next renewal does");
+        assert_eq!(keeper.lost().map(|error| error.exit()), Some(6), "and what commit saw is known");
         std::thread::sleep(QUICK.renewal * 10);
         let lost = keeper.lost().unwrap();
         assert_eq!(lost.exit(), 6);

@@ -140,6 +140,16 @@ impl Lock {
         }
     }
 
+    /// Whether of several that create one object exactly one wins, and whether a put that is to replace a certain version of an object
+    /// fails where there is another: as the store answered. Neither where a file lock does it all.
+    pub(super) fn conditions(&self) -> (bool, bool) {
+        match (&self.kind, &self.abilities) {
+            (Kind::Lease(_), Some(abilities)) => (abilities.creates_exclusively(), abilities.replace == Support::Honoured),
+            (Kind::Lease(_), None) => (true, true),
+            (Kind::File(_) | Kind::Looking, _) => (false, false),
+        }
+    }
+
     /// How the target is held.
     pub(super) fn writing(&self) -> Writing {
         let weak = self.abilities.as_ref().filter(|abilities| !abilities.creates_exclusively());
@@ -226,11 +236,11 @@ fn abilities(url: &str, access: &Access, store: &dyn TargetStore) -> Result<Opti
     Ok(told)
 }
 
-/// Renewals that fail are tried again by the next one, not by waiting.
+/// Renewals that fail are tried again by the next one, not by waiting; nor do they queue behind uploads to the same host.
 fn hasty(access: &Access) -> Access {
     let short = Duration::from_millis(200);
     let retries = Retries { attempts: 2, give_up_after: Timing::USUAL.renewal, first_wait: short, longest_wait: short };
-    Access { retries, ..access.clone() }
+    Access { retries, manners: access.manners.apart(), ..access.clone() }
 }
 
 /// The number of the latest holder, as it was noted.

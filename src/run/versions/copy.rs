@@ -60,12 +60,17 @@ impl Copies {
         parallel::each(threads, self.source.receipts as usize, stop, &|number| {
             let task = (plan.stages.len(), number as u64);
             let known = state.receipt(identity, task.0, task.1)?.filter(|_| !again.contains(&task));
+            let is_known = known.is_some();
             let receipt = match known {
                 Some(receipt) => Some(receipt),
                 None => self.copy(state, (plan, identity, to), task)?,
             };
             if let Some(receipt) = &receipt {
-                tally.lock().unwrap_or_else(PoisonError::into_inner).add(plan, receipt);
+                let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+                tally.add(plan, receipt);
+                if !is_known {
+                    tally.own.push(task);
+                }
             }
             Ok(())
         })
@@ -101,6 +106,7 @@ impl Copies {
             statistics: BTreeMap::new(),
             moved: 0,
             attempt: 0,
+            epoch: 0,
         };
         state.save_receipt(&receipt)?;
         Ok(Some(receipt))

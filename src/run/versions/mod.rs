@@ -4,7 +4,7 @@
 //! `kept` which versions there are · `pointer` the object and the link that readers follow · `copy` what a new version takes over
 //! from the current one. A version's folder is named after its plan, so that the same plan is the same version and no other plan
 //! ever writes into it. Invariant: the pointer moves only to a version that is whole and published, only forwards, and only if it
-//! is still where this run saw it when it began.
+//! is still where this run saw it when it began; where the store compares versions, by its comparison.
 
 mod copy;
 pub(in crate::run) mod kept;
@@ -21,6 +21,7 @@ use crate::store::{self, TargetStore};
 use crate::target::zarr::root_document;
 pub(in crate::run) use copy::Copies;
 use kept::{About, Kept, name_of, now};
+use pointer::Condition;
 pub use pointer::{Pointer, Root};
 
 /// Where the result of a plan goes: to the target itself, or to a version below it.
@@ -38,6 +39,8 @@ struct Chosen {
     target: String,
     /// The pointer as it was when this run began.
     seen: Option<Pointer>,
+    /// That it still is, as far as the store can see to it.
+    condition: Condition,
     /// True if an earlier run began to make this version.
     known: bool,
     /// True if it is to be made anew.
@@ -62,7 +65,9 @@ impl Place {
             return if kept.is_none() { Ok(Self { root: target.clone(), version: None }) } else { Err(is_versioned(target)) };
         }
         let base = store::target(target, setting.access)?;
-        let seen = Pointer::read(&*base, target)?;
+        let (creates, replaces) = state.lock().conditions();
+        let door = if replaces { store::conditional(target, setting.access)? } else { None };
+        let (seen, condition) = Pointer::read_to_move(&*base, (creates, door), target)?;
         let mut kept = match kept {
             Some(kept) => kept,
             None => fresh(state, &*base, target)?,
@@ -79,7 +84,7 @@ impl Place {
             kept.save(state)?;
         }
         let (name, known) = (name_of(identity), kept.of_plan(identity).is_some());
-        let mut chosen = Chosen { name, base, target: target.clone(), seen, known, anew, copies: None };
+        let mut chosen = Chosen { name, base, target: target.clone(), seen, condition, known, anew, copies: None };
         if !anew {
             chosen.copies = chosen.copies_for(plan, identity, setting, state)?;
         }
@@ -175,7 +180,10 @@ impl Place {
             previous: previous.filter(|previous| **previous != chosen.name).cloned(),
         };
         if chosen.seen.as_ref().is_none_or(|seen| !seen.names_what(&next)) {
-            next.put(&*chosen.base)?;
+            // Between the look above and this put another run may have moved it: a store that compares refuses then.
+            if !next.put(&*chosen.base, &chosen.condition)? {
+                return Err(chosen.overtaken(Pointer::read(&*chosen.base, &chosen.target)?.as_ref()));
+            }
         }
         chosen.link(setting);
         let mut kept = Kept::read(state)?.unwrap_or_default();

@@ -1,16 +1,17 @@
 //! The pointer: which version of a target is the one to read.
 //!
 //! One small object, `TARGET/current.json`, and on a local disk also a symbolic link `TARGET/current`. Invariant: either names only
-//! versions that are whole, and the object's `sequence` only ever grows.
+//! versions that are whole, and the object's `sequence` only ever grows: where the store can, by the store's own comparison.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::receipt::checksum;
 use crate::run::RunError;
-use crate::store::{PutMode, TargetStore};
+use crate::store::{Conditional, ErrorKind, PutMode, StoreError, TargetStore, Version};
 use crate::target::read_back;
 
 /// Key of the pointer, below TARGET.
@@ -53,17 +54,50 @@ impl Root {
     }
 }
 
+/// What must still hold of the object when it is put.
+pub(super) enum Condition {
+    /// Nothing that the store could compare: the lock alone keeps others away.
+    None,
+    /// There is none.
+    Absent,
+    /// It is the very one that was read.
+    Unchanged(Arc<dyn Conditional>, Version),
+}
+
 impl Pointer {
     /// The pointer of a target; `None` if there is none.
     ///
     /// # Errors
     /// [`RunError::Conflict`] if something else has its name; [`RunError::Store`].
     pub fn read(base: &dyn TargetStore, target: &str) -> Result<Option<Self>, RunError> {
-        let Some(bytes) = base.get(KEY)? else { return Ok(None) };
+        base.get(KEY)?.map(|bytes| Self::parse(&bytes, target)).transpose()
+    }
+
+    fn parse(bytes: &Bytes, target: &str) -> Result<Self, RunError> {
         let unreadable = |_| RunError::Conflict {
             message: format!("{target}/{KEY} is not a pointer that gristmill wrote; move it away, or choose another target"),
         };
-        serde_json::from_slice(&bytes).map(Some).map_err(unreadable)
+        serde_json::from_slice(bytes).map_err(unreadable)
+    }
+
+    /// The pointer, and the condition under which it may be moved on: that nobody else moved it since. `creates` and `door` are what
+    /// the store can do.
+    ///
+    /// # Errors
+    /// As [`Pointer::read`].
+    pub(super) fn read_to_move(
+        base: &dyn TargetStore,
+        (creates, door): (bool, Option<Arc<dyn Conditional>>),
+        target: &str,
+    ) -> Result<(Option<Self>, Condition), RunError> {
+        if let Some(door) = door
+            && let Some((bytes, version)) = door.read(KEY)?
+        {
+            return Ok((Some(Self::parse(&bytes, target)?), Condition::Unchanged(door, version)));
+        }
+        let seen = Self::read(base, target)?;
+        let condition = if seen.is_none() && creates { Condition::Absent } else { Condition::None };
+        Ok((seen, condition))
     }
 
     /// True if both name the same state of the same version.
@@ -71,13 +105,27 @@ impl Pointer {
         (&self.version, &self.id, &self.plan, &self.root) == (&other.version, &other.id, &other.plan, &other.root)
     }
 
-    /// Puts the pointer in its place and reads it back.
-    pub(super) fn put(&self, base: &dyn TargetStore) -> Result<(), RunError> {
+    /// Puts the pointer in its place and reads it back; false if the condition did not hold, and nothing was changed.
+    pub(super) fn put(&self, base: &dyn TargetStore, condition: &Condition) -> Result<bool, RunError> {
         let before = base.get(KEY)?;
         let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
         text.push(b'\n');
-        base.put(KEY, Bytes::from(text.clone()), PutMode::Overwrite)?;
-        Ok(read_back(base, KEY, &text, before.as_deref())?)
+        match condition.put(base, Bytes::from(text.clone())) {
+            Err(error) if error.kind == ErrorKind::Exists => return Ok(false),
+            put => put?,
+        }
+        read_back(base, KEY, &text, before.as_deref())?;
+        Ok(true)
+    }
+}
+
+impl Condition {
+    fn put(&self, base: &dyn TargetStore, text: Bytes) -> Result<(), StoreError> {
+        match self {
+            Self::None => base.put(KEY, text, PutMode::Overwrite),
+            Self::Absent => base.put(KEY, text, PutMode::Create),
+            Self::Unchanged(door, version) => door.replace(KEY, text, version),
+        }
     }
 }
 

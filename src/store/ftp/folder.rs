@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::super::pace::silence;
 use super::super::retry::Fault;
+use super::super::watch::heard;
 use super::super::{Entry, ErrorKind, StoreError};
 use super::Reading;
 use super::answer::{self, judge};
@@ -60,7 +61,7 @@ impl Reading<'_> {
             match timeout(idle, transfer.read_buf(&mut text)).await {
                 Ok(Ok(0)) => break,
                 Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
-                Ok(Ok(_)) if text.len() <= LONGEST => {}
+                Ok(Ok(count)) if text.len() <= LONGEST => heard(count),
                 Ok(Ok(_)) => {
                     let message = "its listing is longer than 64 MiB; name a folder further down";
                     return Err(StoreError::new(ErrorKind::Other, self.url, message).into());

@@ -26,7 +26,7 @@ use crate::event::Reporter;
 
 use super::access::Access;
 use super::address::shown;
-use super::limit::{Gate, Gates};
+use super::limit::Gate;
 use super::policy;
 use super::retry::{Fault, Patience};
 use super::runtime::wait;
@@ -47,7 +47,6 @@ const TRANSFER: u64 = 4 << 20;
 pub(super) struct FtpSource {
     access: Access,
     reporter: Arc<dyn Reporter>,
-    gates: Gates,
     pool: Pool,
     trust: Trust,
     seen: Mutex<HashMap<String, Arc<Seen>>>,
@@ -95,7 +94,6 @@ impl FtpSource {
         Self {
             access: access.clone(),
             reporter,
-            gates: Gates::new(access.connections_per_host.min(CONNECTIONS)),
             pool: Pool::default(),
             trust: Trust::new(access),
             seen: Mutex::default(),
@@ -104,11 +102,12 @@ impl FtpSource {
     }
 
     fn reading<'a>(&'a self, url: &'a str) -> Result<Reading<'a>, StoreError> {
-        let (site, path) = Site::parse(url, |_| None)?;
+        let (site, path) = Site::parse(url, |server| self.access.auth.login(server))?;
         if policy::guards(&self.access) {
             policy::permit_host(&site.url).map_err(|refusal| StoreError::new(ErrorKind::Policy, url, refusal.to_string()))?;
         }
-        let gate = self.gates.of(&format!("{}:{}", site.host(), site.port));
+        let connections = self.access.connections_per_host.min(CONNECTIONS);
+        let gate = self.access.manners.gate_of(&format!("{}:{}", site.url.host_str().unwrap_or_default(), site.port), connections);
         Ok(Reading { source: self, url, site, path, gate })
     }
 

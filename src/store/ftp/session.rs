@@ -16,8 +16,8 @@ use tokio_rustls::TlsConnector;
 use url::Host;
 
 use super::super::access::Access;
-use super::super::policy::{self, PrivateAddress, PublicOnly};
-use super::super::retry::{Fault, Passing};
+use super::super::policy::{self, Pinned, Refusal};
+use super::super::retry::Fault;
 use super::super::{ErrorKind, StoreError};
 use super::answer::{self, judge, silent};
 use super::site::{Security, Site};
@@ -171,7 +171,7 @@ fn without(error: FtpError, password: &str) -> FtpError {
 /// A socket to one of the server's addresses; in guarded mode only if all of them are public.
 async fn connect(url: &str, site: &Site, access: &Access) -> Result<TcpStream, Fault> {
     let mut failure = None;
-    for address in addresses(url, site, policy::guards(access)).await? {
+    for address in addresses(url, site, access).await? {
         match timeout(access.connect_timeout, TcpStream::connect(address)).await {
             Ok(Ok(socket)) => {
                 let _fine_without = socket.set_nodelay(true);
@@ -185,27 +185,28 @@ async fn connect(url: &str, site: &Site, access: &Access) -> Result<TcpStream, F
     Err(Fault::passing(format!("cannot connect to the server ({why})")))
 }
 
-async fn addresses(url: &str, site: &Site, guarded: bool) -> Result<Vec<SocketAddr>, Fault> {
-    let refuse = |refusal: &PrivateAddress| Fault::Final(StoreError::new(ErrorKind::Policy, url, refusal.to_string()));
-    if guarded {
+async fn addresses(url: &str, site: &Site, access: &Access) -> Result<Vec<SocketAddr>, Fault> {
+    let refuse = |refusal: &Refusal| Fault::Final(StoreError::new(ErrorKind::Policy, url, refusal.to_string()));
+    if policy::guards(access) {
         policy::permit_host(&site.url).map_err(|refusal| refuse(&refusal))?;
     }
     let unknown = |error: &dyn std::error::Error| {
         let reason = format!("cannot connect to the server (`{}`: {})", site.host(), super::super::error::printable(&error.to_string()));
-        Fault::Passing(Passing { reason, ..Passing::default() })
+        Fault::passing(reason)
     };
-    match site.url.host() {
-        Some(Host::Ipv4(address)) => Ok(vec![SocketAddr::new(IpAddr::V4(address), site.port)]),
-        Some(Host::Ipv6(address)) => Ok(vec![SocketAddr::new(IpAddr::V6(address), site.port)]),
-        _ if guarded => {
+    let port = site.port;
+    match (site.url.host(), Pinned::of(access)) {
+        (Some(Host::Ipv4(address)), _) => Ok(vec![SocketAddr::new(IpAddr::V4(address), port)]),
+        (Some(Host::Ipv6(address)), _) => Ok(vec![SocketAddr::new(IpAddr::V6(address), port)]),
+        (_, Some(pinned)) => {
             let name: Name = site.host().parse().map_err(|error| unknown(&error))?;
-            let found = PublicOnly.resolve(name).await.map_err(|error| match error.downcast_ref::<PrivateAddress>() {
+            let found = pinned.resolve(name).await.map_err(|error| match error.downcast_ref::<Refusal>() {
                 Some(refusal) => refuse(refusal),
                 None => unknown(error.as_ref()),
             })?;
-            Ok(found.map(|address| SocketAddr::new(address.ip(), site.port)).collect())
+            Ok(found.map(|address| SocketAddr::new(address.ip(), port)).collect())
         }
-        _ => Ok(tokio::net::lookup_host((site.host(), site.port)).await.map_err(|error| unknown(&error))?.collect()),
+        (_, None) => Ok(tokio::net::lookup_host((site.host(), port)).await.map_err(|error| unknown(&error))?.collect()),
     }
 }
 

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::super::access::Secret;
 use super::super::address::Address;
+use super::super::auth::Login;
 use super::super::{ErrorKind, StoreError};
 
 /// The port of the control connection (RFC 959), and the one where encryption begins before the first word.
@@ -15,15 +16,6 @@ const IMPLICIT_PORT: u16 = 990;
 /// Who asks where there is nothing else to say (RFC 1635).
 const ANONYMOUS: &str = "anonymous";
 const NO_PASSWORD: &str = "anonymous@";
-
-/// How a server is to be told who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Login {
-    /// The user.
-    pub(in super::super) user: String,
-    /// The password.
-    pub(in super::super) password: Secret,
-}
 
 /// How the connection is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +42,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// The server and the path of a URL. `known` tells the operator's login for a host; one in the URL goes before it.
+    /// The server and the path of a URL. `known` tells the operator's login for `host:port`; one in the URL goes before it.
     pub(super) fn parse(text: &str, known: impl FnOnce(&str) -> Option<Login>) -> Result<(Self, String), StoreError> {
         let Address::Ftp { url, secure } = Address::parse(text)? else {
             return Err(StoreError::new(ErrorKind::Policy, text, "not an `ftp://` or `ftps://` URL"));
@@ -64,7 +56,7 @@ impl Site {
         };
         let login = match written(text, &url)? {
             Some(login) => login,
-            None => known(url.host_str().unwrap_or_default()).unwrap_or_else(nobody),
+            None => known(&format!("{}:{port}", url.host_str().unwrap_or_default())).unwrap_or_else(nobody),
         };
         Ok((Self { url, port, security, login }, path))
     }
@@ -159,7 +151,7 @@ mod tests {
         let site = parse("ftp://[::1]/a").unwrap().0;
         assert_eq!((site.host(), site.port, site.login.user.as_str()), ("::1", 21, "anonymous"));
         let known = Login { user: "them".into(), password: Secret::new("x") };
-        let given = Site::parse("ftp://h/a", |host| (host == "h").then(|| known.clone())).unwrap().0;
+        let given = Site::parse("ftp://h/a", |host| (host == "h:21").then(|| known.clone())).unwrap().0;
         assert_eq!(given.login, known);
         assert!(!format!("{given:?}").contains("\"x\""));
     }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::super::pace::{PROGRESS, Pace, silence};
 use super::super::passed::Passed;
 use super::super::retry::Fault;
+use super::super::watch::heard;
 use super::super::{ErrorKind, Head, StoreError};
 use super::answer::{self, judge};
 use super::session::{Session, Transfer};
@@ -186,7 +187,10 @@ impl Reading<'_> {
     async fn piece(&self, transfer: &mut Transfer, piece: &mut BytesMut) -> Result<usize, Fault> {
         let idle = self.source.access.idle_timeout;
         match timeout(idle, transfer.read_buf(piece)).await {
-            Ok(Ok(count)) => Ok(count),
+            Ok(Ok(count)) => {
+                heard(count);
+                Ok(count)
+            }
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(0),
             Ok(Err(error)) => Err(judge(self.url, FtpError::ConnectionError(error))),
             Err(_) => Err(silence(idle)),

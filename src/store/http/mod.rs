@@ -6,6 +6,8 @@
 
 mod answer;
 mod body;
+mod clock;
+pub(super) mod courier;
 mod document;
 mod index;
 mod request;
@@ -18,32 +20,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::{Client, ClientBuilder};
 use url::Url;
 
 use crate::event::Reporter;
 
 use super::access::{Access, Retries};
 use super::address::{Address, shown};
-use super::limit::{Gate, Gates};
-use super::policy::{self, PublicOnly};
+use super::limit::Gate;
+use super::manners::Manners;
 use super::retry::Patience;
-use super::runtime::{install_cryptography, wait};
+use super::runtime::wait;
 use super::spool::{Content, Spool, Spooled};
 use super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
+pub use clock::clock;
+use courier::Courier;
 pub(super) use document::streamed;
-
-/// Redirects followed for one request.
-const REDIRECTS: usize = 10;
 
 /// Reads `http://` and `https://` URLs.
 pub(super) struct HttpSource {
-    client: Client,
+    courier: Courier,
     retries: Retries,
-    gates: Gates,
+    manners: Manners,
+    connections: usize,
     reporter: Arc<dyn Reporter>,
     idle: Duration,
-    guarded: bool,
     seen: Mutex<HashMap<String, Arc<Seen>>>,
     spool: Arc<Spool>,
 }
@@ -74,17 +74,13 @@ struct Reading<'a> {
 impl HttpSource {
     /// A source with the operator's settings.
     pub(super) fn new(access: &Access, reporter: Arc<dyn Reporter>, spool: Arc<Spool>) -> Result<Self, StoreError> {
-        install_cryptography();
-        let client = client(access).build().map_err(|error| {
-            StoreError::new(ErrorKind::Other, "network", "cannot set up web access; check the user agent and certificates").because(error)
-        })?;
         Ok(Self {
-            client,
+            courier: Courier::new(access)?,
             retries: access.retries.clone(),
-            gates: Gates::new(access.connections_per_host),
+            manners: access.manners.clone(),
+            connections: access.connections_per_host,
             reporter,
             idle: access.idle_timeout,
-            guarded: policy::guards(access),
             seen: Mutex::default(),
             spool,
         })
@@ -94,10 +90,7 @@ impl HttpSource {
         let Address::Http(target) = Address::parse(url)? else {
             return Err(StoreError::new(ErrorKind::Policy, url, "not a web address"));
         };
-        if self.guarded {
-            policy::permit_host(&target).map_err(|refusal| StoreError::new(ErrorKind::Policy, url, refusal.to_string()))?;
-        }
-        let gate = self.gates.of(&target.origin().ascii_serialization());
+        let gate = self.manners.gate(&target, self.connections);
         Ok(Reading { source: self, url, target, gate })
     }
 
@@ -110,28 +103,6 @@ impl HttpSource {
     fn recall(&self, url: &str) -> Option<Arc<Seen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned()
     }
-}
-
-fn client(access: &Access) -> ClientBuilder {
-    let guarded = policy::guards(access);
-    let redirects = reqwest::redirect::Policy::custom(move |attempt| {
-        if attempt.previous().len() > REDIRECTS {
-            return attempt.error(request::TooManyRedirects);
-        }
-        match policy::permit_host(attempt.url()) {
-            Err(refusal) if guarded => attempt.error(refusal),
-            _ => attempt.follow(),
-        }
-    });
-    let builder = Client::builder()
-        .user_agent(access.user_agent.as_str())
-        .connect_timeout(access.connect_timeout)
-        .pool_max_idle_per_host(access.connections_per_host)
-        .http2_adaptive_window(true)
-        .referer(false)
-        .redirect(redirects);
-    // A proxy would look names up itself, behind the guard's back.
-    if guarded { builder.no_proxy().dns_resolver(PublicOnly) } else { builder }
 }
 
 impl<'a> Reading<'a> {
@@ -241,34 +212,5 @@ impl SourceStore for HttpSource {
 
     fn is_local(&self, _url: &str) -> bool {
         false
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-
-    use super::*;
-    use crate::event::Silent;
-
-    #[test]
-    fn a_redirect_to_a_private_address_is_refused() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = std::thread::spawn(move || {
-            let (mut connection, _) = listener.accept().unwrap();
-            let _request = connection.read(&mut [0; 4096]).unwrap();
-            let answer = format!("HTTP/1.1 302 Found\r\nLocation: http://{address}/b.nc\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-            connection.write_all(answer.as_bytes()).unwrap();
-        });
-        let access = Access { untrusted: true, ..Access::default() };
-        let spool = Arc::new(Spool::new(&access));
-        let mut source = HttpSource::new(&access, Arc::new(Silent), spool).unwrap();
-        // Stands for a public server: only its name is asked for, which this client knows without looking it up.
-        source.client = client(&access).resolve("public.example", address).build().unwrap();
-        let error = source.head(&format!("http://public.example:{}/a.nc", address.port())).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Policy, "{error}");
-        server.join().unwrap();
     }
 }

@@ -3,27 +3,22 @@
 //! Invariant: every request asks for the bytes as they are stored (`Accept-Encoding: identity`), and no answer is waited for
 //! longer than the idle timeout.
 
-use std::error::Error;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_RANGE, IF_MATCH, RANGE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
-use super::super::pace::{Pace, silence};
-use super::super::policy::PrivateAddress;
-use super::super::retry::{Fault, Passing};
-use super::super::{ErrorKind, Head, StoreError};
+use super::super::Head;
+use super::super::pace::Pace;
+use super::super::retry::Fault;
+use super::super::watch::heard;
 use super::answer::{self, header};
+use super::courier::{broken, stalled};
 use super::{Reading, Seen};
 
 /// Bytes of a web page that are read to quote its first line.
 const PAGE_START: usize = 1024;
-
-/// A server that sends its clients in a circle.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("more than {} redirects", super::REDIRECTS)]
-pub(super) struct TooManyRedirects;
 
 impl Reading<'_> {
     /// Size and validators, by HEAD; by the first byte where HEAD is refused or tells no length.
@@ -126,63 +121,30 @@ impl Reading<'_> {
     /// The next piece of a body; `None` at its end.
     pub(super) async fn piece(&self, response: &mut Response) -> Result<Option<Bytes>, Fault> {
         match tokio::time::timeout(self.source.idle, response.chunk()).await {
-            Ok(Ok(piece)) => Ok(piece),
-            Ok(Err(error)) => Err(self.broken(error)),
+            Ok(Ok(piece)) => {
+                heard(piece.as_ref().map_or(0, Bytes::len));
+                Ok(piece)
+            }
+            Ok(Err(error)) => Err(broken(self.url, error)),
             Err(_) => Err(self.stalled()),
         }
     }
 
     pub(super) fn request(&self, method: Method) -> RequestBuilder {
-        self.source.client.request(method, self.target.clone()).header(ACCEPT_ENCODING, "identity")
+        self.source.courier.client().request(method, self.target.clone()).header(ACCEPT_ENCODING, "identity")
     }
 
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Fault> {
-        match tokio::time::timeout(self.source.idle, request.send()).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(self.broken(error)),
-            Err(_) => Err(self.stalled()),
-        }
+        let request = request.build().map_err(|error| broken(self.url, error))?;
+        self.source.courier.send(self.url, request).await
     }
 
     pub(super) fn stalled(&self) -> Fault {
-        silence(self.source.idle)
-    }
-
-    /// What a failed connection means. The library's message would name the URL with its query: it goes without.
-    fn broken(&self, error: reqwest::Error) -> Fault {
-        let error = error.without_url();
-        if let Some(refusal) = find::<PrivateAddress>(&error) {
-            return StoreError::new(ErrorKind::Policy, self.url, refusal.to_string()).into();
-        }
-        if error.is_redirect() {
-            return StoreError::new(ErrorKind::Other, self.url, "the server redirects in circles; check the URL").because(error).into();
-        }
-        if let Some(rustls::Error::InvalidCertificate(_)) = find::<rustls::Error>(&error) {
-            let message = "the server's certificate is not valid; check the host name and this machine's certificates and clock";
-            return StoreError::new(ErrorKind::Other, self.url, message).because(error).into();
-        }
-        let reason = if error.is_connect() { "cannot connect to the server" } else { "the connection broke" };
-        let reason = format!("{reason} ({})", deepest(&error));
-        Fault::Passing(Passing { reason, cause: Some(error.into()), ..Passing::default() })
+        stalled(self.source.idle)
     }
 }
 
 async fn page_of(reading: &Reading<'_>, mut response: Response) -> Fault {
     let start = reading.piece(&mut response).await.ok().flatten().unwrap_or_default();
     answer::page(reading.url, start.get(..PAGE_START).unwrap_or(&start))
-}
-
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
-fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    // An I/O error that wraps another error shows it only here.
-    let inside =
-        |error: &'a (dyn Error + 'static)| error.downcast_ref::<std::io::Error>().and_then(|outer| outer.get_ref()?.downcast_ref::<E>());
-    chain(error).find_map(|error| error.downcast_ref::<E>().or_else(|| inside(error)))
-}
-
-fn deepest(error: &(dyn Error + 'static)) -> String {
-    super::super::error::printable(&chain(error).last().map(ToString::to_string).unwrap_or_default())
 }

@@ -5,11 +5,25 @@
 use object_store::Error;
 
 use super::super::error::printable;
+use super::super::http::courier::find;
+use super::super::policy::Refusal;
 use super::super::retry::{Fault, Passing};
 use super::super::{ErrorKind, StoreError};
 
+/// Codes of keys that are over.
+const EXPIRED: [&str; 3] = ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"];
+
 /// The fault that an error is.
 pub(super) fn judge(url: &str, error: Error) -> Fault {
+    if let Some(refusal) = find::<Refusal>(&error) {
+        return StoreError::new(ErrorKind::Policy, url, refusal.to_string()).into();
+    }
+    if let Some(of_keys) = find::<StoreError>(&error) {
+        return match of_keys.kind {
+            ErrorKind::Temporary => Fault::passing(of_keys.message.clone()),
+            kind => StoreError::new(kind, url, format!("{}: {}", of_keys.url, of_keys.message)).into(),
+        };
+    }
     let (kind, message) = match &error {
         // 412 comes here as well; a 409 says that others were at work on the object, and to try again.
         Error::AlreadyExists { source, .. } if status(&source.to_string()) == Some(409) => return by_text(url, error),
@@ -51,10 +65,16 @@ fn by_text(url: &str, error: Error) -> Fault {
     }
 }
 
+/// True if the server says that the keys are over.
+pub(super) fn have_expired(error: &Error) -> bool {
+    let text = error.to_string();
+    EXPIRED.into_iter().any(|code| text.contains(&format!("<Code>{code}</Code>")))
+}
+
 /// Error codes of S3 that have a remedy of their own, whatever status they come with.
 fn told(text: &str) -> Option<(ErrorKind, &'static str)> {
     let says = |code: &str| text.contains(&format!("<Code>{code}</Code>"));
-    if ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"].into_iter().any(says) {
+    if EXPIRED.into_iter().any(says) {
         return Some((ErrorKind::Forbidden, "the credentials have expired; renew them and run again: what is done is kept"));
     }
     if says("RequestTimeTooSkewed") {

@@ -26,7 +26,7 @@ impl Listing for S3Source {
                 let page_token = token.clone();
                 let options = PaginatedListOptions { delimiter: Some("/".into()), page_token, ..PaginatedListOptions::default() };
                 let prefix = Some(prefix.as_str()).filter(|prefix| !prefix.is_empty());
-                object.store.list_paginated(prefix, options).await.map_err(|error| judge(folder, error))
+                object.bucket.store.list_paginated(prefix, options).await.map_err(|error| judge(folder, error))
             };
             let page = wait(persist(object.patience(), &object.gate, ask))?;
             let name = |path: &object_store::path::Path| path.filename().map(str::to_owned);

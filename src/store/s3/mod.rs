@@ -8,6 +8,7 @@ mod answer;
 mod bucket;
 mod conditional;
 mod folders;
+mod keys;
 mod source;
 mod target;
 mod uploads;

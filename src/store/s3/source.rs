@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
@@ -17,20 +16,20 @@ use crate::event::Reporter;
 
 use super::super::access::Access;
 use super::super::address::Address;
-use super::super::limit::{Gate, Gates};
+use super::super::limit::Gate;
 use super::super::retry::{Fault, Patience};
 use super::super::runtime::wait;
+use super::super::watch::heard;
 use super::super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
-use super::answer::judge;
-use super::bucket::{self, object_path};
+use super::answer::{have_expired, judge};
+use super::bucket::{self, Opened, object_path};
 use super::persist;
 
 /// Reads objects.
 pub(in super::super) struct S3Source {
     access: Access,
     reporter: Arc<dyn Reporter>,
-    gates: Gates,
-    buckets: Mutex<HashMap<String, Arc<AmazonS3>>>,
+    buckets: Mutex<HashMap<String, Arc<Opened>>>,
     seen: Mutex<HashMap<String, Head>>,
 }
 
@@ -38,7 +37,7 @@ pub(in super::super) struct S3Source {
 pub(super) struct Object<'a> {
     source: &'a S3Source,
     url: &'a str,
-    pub(super) store: Arc<AmazonS3>,
+    pub(super) bucket: Arc<Opened>,
     pub(super) path: Path,
     pub(super) gate: Arc<Gate>,
 }
@@ -46,8 +45,7 @@ pub(super) struct Object<'a> {
 impl S3Source {
     /// A source with the operator's settings.
     pub(in super::super) fn new(access: &Access, reporter: Arc<dyn Reporter>) -> Self {
-        let gates = Gates::new(access.connections_per_host);
-        Self { access: access.clone(), reporter, gates, buckets: Mutex::default(), seen: Mutex::default() }
+        Self { access: access.clone(), reporter, buckets: Mutex::default(), seen: Mutex::default() }
     }
 
     pub(super) fn object<'a>(&'a self, url: &'a str) -> Result<Object<'a>, StoreError> {
@@ -55,12 +53,18 @@ impl S3Source {
             return Err(StoreError::new(ErrorKind::Policy, url, "not an `s3://` URL"));
         };
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = match buckets.get(&name) {
-            Some(store) => Arc::clone(store),
+        let bucket = match buckets.get(&name) {
+            Some(bucket) => Arc::clone(bucket),
             None => Arc::new(bucket::open(&self.access, url, &name, !self.access.untrusted, self.access.idle_timeout)?),
         };
-        buckets.insert(name.clone(), Arc::clone(&store));
-        Ok(Object { source: self, url, store, path: object_path(url, &path)?, gate: self.gates.of(&name) })
+        buckets.insert(name.clone(), Arc::clone(&bucket));
+        Ok(Object {
+            source: self,
+            url,
+            bucket,
+            path: object_path(url, &path)?,
+            gate: bucket::gate(&self.access, &name, !self.access.untrusted),
+        })
     }
 }
 
@@ -69,8 +73,19 @@ impl Object<'_> {
         Patience::new(self.url, &self.source.access.retries, &self.gate, self.source.reporter.as_ref())
     }
 
+    /// What an error means; keys that are over are fetched anew for the next try.
+    fn judge(&self, error: object_store::Error) -> Fault {
+        match &self.bucket.keys {
+            Some(keys) if have_expired(&error) => {
+                keys.forget();
+                Fault::passing("the S3 keys have expired")
+            }
+            _ => judge(self.url, error),
+        }
+    }
+
     async fn look(&self) -> Result<Head, StoreError> {
-        let ask = || async { self.store.head(&self.path).await.map_err(|error| judge(self.url, error)) };
+        let ask = || async { self.bucket.store.head(&self.path).await.map_err(|error| self.judge(error)) };
         Ok(self.remember(persist(self.patience(), &self.gate, ask).await?))
     }
 
@@ -78,16 +93,16 @@ impl Object<'_> {
     async fn begin(&self) -> Result<(Head, Bytes), StoreError> {
         let ask = || async {
             let options = GetOptions { range: Some(GetRange::Bounded(0..START)), ..GetOptions::default() };
-            let answer = match self.store.get_opts(&self.path, options).await {
+            let answer = match self.bucket.store.get_opts(&self.path, options).await {
                 Ok(answer) => answer,
-                Err(error) => match judge(self.url, error) {
+                Err(error) => match self.judge(error) {
                     // An empty object has no part to send (416), and says so in one of many ways; the HEAD that follows tells.
                     Fault::Final(error) if error.kind == ErrorKind::Other => return Ok(None),
                     fault => return Err(fault),
                 },
             };
             let meta = answer.meta.clone();
-            let start = answer.bytes().await.map_err(|error| judge(self.url, error))?;
+            let start = answer.bytes().await.map_err(|error| self.judge(error))?;
             Ok(Some((meta, start)))
         };
         if let Some((meta, start)) = persist(self.patience(), &self.gate, ask).await? {
@@ -118,16 +133,18 @@ impl Object<'_> {
 
     async fn get(&self, head: &Head, range: GetRange) -> Result<object_store::GetResult, Fault> {
         let options = GetOptions { if_match: head.etag.clone(), range: Some(range), ..GetOptions::default() };
-        self.store.get_opts(&self.path, options).await.map_err(|error| judge(self.url, error))
+        self.bucket.store.get_opts(&self.path, options).await.map_err(|error| self.judge(error))
     }
 
     /// One range into a buffer that has room for it.
     async fn fetch(&self, head: &Head, range: Range<u64>, mut buffer: BytesMut) -> Result<BytesMut, StoreError> {
         let ask = || async {
             let answer = self.get(head, GetRange::Bounded(range.clone())).await?;
-            answer.bytes().await.map_err(|error| judge(self.url, error))
+            answer.bytes().await.map_err(|error| self.judge(error))
         };
-        buffer.extend_from_slice(&persist(self.patience(), &self.gate, ask).await?);
+        let bytes = persist(self.patience(), &self.gate, ask).await?;
+        heard(bytes.len());
+        buffer.extend_from_slice(&bytes);
         Ok(buffer)
     }
 
@@ -154,7 +171,8 @@ impl Object<'_> {
     async fn pass_on(&self, head: &Head, length: &mut u64, sink: &mut dyn Write) -> Result<(), Fault> {
         let mut pieces = self.get(head, GetRange::Offset(*length)).await?.into_stream();
         while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|error| judge(self.url, error))?;
+            let piece = piece.map_err(|error| self.judge(error))?;
+            heard(piece.len());
             sink.write_all(&piece).map_err(|error| StoreError::from_io(self.url, "pass on what was read", error))?;
             *length = length.saturating_add(piece.len() as u64);
         }

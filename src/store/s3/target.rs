@@ -15,7 +15,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 use crate::event::Silent;
 
 use super::super::access::{Access, Retries};
-use super::super::limit::{Gate, Gates};
+use super::super::limit::Gate;
 use super::super::local::check_key;
 use super::super::retry::{Fault, Patience};
 use super::super::runtime::wait;
@@ -55,10 +55,10 @@ impl S3Target {
         }
         Ok(Self {
             url: url.trim_end_matches('/').to_owned(),
-            store: bucket::open(access, url, name, true, access.idle_timeout.max(UPLOAD))?,
+            store: bucket::open(access, url, name, true, access.idle_timeout.max(UPLOAD))?.store,
             prefix: object_path(url, prefix)?,
             retries: access.retries.clone(),
-            gate: Gates::new(access.connections_per_host).of(name),
+            gate: bucket::gate(access, name, true),
             signs: access.s3.credentials.is_some(),
         })
     }

@@ -1,5 +1,7 @@
 #![no_main]
 
+#[path = "../limit.rs"]
+mod limit;
 #[path = "../targets/mod.rs"]
 mod targets;
 

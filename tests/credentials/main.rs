@@ -1,0 +1,72 @@
+//! Credentials: what is sent, where it goes, what comes of expiry and refusal, and that no secret stays anywhere.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod canary;
+mod dance;
+mod doctor;
+mod kinds;
+#[path = "../made_files/mod.rs"]
+mod made_files;
+mod policy;
+#[path = "../scripted_server/mod.rs"]
+mod server;
+mod waits;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use gristmill::event::{Event, Reporter};
+use gristmill::store::access::Retries;
+use gristmill::store::auth::Auth;
+use gristmill::store::{Access, SourceStore, source};
+
+/// A reporter that remembers.
+#[derive(Default)]
+pub(crate) struct Recorder(pub(crate) Mutex<Vec<Event>>);
+
+impl Reporter for Recorder {
+    fn report(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+/// Settings with short waits.
+pub(crate) fn hasty() -> Access {
+    Access {
+        idle_timeout: Duration::from_millis(800),
+        connect_timeout: Duration::from_secs(2),
+        retries: Retries {
+            attempts: 4,
+            give_up_after: Duration::from_secs(20),
+            first_wait: Duration::from_millis(5),
+            longest_wait: Duration::from_millis(40),
+        },
+        ..Access::default()
+    }
+}
+
+/// A source with this credential in use.
+pub(crate) fn with(table: &str) -> Arc<dyn SourceStore> {
+    reporting(&Access { auth: Auth::with("archive", table).unwrap(), ..hasty() }).0
+}
+
+/// A source, and who listens to it.
+pub(crate) fn reporting(access: &Access) -> (Arc<dyn SourceStore>, Arc<Recorder>) {
+    let recorder = Arc::new(Recorder::default());
+    (source(access, Arc::clone(&recorder) as Arc<dyn Reporter>), recorder)
+}
+
+/// 5,000 bytes.
+pub(crate) fn content() -> Vec<u8> {
+    (0..5000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 22) as u8).collect()
+}
+
+/// `127.0.0.1:PORT`.
+pub(crate) fn host(server: &server::Server) -> String {
+    format!("127.0.0.1:{}", server.port())
+}
+
+pub(crate) fn base64(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
