@@ -48,6 +48,9 @@ else
   say "oracle: SKIPPED: no shared data at ${GRISTMILL_SHARED:-../shared}/data (set GRISTMILL_SHARED)"
 fi
 
+say "Icechunk repositories, opened with PyPI's icechunk"
+.venv/bin/python tests/oracle/icechunk_check.py "$binary"
+
 say "20 kills"
 .venv/bin/python tests/oracle/kill.py "$binary"
 

@@ -129,7 +129,8 @@ fn hold(place: &Path) -> fs::File {
 }
 
 /// Codes without a case here: their snapshot is held by this test. Those of recipes have theirs in `tests/invalid`.
-const ELSEWHERE: [(Code, &str); 10] = [
+const ELSEWHERE: [(Code, &str); 11] = [
+    (Code::BudgetExceeded, "tests/exit_codes.rs"),
     (Code::TooManyFound, "tests/discovery/web.rs"),
     (Code::TargetUnable, "tests/faults_store/weak.rs"),
     (Code::PublishedChanged, "tests/append/upstream.rs"),

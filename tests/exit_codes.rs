@@ -450,6 +450,15 @@ fn a_bit_flipped_in_a_compressed_chunk_is_found() {
     place.succeeds();
 }
 
+#[test]
+fn more_bytes_than_the_operator_allows_are_not_read() {
+    let place = Place::pair();
+    place.recipe("inputs: {files: [a.nc, b.nc]}\ncombine: {concat: [time]}\n");
+    let errors = place.fails(&["--max-bytes", "100B"], 8, &["error[budget-exceeded]"]);
+    place.looks_as_recorded("budget-exceeded", &errors);
+    place.succeeds();
+}
+
 /// No small file with a filter of its own is at hand whose header is not guarded by checksums, so the error is made here.
 #[test]
 fn a_type_or_filter_that_is_not_read_has_its_code() {

@@ -3,6 +3,7 @@
 //! Commands call the library and turn what comes back into text and an exit code. Invariant: what a command is asked to print
 //! goes to stdout, what a person should know about the run goes to stderr, and a closed pipe is no error.
 
+mod bot;
 mod bounds;
 mod cache;
 mod check;
@@ -118,6 +119,8 @@ pub enum Command {
     Doctor(doctor::Doctor),
     /// Ask a target store what it can do
     Store(store::Store),
+    /// What the workflows of a feedstock run
+    Bot(bot::Bot),
     /// Begin a repository of recipes, or check one
     Feedstock(feedstock::Feedstock),
     /// Look after the files that are kept for later runs
@@ -229,6 +232,7 @@ fn dispatch(command: Command, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         Command::Gc(command) => command.run(terminal),
         Command::Doctor(command) => command.run(terminal),
         Command::Store(command) => command.run(terminal),
+        Command::Bot(command) => command.run(terminal),
         Command::Feedstock(command) => command.run(terminal),
         Command::Cache(command) => command.run(terminal),
         Command::Schema => schema::run(terminal),

@@ -13,7 +13,7 @@ use super::progress::{Progress, Style};
 use super::resources::Resources;
 use super::{Terminal, exit, watch};
 use crate::event::Reporter;
-use crate::recipe::ChangedFile;
+use crate::recipe::{ChangedFile, OutputFormat};
 use crate::run::found::InputsFrom;
 use crate::run::report::Report;
 use crate::run::{self, Options, Replace, Setting, verify};
@@ -156,7 +156,7 @@ impl Run {
         let result = self.resources.check().and_then(|()| run::run(&loaded.recipe, &self.options(), setting, report));
         report.ended(&result);
         match &result {
-            Ok(()) => terminal.print(&summary(report, terminal.global.json))?,
+            Ok(()) => terminal.print(&summary(report, loaded.recipe.output.format, terminal.global.json))?,
             Err(error) => show_error(error, &loaded.recipe.text, terminal)?,
         }
         Ok(report.exit)
@@ -194,7 +194,7 @@ impl Run {
     }
 }
 
-fn summary(report: &Report, json: bool) -> String {
+fn summary(report: &Report, format: OutputFormat, json: bool) -> String {
     if json {
         return format!("{}\n", serde_json::json!({"event": "done", "report": report}));
     }
@@ -205,14 +205,26 @@ fn summary(report: &Report, json: bool) -> String {
     let moved =
         if report.moved_chunks > 0 { format!("{} chunks stored as the files hold them\n", report.moved_chunks) } else { String::new() };
     format!(
-        "{}: {} objects, {}, {ratio:.1} times smaller than the values\n{moved}{} of {} parts compared with their sources: equal\nopen it: xarray.open_zarr({:?})\n",
+        "{}: {} objects, {}, {ratio:.1} times smaller than the values\n{moved}{} of {} parts compared with their sources: equal\nopen it: {}\n",
         root(report),
         report.objects,
         ByteSize(report.stored_bytes),
         report.verification.compared,
         report.verification.of,
-        root(report)
+        opening(&root(report), format)
     )
+}
+
+/// The line of Python that opens the result.
+fn opening(target: &str, format: OutputFormat) -> String {
+    if format != OutputFormat::Icechunk {
+        return format!("xarray.open_zarr({target:?})");
+    }
+    let storage = match target.strip_prefix("s3://").and_then(|rest| rest.split_once('/')) {
+        Some((bucket, prefix)) => format!("s3_storage(bucket={bucket:?}, prefix={prefix:?}, from_env=True)"),
+        None => format!("local_filesystem_storage({:?})", target.trim_start_matches("file://")),
+    };
+    format!("xarray.open_zarr(icechunk.Repository.open(icechunk.{storage}).readonly_session(\"main\").store, consolidated=False)")
 }
 
 /// What a reader opens: the target or, where versions are kept, the link to the current one, or else that one itself.

@@ -182,7 +182,7 @@ fn encode(
         Some(CodecsChoice::Listed(codecs)) => codecs.clone(),
         _ => (settings.default_codecs)(variable.dtype),
     };
-    let sharded = !variable.coordinate && recipe.output.format == OutputFormat::Zarr3;
+    let sharded = !variable.coordinate && recipe.output.format != OutputFormat::Zarr2;
     let mut shards = None;
     let (codecs, moves) = kept.map_or((listed, None), |kept| {
         (chunks, shards) = (kept.chunks, kept.shards.filter(|_| sharded));

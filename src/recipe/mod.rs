@@ -263,7 +263,7 @@ pub struct Output {
     pub shards: Option<BTreeMap<String, u64>>,
     /// Encoding per variable name; `*` stands for all others.
     pub encoding: BTreeMap<String, (EncodingChoice, Span)>,
-    /// Zarr 3 or Zarr 2.
+    /// Zarr 3, Zarr 2 or Icechunk.
     pub format: OutputFormat,
     /// Whether an append may rewrite a last, partial chunk.
     pub rewrite_tail: bool,
@@ -318,6 +318,8 @@ pub enum OutputFormat {
     Zarr3,
     /// Zarr version 2.
     Zarr2,
+    /// An Icechunk repository of Zarr version 3.
+    Icechunk,
 }
 
 /// What must hold of the result.

@@ -13,7 +13,7 @@ use crate::dataset::{Identity, Schema, Variable};
 use crate::grid::{ChunkGrid, Region, Shape, unravel};
 use crate::plan::expect::values::is_of_values;
 use crate::plan::{Plan, PlannedContent};
-use crate::recipe::{ChangedFile, ExpectRule, Used};
+use crate::recipe::{ChangedFile, ExpectRule, OutputFormat, Used};
 use crate::store::shown;
 
 /// Files named in a message.
@@ -194,7 +194,7 @@ fn variable(old: &Plan, new: &Plan, position: usize, rewrite_tail: bool) -> Resu
         }
         (PlannedContent::Pieces(before), PlannedContent::Pieces(pieces)) => {
             same_files((old, before), (new, pieces), &after.name)?;
-            whole_objects(&new.objects(position), &shape, after, rewrite_tail)
+            whole_objects((&new.objects(position), new.format), &shape, after, rewrite_tail)
         }
         _ => Err(Hindrance::Encoding(format!("`{}` is read in another way", after.name))),
     }
@@ -259,8 +259,9 @@ fn same_files((old, before): (&Plan, &Pieces), (new, after): (&Plan, &Pieces), n
 }
 
 /// Objects along each dimension that the published lengths fill exactly; and the published lengths, if others are to be written again.
+/// Where a format keeps every object that was ever published, that is done unasked: whoever reads the old state reads the old object.
 fn whole_objects(
-    objects: &ChunkGrid,
+    (objects, format): (&ChunkGrid, OutputFormat),
     published: &[u64],
     variable: &Variable,
     rewrite_tail: bool,
@@ -274,7 +275,8 @@ fn whole_objects(
         }
         let place =
             format!("`{}` is published up to {before} along `{}`, inside a chunk of {object}", variable.name, variable.dimensions[axis]);
-        match (rewrite_tail, &variable.encoding.shards) {
+        let keeps_all = format == OutputFormat::Icechunk;
+        match (rewrite_tail || keeps_all, variable.encoding.shards.as_ref().filter(|_| !keeps_all)) {
             (true, None) => {
                 left.push(before / object);
                 tail = Some(published.to_vec());

@@ -13,17 +13,17 @@ use super::{Options, RunError, Setting, commit, empty, expect, receipts, room};
 use crate::dataset::{Schema, TargetState};
 use crate::event::Event;
 use crate::plan::Plan;
-use crate::recipe::Recipe;
+use crate::recipe::{OutputFormat, Recipe};
 use crate::store::probe::Mode;
 use crate::store::{self, TargetStore};
-use crate::target::Target;
-use crate::target::zarr::{ZarrReader, ZarrTarget};
+use crate::target::zarr::ZarrReader;
+use crate::target::{self, Intent, Opened, Target, TargetError, Tip};
 use crate::work::{Tail, Workshop};
 
 /// A plan ready to be executed.
 pub(super) struct Begun {
     pub(super) workshop: Workshop,
-    pub(super) target: Arc<ZarrTarget>,
+    pub(super) target: Arc<dyn Target>,
     pub(super) store: Arc<dyn TargetStore>,
     pub(super) place: Place,
     /// True if receipts, and what is left of an earlier state, account for every object.
@@ -38,19 +38,24 @@ pub(super) struct Earlier {
     committed: Option<Committed>,
     /// The plan whose result is visible, if it is another than the saved one.
     other: Option<Plan>,
+    /// True if there was more, which is forgotten once this run begins.
+    replaced: bool,
 }
 
 impl Earlier {
     /// Reads what is noted; what a killed run had made visible and could not note any more is noted first.
-    pub(super) fn read(state: &State, options: &Options, setting: Setting<'_>) -> Result<Self, RunError> {
+    pub(super) fn read(state: &State, recipe: &Recipe, options: &Options, setting: Setting<'_>) -> Result<Self, RunError> {
         let (saved, mut committed) = (state.plan()?, state.committed()?);
-        if !options.versioned && saved.is_some() {
-            let store = store::target(&options.target, setting.access)?;
-            committed = commit::catch_up(state, &store, committed, saved.as_ref())?;
+        if let Some(saved) = saved.as_ref().filter(|_| !options.versioned) {
+            let opened = target::open(saved.format, &options.target, setting.access)?;
+            committed = commit::catch_up(state, &opened, committed, saved)?;
+        }
+        if committed.is_some() && replaces_by_commit(recipe, options) {
+            return Ok(Self { saved: None, committed: None, other: None, replaced: true });
         }
         let same = |committed: &Committed| saved.as_ref().is_some_and(|saved| saved.identity() == committed.plan);
         let other = if committed.as_ref().is_some_and(|committed| !same(committed)) { state.committed_plan()? } else { None };
-        Ok(Self { saved, committed, other })
+        Ok(Self { saved, committed, other, replaced: false })
     }
 
     /// The plan whose result is visible.
@@ -66,26 +71,59 @@ impl Earlier {
     }
 }
 
+/// True if whatever is there is replaced by one more commit.
+fn replaces_by_commit(recipe: &Recipe, options: &Options) -> bool {
+    recipe.output.format == OutputFormat::Icechunk && options.replace.is_some()
+}
+
 /// What there is at the target and beside it.
 struct Past {
     earlier: Earlier,
     found: TargetState,
+    /// The last commit, where the target keeps commits.
+    tip: Option<Tip>,
+    /// The last commit when the saved plan was begun.
+    base: Option<String>,
     /// True if the saved plan is the one that is begun.
     same: bool,
     /// Numbers of inputs that changed upstream and whose published values are kept.
     kept: Vec<usize>,
+    /// True if the target keeps commits, and tells which plan made each.
+    keeps_commits: bool,
 }
 
 impl Past {
-    fn of(mut earlier: Earlier, place: &Place, (found, kept): (TargetState, Vec<usize>), identity: &str) -> Self {
+    fn of(
+        (mut earlier, kept): (Earlier, Vec<usize>),
+        (place, state): (&Place, &State),
+        opened: &Opened,
+        (plan, identity): (&Plan, &str),
+    ) -> Result<Self, RunError> {
+        let keeps_commits = plan.format == OutputFormat::Icechunk;
+        let (found, tip) = (opened.target.state()?, opened.tip()?);
+        let base = if keeps_commits { state.base()? } else { None };
         if place.is_plain() {
             let same = earlier.saved.as_ref().is_some_and(|saved| saved.identity() == identity);
-            return Self { earlier, found, same, kept };
+            return Ok(Self { earlier, found, tip, base, same, kept, keeps_commits });
         }
         let same = place.is_known();
         earlier.committed = place.committed(identity);
         earlier.saved = earlier.saved.filter(|_| same);
-        Self { earlier, found, same, kept }
+        Ok(Self { earlier, found, tip, base, same, kept, keeps_commits })
+    }
+
+    /// What somebody else has committed, if the last commit is neither this plan's, nor the last one that we know of, nor the one
+    /// that this plan was begun with.
+    fn moved(&self, identity: &str) -> Option<String> {
+        let tip = self.tip.as_ref()?;
+        let known = self.earlier.committed.as_ref().map(|committed| committed.plan.as_str());
+        let begun = self.same && self.base.as_deref() == Some(&tip.commit);
+        if tip.plan == identity || known == Some(&tip.plan) || begun || (known.is_none() && !self.same) {
+            return None;
+        }
+        let message = "its `main` holds a commit that is not the last one of this recipe; nothing was merged and nothing written: \
+                       look at that commit, then `--replace` it (the history keeps it), or choose another target";
+        Some(message.to_owned())
     }
 }
 
@@ -106,11 +144,12 @@ pub(super) fn begin(
     tracing::info!(plan = identity, tasks = report.tasks, "planned");
     let place = Place::choose(options, setting, state, (&plan, &identity))?;
     report.target_version = place.version().map(str::to_owned);
-    let store = store::target(&place.root, setting.access)?;
-    let target = Arc::new(ZarrTarget::new(Arc::clone(&store), plan.format));
-    let past = Past::of(earlier, &place, (target.state()?, kept), &identity);
+    let opened = target::open(plan.format, &place.root, setting.access)?;
+    let past = Past::of((earlier, kept), (&place, state), &opened, (&plan, &identity))?;
     let mut accounted = true;
-    let continuation = match standing(state, &past, &plan, &identity, recipe)? {
+    let replacing = replaces_by_commit(recipe, options);
+    let permitted = |mode| state.permits(if past.keeps_commits { Mode::Icechunk } else { mode });
+    let continuation = match standing(state, &past, (&plan, &identity), recipe, replacing)? {
         Standing::Complete => {
             place.catch_up(state, (&plan, &identity), setting)?;
             let (uncounted, finished) = receipts(state, &plan, &identity, &|_, _| Ok(true))?;
@@ -124,15 +163,16 @@ pub(super) fn begin(
             None
         }
         Standing::Unfinished if place.is_plain() => {
-            clear_leftovers(state, &*store, &past, &plan, &identity)?;
+            permitted(Mode::InPlace)?;
+            clear_leftovers(state, &*opened.store, &past, &plan, &identity)?;
             None
         }
         Standing::Unfinished => {
-            state.permits(Mode::Versioned)?;
+            permitted(Mode::Versioned)?;
             None
         }
         Standing::Continued(continuation) => {
-            state.permits(Mode::Append)?;
+            permitted(Mode::Append)?;
             Some(continuation)
         }
     };
@@ -140,16 +180,30 @@ pub(super) fn begin(
     let unjudged = old.map(|old| append::unjudged(old, &plan)).unwrap_or_default();
     plan.used.extend(unjudged);
     report.used.clone_from(&plan.used);
+    opened.begin(intent(&identity, recipe, continuation.as_ref()));
     plan.warnings.iter().for_each(|message| setting.reporter.report(Event::Warned { message: message.clone() }));
+    if past.earlier.replaced {
+        state.forget()?;
+    }
+    if past.keeps_commits && (replacing || !past.same) {
+        state.save_base(past.tip.as_ref().map(|tip| tip.commit.as_str()))?;
+    }
     place.begin(state, (&plan, &identity), &past.found, past.same)?;
     room::check(&plan)?;
+    let Opened { target, store, .. } = opened;
     let tail = tail(&store, old, continuation.as_ref())?;
     let left = continuation.map_or_else(|| place.left(), |continuation| continuation.left);
     let scratch = plan.scratch.as_deref().map(|url| store::target(url, setting.access)).transpose()?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
-    let workshop =
-        Workshop::new(plan, sources, Arc::clone(&target) as Arc<dyn Target>)?.leaving(left).guarding(tail).keeping_scratch(scratch);
+    let workshop = Workshop::new(plan, sources, Arc::clone(&target))?.leaving(left).guarding(tail).keeping_scratch(scratch);
     Ok(Some(Begun { workshop, target, store, place, accounted, resumed: past.same }))
+}
+
+/// What a commit of this plan is.
+fn intent(identity: &str, recipe: &Recipe, continuation: Option<&Continuation>) -> Intent {
+    let left = continuation.iter().flat_map(|continuation| &continuation.left).flatten();
+    let (id, title, plan) = (recipe.id.clone(), recipe.about.title.clone(), identity.to_owned());
+    Intent { id, title, plan, continues: left.copied().any(|left| left > 0) }
 }
 
 /// How published values are read back that a task is about to write again.
@@ -165,8 +219,8 @@ fn tail(store: &Arc<dyn TargetStore>, old: Option<&Plan>, continuation: Option<&
 /// Looks for inputs that changed upstream since they were published; their numbers where what is published is kept.
 fn changed(earlier: &Earlier, fresh: &mut Plan, recipe: &Recipe, options: &Options, setting: Setting<'_>) -> Result<Vec<usize>, RunError> {
     let Some(old) = earlier.published().filter(|old| old.id == fresh.id) else { return Ok(Vec::new()) };
-    let target = ZarrTarget::new(store::target(&options.target, setting.access)?, fresh.format);
-    if !matches!(target.state()?, TargetState::Ours { .. }) {
+    let opened = target::open(fresh.format, &options.target, setting.access)?;
+    if !matches!(opened.target.state()?, TargetState::Ours { .. }) {
         return Ok(Vec::new());
     }
     append::reconcile(old, fresh, recipe.changed).map_err(|hindrance| refused(&options.target, &fresh.id, hindrance))
@@ -195,24 +249,29 @@ enum Standing {
 }
 
 /// Looks at the target before anything is written; an error if it holds anything that is not ours to write over.
-fn standing(state: &State, past: &Past, plan: &Plan, identity: &str, recipe: &Recipe) -> Result<Standing, RunError> {
+fn standing(state: &State, past: &Past, (plan, identity): (&Plan, &str), recipe: &Recipe, replacing: bool) -> Result<Standing, RunError> {
     let place = state.target();
     let conflict = |message: String| Err(RunError::Conflict { message });
+    if replacing {
+        return Ok(Standing::Unfinished);
+    }
+    if let Some(message) = past.moved(identity) {
+        return Err(TargetError::Conflict { target: place.to_owned(), message }.into());
+    }
     match (&past.earlier.committed, &past.found) {
-        (Some(committed), TargetState::Ours { .. }) if committed.plan == identity => Ok(Standing::Complete),
-        (Some(committed), TargetState::Ours { .. }) if committed.id != plan.id => {
-            conflict(format!("{place} holds the dataset `{}`, not `{}`; choose another target, or `--replace` it", committed.id, plan.id))
-        }
-        (Some(_), TargetState::Ours { .. }) => continued(place, past, plan, recipe),
-        (None, TargetState::Ours { .. }) if !past.same => {
-            conflict(format!("{place} already holds a Zarr store that gristmill did not make; choose another target"))
-        }
-        // Seen through the eyes of one version of Zarr a store of the other is but a heap of objects.
         (_, TargetState::Foreign { .. }) if past.earlier.saved.as_ref().is_some_and(|saved| saved.format != plan.format) => {
             conflict(format!(
                 "{place} holds the result, or a part of it, in another format than this recipe's; choose another target, or `--replace` it"
             ))
         }
+        (Some(committed), TargetState::Ours { .. }) if committed.plan == identity => Ok(Standing::Complete),
+        (Some(committed), TargetState::Ours { .. }) if committed.id != plan.id => {
+            conflict(format!("{place} holds the dataset `{}`, not `{}`; choose another target, or `--replace` it", committed.id, plan.id))
+        }
+        (Some(_), TargetState::Ours { .. }) => continued(place, past, plan, recipe),
+        (None, TargetState::Ours { .. }) if !past.same => conflict(format!(
+            "{place} already holds a dataset that gristmill did not make, or has lost its state of; choose another target"
+        )),
         (_, TargetState::Foreign { example }) if past.earlier.saved.is_none() => {
             conflict(format!("{place} holds objects that gristmill did not write, such as `{example}`; choose another target"))
         }
@@ -228,7 +287,8 @@ fn clear_leftovers(state: &State, store: &dyn TargetStore, past: &Past, plan: &P
         let known = past.earlier.saved.is_some() || past.earlier.committed.is_some();
         return if known && (lost || !past.same) { state.forget() } else { Ok(()) };
     }
-    let saved = past.earlier.saved.iter().filter(|_| !past.same);
+    // What a repository does not refer to is in nobody's way.
+    let saved = past.earlier.saved.iter().filter(|_| !past.same && !past.keeps_commits);
     let mut names = saved.flat_map(|saved| &saved.schema.variables).map(|variable| variable.name.as_str());
     Ok(names.try_for_each(|name| empty(store, name))?)
 }

@@ -242,6 +242,7 @@ fn target_code(error: &TargetError) -> Option<Code> {
         TargetError::Store(error) if error.kind == ErrorKind::Other => None,
         TargetError::Store(error) => Some(error.code()),
         TargetError::Missing { .. } => Some(Code::VerificationFailed),
+        TargetError::Conflict { .. } => Some(Code::TargetMoved),
         TargetError::Altered { .. } => Some(Code::ObjectAltered),
         _ => None,
     }

@@ -46,7 +46,7 @@ use crate::executor::{Job, Outcome};
 use crate::plan::{BASELINE, Plan, Settings, Stage, build};
 use crate::receipt::Receipt;
 use crate::rechunk::Costs;
-use crate::recipe::{ChangedFile, Recipe, Used};
+use crate::recipe::{ChangedFile, OutputFormat, Recipe, Used};
 use crate::source::ceiling::Ceiling;
 use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
 use crate::target::zarr::default_codecs;
@@ -154,7 +154,8 @@ fn continue_or_rebake(
     replace::finish(options, state)?;
     match bake(recipe, options, setting, state, report) {
         Err(RunError::PublishedChanged { .. })
-            if recipe.changed == ChangedFile::Rebake && state::local_folder(&options.target).is_some() =>
+            if recipe.changed == ChangedFile::Rebake
+                && (state::local_folder(&options.target).is_some() || recipe.output.format == OutputFormat::Icechunk) =>
         {
             let mut recipe = recipe.clone();
             recipe.used.push(Used::new("changed: rebake", "inputs", "published files changed upstream, so everything was built anew"));
@@ -167,7 +168,7 @@ fn continue_or_rebake(
 /// The workflow itself.
 fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State, report: &mut Report) -> Result<(), RunError> {
     let reporter = &**setting.reporter;
-    let earlier = Earlier::read(state, options, setting)?;
+    let earlier = Earlier::read(state, recipe, options, setting)?;
     let published = earlier.schema(&recipe.id);
     let (fresh, described) = timed(report, "scan", || scan_and_plan(recipe, options, setting, (Some(state), published)))?;
     let begun = spent_stage(reporter, Activity::Prepare, || begin((fresh, earlier), recipe, options, setting, state, report))?;
@@ -279,6 +280,7 @@ fn work(
         let again = wanted.again.contains(&(receipt.stage as usize, receipt.task));
         let holds = !again && (!scratch_is_needed || workshop.keeps_scratch_of(receipt)?);
         if holds {
+            workshop.target.remember(&receipt.chunks);
             verifier.stored(receipt);
         }
         Ok(holds)

@@ -214,6 +214,22 @@ impl State {
         Ok(self.put(HISTORY, serde_json::to_vec(&all).unwrap_or_default())?)
     }
 
+    /// The last commit of the target when the saved plan was begun; `None` if there was none. Of formats that keep commits.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub(super) fn base(&self) -> Result<Option<String>, RunError> {
+        self.json(BASE)
+    }
+
+    /// Notes the last commit of the target, before a plan is begun.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub(super) fn save_base(&self, commit: Option<&str>) -> Result<(), RunError> {
+        Ok(self.put(BASE, serde_json::to_vec(&commit).unwrap_or_default())?)
+    }
+
     /// The receipt of a task, if the task is done.
     ///
     /// # Errors
@@ -303,6 +319,7 @@ pub struct Committed {
 }
 
 const HISTORY: &str = "history.json";
+const BASE: &str = "base.json";
 
 /// A plan that was committed, and how many tasks each of its stages has: enough to ask for all its receipts.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::auth::{Auth, AuthError, WrittenAuth, is_open};
 use super::manners::{Manners, WrittenHost, rules};
 use super::policy::{Limits, Names};
+pub use super::spool::SharedSpool;
 use super::watch::Waits;
 pub use super::wrapping::Wrapping;
 use crate::size::ByteSize;
@@ -69,6 +70,8 @@ pub struct Access {
     pub untrusted: bool,
     /// True if private addresses are fine all the same (tests, networks of one's own).
     pub allow_private: bool,
+    /// Where what must be whole on disk is kept while it is used.
+    pub spool: SharedSpool,
     /// True if such a recipe may read plain `http://`, too.
     pub allow_http: bool,
     /// How much a run may read; a stranger's recipe has limits in any case.
@@ -103,6 +106,7 @@ impl Default for Access {
             single_writer: false,
             untrusted: false,
             allow_private: false,
+            spool: SharedSpool::default(),
             allow_http: false,
             limits: Limits::default(),
             names: Names::default(),

@@ -15,6 +15,8 @@ mod file;
 mod folder;
 mod ftp;
 mod http;
+#[cfg(feature = "icechunk")]
+pub mod library;
 mod limit;
 mod local;
 pub mod manners;

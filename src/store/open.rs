@@ -20,7 +20,6 @@ use super::local::LocalTarget;
 use super::memory::MemoryTarget;
 use super::policy::{Counted, Limits};
 use super::s3::{S3Source, S3Target};
-use super::spool::Spool;
 use super::watch::Watchdog;
 use super::wrapped::Wrapped;
 use super::{Conditional, Document, Documents, ErrorKind, Head, Listing, START, SourceStore, StoreError, TargetStore, Uploads, policy};
@@ -28,9 +27,7 @@ use super::{Conditional, Document, Documents, ErrorKind, Head, Listing, START, S
 /// Reads every supported scheme: paths, `file://`, `http(s)://`, `ftp(s)://`, `s3://`; packed files and members of archives as well. Make one per run: it holds the limits per host.
 #[must_use]
 pub fn source(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn SourceStore> {
-    let spool = Arc::new(Spool::new(access));
-    let plain = AnySource::new(access, reporter, Arc::clone(&spool));
-    Arc::new(Wrapped::around(Arc::new(plain), access, spool))
+    Arc::new(Wrapped::around(Arc::new(AnySource::new(access, reporter)), access))
 }
 
 /// Opens the place where objects are written: a path, `file://`, `s3://bucket/prefix` or `memory://name`. Asks no server yet.
@@ -80,8 +77,8 @@ pub fn listing(url: &str, access: &Access) -> Result<Option<Arc<dyn Listing>>, S
     policy::permit(access, url, &address)?;
     Ok(match address {
         Address::File(_) => Some(Arc::new(Folders)),
-        Address::Http(_) => Some(Arc::new(HttpSource::new(access, Arc::new(Silent), Arc::new(Spool::new(access)))?)),
-        Address::Ftp { .. } => Some(Arc::new(FtpSource::new(access, Arc::new(Silent), Arc::new(Spool::new(access))))),
+        Address::Http(_) => Some(Arc::new(HttpSource::new(access, Arc::new(Silent))?)),
+        Address::Ftp { .. } => Some(Arc::new(FtpSource::new(access, Arc::new(Silent)))),
         Address::S3 { .. } => Some(Arc::new(S3Source::new(access, Arc::new(Silent)))),
         Address::Memory(_) => None,
     })
@@ -90,7 +87,7 @@ pub fn listing(url: &str, access: &Access) -> Result<Option<Arc<dyn Listing>>, S
 /// Reads documents of every scheme that [`source`] reads.
 #[must_use]
 pub fn documents(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn Documents> {
-    Arc::new(AnySource::new(access, reporter, Arc::new(Spool::new(access))))
+    Arc::new(AnySource::new(access, reporter))
 }
 
 /// Asks the operator's policy, before anything is opened.
@@ -134,15 +131,14 @@ struct AnySource {
     http: OnceLock<HttpSource>,
     ftp: FtpSource,
     s3: S3Source,
-    spool: Arc<Spool>,
 }
 
 impl AnySource {
-    fn new(access: &Access, reporter: Arc<dyn Reporter>, spool: Arc<Spool>) -> Self {
+    fn new(access: &Access, reporter: Arc<dyn Reporter>) -> Self {
         let s3 = S3Source::new(access, Arc::clone(&reporter));
-        let ftp = FtpSource::new(access, Arc::clone(&reporter), Arc::clone(&spool));
+        let ftp = FtpSource::new(access, Arc::clone(&reporter));
         let (watchdog, limits) = (Watchdog::new(&access.waits, Arc::clone(&reporter)), access.limits());
-        Self { access: access.clone(), limits, watchdog, reporter, file: FileSource::default(), http: OnceLock::new(), ftp, s3, spool }
+        Self { access: access.clone(), limits, watchdog, reporter, file: FileSource::default(), http: OnceLock::new(), ftp, s3 }
     }
 
     fn of(&self, url: &str) -> Result<&dyn SourceStore, StoreError> {
@@ -163,7 +159,7 @@ impl AnySource {
         if let Some(http) = self.http.get() {
             return Ok(http);
         }
-        let made = HttpSource::new(&self.access, Arc::clone(&self.reporter), Arc::clone(&self.spool))?;
+        let made = HttpSource::new(&self.access, Arc::clone(&self.reporter))?;
         Ok(self.http.get_or_init(|| made))
     }
 

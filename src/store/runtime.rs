@@ -23,6 +23,15 @@ pub(super) fn wait<T>(future: impl Future<Output = Result<T, StoreError>>) -> Re
     }
 }
 
+/// As [`wait`], for libraries with errors of their own; a failure to start the runtime is the store's.
+#[cfg(feature = "icechunk")]
+pub(super) fn wait_on<T, E: From<StoreError>>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    match RUNTIME.get_or_init(start) {
+        Ok(runtime) => runtime.block_on(future),
+        Err(message) => Err(StoreError::new(ErrorKind::Other, "network", format!("cannot start network threads: {message}")).into()),
+    }
+}
+
 fn start() -> Result<Runtime, String> {
     install_cryptography();
     Builder::new_multi_thread().worker_threads(THREADS).thread_name("network").enable_all().build().map_err(|error| error.to_string())

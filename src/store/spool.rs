@@ -5,10 +5,11 @@
 //! Invariant: one content is made once at a time, and the files held never exceed the limit by more than the one being made.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -23,6 +24,24 @@ const BLOCK: u64 = 1 << 20;
 
 /// Most files held open, if the system allows as many.
 const MOST_OPEN: usize = 4096;
+
+/// The spool of all stores that are opened with the same settings, so that a scan and the tasks after it unpack a file once. Made
+/// when first needed; whoever changes settings after that takes a new one.
+#[derive(Clone, Default)]
+pub struct SharedSpool(Arc<OnceLock<Arc<Spool>>>);
+
+impl SharedSpool {
+    /// The spool, made with these settings if there is none yet.
+    pub(super) fn of(&self, access: &Access) -> Arc<Spool> {
+        Arc::clone(self.0.get_or_init(|| Arc::new(Spool::new(access))))
+    }
+}
+
+impl fmt::Debug for SharedSpool {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SharedSpool")
+    }
+}
 
 /// What a spooled file holds: which file of which version, made how.
 #[derive(Debug, Clone)]
@@ -162,7 +181,7 @@ struct Places {
 
 impl Spool {
     /// An empty spool with the operator's settings.
-    pub(super) fn new(access: &Access) -> Self {
+    fn new(access: &Access) -> Self {
         let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let most_open = limits.current.map_or(MOST_OPEN, |files| (files / 2) as usize).clamp(16, MOST_OPEN);
         let (directory, limit) = (access.spool_directory.clone(), access.spool_limit.0);
@@ -189,7 +208,7 @@ impl Spool {
                     drop(part);
                     self.again(content, &make)?
                 }
-                made => made.and_then(|()| self.finish(content, part))?,
+                outcome => outcome.and_then(|()| self.finish(content, part))?,
             },
         };
         let file = Arc::clone(slot.insert(Arc::new(spooled)));

@@ -4,9 +4,14 @@
 //! [`crate::store`], and what a run has done is told by receipts, not here. Invariant: nothing that a reader could open exists
 //! before [`Target::commit`], and the bytes written follow from schema and values alone (no time, host, threads or run id).
 
+#[cfg(feature = "icechunk")]
+pub mod icechunk;
+mod open;
 pub mod zarr;
 
 use std::time::{Duration, Instant};
+
+pub use open::{Opened, existing, existing_of, keeps_history, open};
 
 use bytes::Bytes;
 
@@ -20,6 +25,31 @@ pub enum ChunkPayload {
     /// The object's bytes, encoded.
     Encoded(Bytes),
 }
+
+/// What a commit is, for formats that keep a history.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Intent {
+    /// `id` of the recipe.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Identity of the plan.
+    pub plan: String,
+    /// True if objects that are published and not written again stay.
+    pub continues: bool,
+}
+
+/// The last commit of a place that keeps a history.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tip {
+    /// Which one: a word of the format's own, different for any two commits.
+    pub commit: String,
+    /// Identity of the plan that made it; empty if we did not.
+    pub plan: String,
+}
+
+/// What to do where a recipe wants Icechunk and the build has it not.
+pub const WITHOUT_ICECHUNK: &str = "use a released binary, build with `--features icechunk`, or write `zarr3`";
 
 /// Why a target cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +90,14 @@ pub enum TargetError {
         #[source]
         cause: Option<Cause>,
     },
+    /// Somebody else has published there meanwhile; nothing of ours is visible.
+    #[error("{target}: {message}")]
+    Conflict {
+        /// The target.
+        target: String,
+        /// What was found, and what to do.
+        message: String,
+    },
     /// The store does not give back what was stored, though it said that it had stored it.
     #[error(
         "object `{key}`: {message}; the store, or something before it, loses or alters what it is given: see what `gristmill store probe` says of it, then run again"
@@ -98,6 +136,12 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// [`TargetError::Store`], [`TargetError::Altered`].
     fn write(&self, variable: &Variable, index: &[u64], payload: ChunkPayload) -> Result<ChunkRef, TargetError>;
+
+    /// Objects that receipts tell of, written by an earlier process or another machine: a part of the next commit. Formats whose
+    /// objects are found by their keys need not be told.
+    fn remember(&self, chunks: &[ChunkRef]) {
+        let _ = chunks;
+    }
 
     /// Makes everything visible; the root's metadata is written last, and each document is read back. Again with the same schema:
     /// the same bytes.

@@ -88,7 +88,7 @@ fn a_recipe_that_is_not_trusted_reads_tables_of_its_own_folder_only() {
         let (exit, text) = recipe(outside);
         assert!(exit == 2 && text.contains("may not read files of this machine"), "{outside}: {text}");
     }
-    place.write("recipes/files.csv", "url\nhttp://169.254.169.254/latest/meta-data\n");
+    place.write("recipes/files.csv", "url\nhttps://169.254.169.254/latest/meta-data\n");
     let (exit, text) = recipe("files.csv");
     assert!(exit == 2 && text.contains("private address"), "{text}");
 }

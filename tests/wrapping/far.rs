@@ -1,8 +1,9 @@
 //! Archives on servers: how many bytes and requests their members cost, and what a server can do to them.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use gristmill::store::ErrorKind;
+use gristmill::event::Silent;
+use gristmill::store::{Access, ErrorKind, source};
 
 use super::archives::{deflated, gzip, stored, tar, zip};
 use super::server::{Request, Server, honest, reply, tagged};
@@ -72,6 +73,22 @@ fn a_packed_tar_is_fetched_once_for_all_its_members() {
 }
 
 #[test]
+fn stores_of_the_same_settings_unpack_a_file_once() {
+    let content = noise(3 << 20);
+    let archive = gzip(&content);
+    let size = archive.len();
+    let server = Server::start(move |request, _| honest(request, &archive));
+    let (access, url) = (Access::default(), server.url("/a.nc.gz"));
+    for _ in 0..3 {
+        let store = source(&access, Arc::new(Silent));
+        store.begin(&url).unwrap();
+        assert!(store.ranges(&url, &[0..3 << 20]).unwrap() == [content.clone()]);
+    }
+    let cost = bytes(&server.requests(), size);
+    assert!(cost <= size + 3 * 65_536, "{cost} of {size}");
+}
+
+#[test]
 fn a_plain_tar_is_read_by_ranges() {
     let contents: Vec<Vec<u8>> = (0..30).map(|_| noise(300_000)).collect();
     let names: Vec<String> = (0..30).map(|number| format!("m{number}.nc")).collect();
@@ -107,8 +124,8 @@ fn a_server_without_ranges_serves_archives_too() {
 fn an_archive_that_changes_is_noticed() {
     let contents = [noise(100_000), [1; 100_000].to_vec()];
     let archives = contents.each_ref().map(|content| zip(&[stored("m.nc", content), stored("n.nc", &[0; 200_000])]));
-    let now = std::sync::Arc::new(Mutex::new(0_usize));
-    let served = std::sync::Arc::clone(&now);
+    let now = Arc::new(Mutex::new(0_usize));
+    let served = Arc::clone(&now);
     let server = Server::start(move |request, _| {
         let version = *served.lock().unwrap();
         tagged(request, &archives[version], ["\"one\"", "\"two\""][version])

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gristmill::event::Silent;
+use gristmill::store::access::SharedSpool;
 use gristmill::store::{Access, SourceStore, source};
 
 /// A source with the usual settings.
@@ -23,7 +24,8 @@ pub(crate) fn client() -> Arc<dyn SourceStore> {
 
 /// A source with these settings.
 pub(crate) fn with(access: &Access) -> Arc<dyn SourceStore> {
-    source(access, Arc::new(Silent))
+    // As another process would have it.
+    source(&Access { spool: SharedSpool::default(), ..access.clone() }, Arc::new(Silent))
 }
 
 /// Archives that other programs made; tests/data/wrapped/make.sh.

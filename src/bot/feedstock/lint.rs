@@ -379,7 +379,7 @@ fn is_example(url: &str) -> bool {
 }
 
 /// `written` from the folder `from`, as a path from the root; `None` if it leaves the root.
-fn inside(from: &str, written: &str) -> Option<String> {
+pub(in crate::bot) fn inside(from: &str, written: &str) -> Option<String> {
     let mut parts = vec![from.to_owned()];
     for part in Path::new(written).components() {
         match part {

@@ -10,6 +10,7 @@ mod tree;
 
 pub use init::{Forge, InitError, Plan, Wanted, init, plan};
 pub use lint::{Finding, Lint, Listed, lint};
+pub(in crate::bot) use lint::{LFS, inside};
 pub use meta::{Maintainer, Meta};
 
 /// True for what a dataset may be called: 1 to 80 of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit.

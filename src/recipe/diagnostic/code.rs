@@ -111,7 +111,7 @@ codes! {
         WrongType "wrong-type" "The value is of another kind than this key takes: a text where a list belongs, a word where a number belongs. A single name in a list is written `[name]`."
         UnknownValue "unknown-value" "This key takes one of a few words, and the one written is not among them."
         UnknownStep "unknown-step" "There is no step of that name. A step is a mapping with one key, the name of the operation: `- drop: [time_bnds]`."
-        NotYetSupported "not-yet-supported" "The recipe is valid, but asks for something that this version of Gristmill cannot do yet."
+        NotYetSupported "not-yet-supported" "The recipe is valid, but asks for something that this version of Gristmill cannot do yet, or that was left out of this build of it."
         UnsupportedSchema "unsupported-schema" "`schema` says which version of the recipe contract the file follows. This version of Gristmill reads `schema: 1`."
         BadId "bad-id" "An id is made of lowercase letters, digits and `-`, begins and ends with a letter or digit and has at most 100 characters."
         EmptyValue "empty-value" "A text or list that must say something is empty."
@@ -208,6 +208,7 @@ codes! {
     }
     Conflict {
         TargetHeld "target-held" "Another run writes to the same target right now."
+        TargetMoved "target-moved" "Somebody else has committed to the Icechunk repository since this recipe was last baked into it, or while the run worked. Nothing was merged, and nothing of this run is visible. Look at what they have committed; `--replace` then puts this dataset on top of it (the history keeps theirs), or choose another target."
         TargetUnable "target-unable" "The target's store cannot do what this way of writing needs, such as keeping two writers apart. `gristmill store probe URL` shows what it can do and what follows; nothing was touched."
         PublishedChanged "published-changed" "A file that the published data were made from is no longer what it was. `inputs: {changed: keep}`, or `--changed keep`, leaves what is published as it is and says so in the report; `rebake`, or `--replace`, builds it anew."
         AppendRefused "append-refused" "The recipe does not simply go on where the published data end: it gives less, something else, or ends inside a chunk. Nothing was touched. `--replace` builds anew; `output: {append: rewrite-tail}` lets a last, partial chunk grow."

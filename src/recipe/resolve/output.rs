@@ -57,14 +57,23 @@ impl Resolver<'_> {
     }
 
     fn format(&mut self, place: Place<'_>, written: Option<FormatWritten>) -> OutputFormat {
-        let help = "write `zarr3` or `zarr2`, or remove the key";
         match written {
             None | Some(FormatWritten::Zarr3) => {}
             Some(FormatWritten::Zarr2) => return OutputFormat::Zarr2,
-            Some(FormatWritten::Icechunk) => self.later(place.span(), "`format: icechunk`", help),
-            Some(FormatWritten::Virtual) => self.later(place.span(), "`format: virtual`", help),
+            Some(FormatWritten::Icechunk) => return self.icechunk(place.span()),
+            Some(FormatWritten::Virtual) => {
+                self.later(place.span(), "`format: virtual`", "write `zarr3`, `zarr2` or `icechunk`, or remove the key");
+            }
         }
         OutputFormat::Zarr3
+    }
+
+    fn icechunk(&mut self, span: Span) -> OutputFormat {
+        if cfg!(not(feature = "icechunk")) {
+            let help = "use a released binary, build with `--features icechunk`, or write `zarr3`";
+            self.error(Code::NotYetSupported, span, "`format: icechunk` is not in this build of gristmill", help);
+        }
+        OutputFormat::Icechunk
     }
 
     fn chunks(&mut self, place: Place<'_>, written: Option<&ChunksWritten>) -> Chunks {

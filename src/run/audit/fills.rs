@@ -35,7 +35,7 @@ fn floats(node: &Node, format: OutputFormat, findings: &Findings) {
             let message = format!("`fill_value` is {}: what was never written is read as a number", node.fill);
             findings.warning("AR22", place, message, "make it NaN");
         }
-        Some(Value::String(text)) if format == OutputFormat::Zarr3 => {
+        Some(Value::String(text)) if format != OutputFormat::Zarr2 => {
             let mark = STANDARD.decode(text).ok().and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()).map(f64::from_le_bytes);
             if mark.is_none() {
                 findings.error("AR22", place, format!("`_FillValue` is {text:?}, which is not what xarray reads"), FORM);
@@ -44,7 +44,7 @@ fn floats(node: &Node, format: OutputFormat, findings: &Findings) {
                 findings.warning("AR22", place, message, "make them equal, or what was never written is read as a number");
             }
         }
-        Some(other) if format == OutputFormat::Zarr3 => {
+        Some(other) if format != OutputFormat::Zarr2 => {
             findings.error("AR22", place, format!("`_FillValue` is {other}: xarray cannot open the store"), FORM);
         }
         Some(other) if !alike(number(other), fill) => {

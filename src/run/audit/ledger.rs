@@ -15,7 +15,8 @@ use crate::run::RunError;
 use crate::run::repair::tasks;
 use crate::run::state::{Commit, Committed, State};
 use crate::run::versions;
-use crate::store::TargetStore;
+use crate::store::{self, TargetStore};
+use crate::target::TargetError;
 use crate::target::zarr::root_document;
 
 /// The state of a committed store.
@@ -89,12 +90,19 @@ impl Marks {
 }
 
 impl Ledger {
-    /// Reads what is known of the store at `root`, which the state is of; `None` if nothing was committed.
+    /// Reads what is known of the store at `root`, which the state is of; `None` if nothing was committed. `maker` is the plan
+    /// that made it, where the store itself tells.
     ///
     /// # Errors
-    /// [`RunError::Store`]; [`RunError::PlanFile`] for a plan of another version.
-    pub(in crate::run) fn open(state: State, root: &dyn TargetStore) -> Result<Option<Self>, RunError> {
-        let Some((plan, committed)) = visible(&state, root)? else { return Ok(None) };
+    /// [`RunError::Store`]; [`RunError::PlanFile`] for a plan of another version; [`RunError::Target`] if the store tells of a plan
+    /// that the state knows nothing of.
+    pub(in crate::run) fn open(state: State, root: &dyn TargetStore, maker: Option<&str>) -> Result<Option<Self>, RunError> {
+        let Some((plan, committed)) = visible(&state, root, maker)? else { return Ok(None) };
+        if maker.is_some_and(|maker| maker != committed.plan) {
+            let message = "`main` holds a commit that is not the last one of this recipe, so our receipts tell nothing of it: look at \
+                           that commit, then `gristmill run --replace` (the history keeps it)";
+            return Err(TargetError::Conflict { target: store::shown(state.target()), message: message.to_owned() }.into());
+        }
         let commits = commits(&state, &plan, &committed)?;
         let (keyring, begun) = (Keyring::of(&plan), begun(&state, &committed)?);
         Ok(Some(Self { state, plan, committed, commits, keyring, begun }))
@@ -165,14 +173,14 @@ impl Ledger {
 }
 
 /// The plan whose result is visible: what was committed, or what a run made visible before it was killed.
-fn visible(state: &State, root: &dyn TargetStore) -> Result<Option<(Plan, Committed)>, RunError> {
+fn visible(state: &State, root: &dyn TargetStore, maker: Option<&str>) -> Result<Option<(Plan, Committed)>, RunError> {
     let committed = state.committed()?;
     let begun = match state.plan() {
         Err(RunError::PlanFile(_)) => None,
         begun => begun?.map(|begun| (begun.identity(), begun)),
     };
     if let Some((identity, begun)) = begun.filter(|(identity, _)| committed.as_ref().is_none_or(|committed| committed.plan != *identity))
-        && shows(&begun, root)?
+        && maker.map_or_else(|| shows(&begun, root), |maker| Ok(maker == identity))?
     {
         let id = begun.id.clone();
         return Ok(Some((begun, Committed { id, plan: identity })));
@@ -219,7 +227,7 @@ fn node(plan: &Plan, variable: usize) -> Node {
     let shape = plan.schema.shape(described);
     let object = object_shape(described, &shape);
     let keys = match plan.format {
-        OutputFormat::Zarr3 => Keys { prefixed: true, separator: '/' },
+        OutputFormat::Zarr3 | OutputFormat::Icechunk => Keys { prefixed: true, separator: '/' },
         OutputFormat::Zarr2 => Keys { prefixed: false, separator: '.' },
     };
     Node {

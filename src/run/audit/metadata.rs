@@ -92,7 +92,7 @@ fn dimensions(node: &Node, findings: &Findings) {
 }
 
 fn codecs(node: &Node, format: OutputFormat, ours: bool, findings: &Findings) {
-    let core: &[&str] = if format == OutputFormat::Zarr3 { &CORE_THREE } else { &CORE_TWO };
+    let core: &[&str] = if format == OutputFormat::Zarr2 { &CORE_TWO } else { &CORE_THREE };
     let place = (node.path.as_str(), "");
     for codec in node.codecs.iter().filter(|codec| !core.contains(&codec.as_str())) {
         let message = format!("codec `{codec}` is not in the core of zarr-python: some readers cannot open this array");

@@ -35,6 +35,7 @@ use super::{FAR, RunError, Setting, resident_bytes, versions, with_causes};
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::store::{self, TargetStore};
+use crate::target;
 use content::{Content, Looked};
 use coordinates::Coordinates;
 use finding::Findings;
@@ -137,9 +138,9 @@ struct Auditor<'a> {
 impl<'a> Auditor<'a> {
     fn open(target: &'a str, options: &'a Options, setting: Setting<'a>, findings: &'a Findings) -> Result<Self, RunError> {
         let root = versions::current(target, setting)?;
-        let store = store::target(&root, setting.access)?;
+        let (store, maker) = target::existing_of(&root, setting.access)?;
         let needed = options.receipts || options.sources;
-        let ledger = match State::read_only(target, setting.access).and_then(|state| Ledger::open(state, &*store)) {
+        let ledger = match State::read_only(target, setting.access).and_then(|state| Ledger::open(state, &*store, maker.as_deref())) {
             Ok(ledger) => ledger,
             Err(error) if needed => return Err(error),
             Err(error) => {

@@ -9,6 +9,7 @@ use crate::recipe::OutputFormat;
 use crate::run::RunError;
 use crate::store::access::S3Access;
 use crate::store::{self, Access, ErrorKind};
+use crate::target::{self, TargetError};
 
 /// Requests by which a dataset is open.
 const REQUESTS: u64 = 10;
@@ -37,10 +38,10 @@ pub(super) fn anonymously(root: &str, format: OutputFormat, access: &Access, fin
     }
     let anonymous = Access { s3: S3Access { credentials: None, ..access.s3.clone() }, ..access.clone() };
     let key = if format == OutputFormat::Zarr3 { "zarr.json" } else { ".zmetadata" };
-    match store::target(root, &anonymous)?.get(key) {
+    match target::existing(root, &anonymous).and_then(|store| Ok(store.get(key)?)) {
         Ok(Some(_)) => findings.note("AR01", "", "its metadata can be read without credentials"),
         Ok(None) => told(findings, "without credentials its metadata is not to be seen"),
-        Err(error) if error.kind == ErrorKind::Forbidden => told(findings, "it cannot be read without credentials"),
+        Err(TargetError::Store(error)) if error.kind == ErrorKind::Forbidden => told(findings, "it cannot be read without credentials"),
         Err(error) => told(findings, &format!("whether it can be read without credentials could not be found out: {error}")),
     }
     Ok(())

@@ -46,7 +46,7 @@ pub(super) fn look(
     (crew, findings): (Crew<'_>, &Findings),
 ) -> Result<Option<Stored>, RunError> {
     let Some(format) = format_of(&**store)?.or(expected) else { return Ok(None) };
-    let root_key = if format == OutputFormat::Zarr3 { ROOT_THREE } else { CONSOLIDATED_TWO };
+    let root_key = if format == OutputFormat::Zarr2 { CONSOLIDATED_TWO } else { ROOT_THREE };
     let root = root(&**store, root_key, findings)?;
     let copies = copies(&root, format);
     let listed = keys.iter().filter(|key| is_document(key, format)).cloned();
@@ -96,7 +96,7 @@ fn attributes(node: &Value) -> Map<String, Value> {
 /// The consolidated copies, by the key of the document that each is a copy of.
 fn copies(root: &Value, format: OutputFormat) -> Documents {
     let (map, is_three) = match format {
-        OutputFormat::Zarr3 => (&root["consolidated_metadata"]["metadata"], true),
+        OutputFormat::Zarr3 | OutputFormat::Icechunk => (&root["consolidated_metadata"]["metadata"], true),
         OutputFormat::Zarr2 => (&root["metadata"], false),
     };
     let key = |path: &String| if is_three { below(path, ROOT_THREE) } else { path.clone() };
@@ -106,7 +106,7 @@ fn copies(root: &Value, format: OutputFormat) -> Documents {
 fn is_document(key: &str, format: OutputFormat) -> bool {
     let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
     match format {
-        OutputFormat::Zarr3 => name == ROOT_THREE,
+        OutputFormat::Zarr3 | OutputFormat::Icechunk => name == ROOT_THREE,
         OutputFormat::Zarr2 => [".zarray", ".zattrs", ".zgroup"].contains(&name),
     }
 }
@@ -172,9 +172,9 @@ impl Stored {
         for (key, document) in &documents {
             let (path, file) = key.rsplit_once('/').unwrap_or(("", key));
             let node = match (self.format, file) {
-                (OutputFormat::Zarr3, _) if document["node_type"] == "array" => Node::three(path, document),
+                (OutputFormat::Zarr3 | OutputFormat::Icechunk, _) if document["node_type"] == "array" => Node::three(path, document),
                 (OutputFormat::Zarr2, ".zarray") => Node::two(path, document, &attributes_of_two(&documents, path)),
-                (OutputFormat::Zarr3, _) => {
+                (OutputFormat::Zarr3 | OutputFormat::Icechunk, _) => {
                     self.groups.insert(path.to_owned(), attributes(document));
                     continue;
                 }
@@ -211,7 +211,7 @@ impl Stored {
         let of_array = |key: &str| self.node(array_of(key)).map(arrays);
         let kept = self.documents.iter().filter(|(key, _)| of_array(key).unwrap_or_else(|| self.groups.contains_key(array_of(key))));
         match self.format {
-            OutputFormat::Zarr3 => {
+            OutputFormat::Zarr3 | OutputFormat::Icechunk => {
                 let nodes: Map<String, Value> = kept.map(|(key, document)| (array_of(key).to_owned(), document.clone())).collect();
                 let copies = json!({"kind": "inline", "must_understand": false, "metadata": nodes});
                 let root =

@@ -26,9 +26,10 @@ use super::{Options, RunError, Setting};
 use crate::dataset::Schema;
 use crate::event::Event;
 use crate::plan::Plan;
+use crate::recipe::OutputFormat;
 use crate::store::{self, TargetStore};
 use crate::target::zarr::root_document;
-use crate::target::{Target, TargetError};
+use crate::target::{Opened, Target, TargetError};
 use crate::work::Workshop;
 
 /// Objects looked at, at a time, where each look is a request.
@@ -134,30 +135,30 @@ pub(super) fn settle(state: &State, plan: &Plan, identity: &str) -> Result<(), R
 
 /// Notes as committed what an earlier run made visible and was killed before it noted it: the root's metadata, which comes last, is
 /// that of the plan that was begun last, and of no other. Gives what is committed then.
-pub(super) fn catch_up(
-    state: &State,
-    store: &Arc<dyn TargetStore>,
-    committed: Option<Committed>,
-    begun: Option<&Plan>,
-) -> Result<Option<Committed>, RunError> {
-    let Some(begun) = begun else { return Ok(committed) };
+pub(super) fn catch_up(state: &State, opened: &Opened, committed: Option<Committed>, begun: &Plan) -> Result<Option<Committed>, RunError> {
     let identity = begun.identity();
-    if committed.as_ref().is_some_and(|committed| committed.plan == identity) || !shows(store, begun)? {
+    if committed.as_ref().is_some_and(|committed| committed.plan == identity) || !shows(state, opened, begun)? {
         return Ok(committed);
     }
     if let (Some(_), Some(before)) = (&committed, state.committed_plan()?)
-        && shows(store, &before)?
+        && shows(state, opened, &before)?
     {
         return Ok(committed);
     }
+    opened.finish()?;
     settle(state, begun, &identity)?;
     state.committed()
 }
 
-/// True if the root's metadata is the one that this plan publishes.
-fn shows(store: &Arc<dyn TargetStore>, plan: &Plan) -> Result<bool, RunError> {
+/// True if the last commit is this plan's, made since it was begun, or, where there are no commits, if the root's metadata is the
+/// one that it publishes.
+fn shows(state: &State, opened: &Opened, plan: &Plan) -> Result<bool, RunError> {
+    if plan.format == OutputFormat::Icechunk {
+        let base = state.base()?;
+        return Ok(opened.tip()?.is_some_and(|tip| tip.plan == plan.identity() && base.as_deref() != Some(&tip.commit)));
+    }
     let (key, planned) = root_document(&plan.schema, plan.format)?;
-    Ok(store.get(&key)?.is_some_and(|found| found == planned))
+    Ok(opened.store.get(&key)?.is_some_and(|found| found == planned))
 }
 
 /// What of a plan's schema is not as it was found.

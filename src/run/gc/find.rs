@@ -215,6 +215,12 @@ impl<'a> Finder<'a> {
         if committed.plan != begun.identity() {
             return Ok(());
         }
+        if begun.format == OutputFormat::Icechunk {
+            let note = "objects that no snapshot of the repository refers to are for Icechunk's own garbage collection \
+                        (`icechunk.Repository.garbage_collect`) to take away: while no run works or waits to be resumed";
+            swept.notes.push(note.to_owned());
+            return Ok(());
+        }
         let store = store::target(&self.wish.target, self.access)?;
         let published = match ZarrReader::open(Arc::clone(&store), Absent::Fill) {
             Ok(Some(reader)) => reader.schema().clone(),

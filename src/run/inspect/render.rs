@@ -26,6 +26,7 @@ fn write(text: &mut String, url: &str, description: &Description) -> std::fmt::R
         Kind::File(Format::Hdf5) => "NetCDF-4 / HDF5",
         Kind::Store(OutputFormat::Zarr3) => "Zarr 3",
         Kind::Store(OutputFormat::Zarr2) => "Zarr 2",
+        Kind::Store(OutputFormat::Icechunk) => "Icechunk",
     };
     writeln!(text, "{} ({format})", clean(url))?;
     if !description.dimensions.is_empty() {

@@ -9,9 +9,9 @@ use crate::dataset::{Codec, Variable};
 use crate::run::with_causes;
 use crate::source::SourceError;
 use crate::store::address::Address;
-use crate::store::{self, Access, ErrorKind, TargetStore, shown};
-use crate::target::TargetError;
+use crate::store::{Access, ErrorKind, shown};
 use crate::target::zarr::{Absent, ZarrReader};
+use crate::target::{self, TargetError};
 
 /// Opens the store at `url`; `None` if a file is there, or may be: a path that is no folder, or an address whose name tells nothing.
 ///
@@ -51,8 +51,8 @@ pub fn open_unnamed(url: &str, access: &Access, failed: &SourceError) -> Result<
 }
 
 fn open_at(url: &str, access: &Access) -> Result<Option<ZarrReader>, SourceError> {
-    let store: std::sync::Arc<dyn TargetStore> = store::target(url, access)?;
-    ZarrReader::open(store, Absent::Fill).map_err(|error| told(url, error))
+    let opened = target::existing(url, access).and_then(|store| ZarrReader::open(store, Absent::Fill));
+    opened.map_err(|error| told(url, error))
 }
 
 /// Describes an opened store, without reading values.
@@ -99,8 +99,10 @@ fn told(url: &str, error: TargetError) -> SourceError {
     match error {
         TargetError::Store(error) => SourceError::Store(error),
         TargetError::Unsupported { variable, message, .. } => SourceError::Unsupported { url: url.to_owned(), variable, message },
-        TargetError::Codec { .. } | TargetError::Metadata { .. } | TargetError::Missing { .. } | TargetError::Altered { .. } => {
-            SourceError::Corrupt { url: url.to_owned(), message }
-        }
+        TargetError::Codec { .. }
+        | TargetError::Metadata { .. }
+        | TargetError::Missing { .. }
+        | TargetError::Altered { .. }
+        | TargetError::Conflict { .. } => SourceError::Corrupt { url: url.to_owned(), message },
     }
 }

@@ -8,13 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::dataset::{Schema, TargetState, Variable};
 use crate::receipt::{ChunkRef, checksum};
 use crate::recipe::OutputFormat;
-use crate::store::TargetStore;
-use crate::target::zarr::{ZarrTarget, object_key};
+use crate::target::zarr::object_key;
 use crate::target::{ChunkPayload, Target, TargetError};
 
 /// Stores what is expected, refuses what is not.
 pub(super) struct Guard {
-    target: ZarrTarget,
+    target: Arc<dyn Target>,
     format: OutputFormat,
     /// By key; an object that is not here may have any bytes.
     expected: BTreeMap<String, ChunkRef>,
@@ -22,8 +21,8 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub(super) fn new(store: Arc<dyn TargetStore>, format: OutputFormat, expected: BTreeMap<String, ChunkRef>) -> Self {
-        Self { target: ZarrTarget::new(store, format), format, expected, refused: Mutex::default() }
+    pub(super) fn new(target: Arc<dyn Target>, format: OutputFormat, expected: BTreeMap<String, ChunkRef>) -> Self {
+        Self { target, format, expected, refused: Mutex::default() }
     }
 
     /// Why an object was refused, if one was.

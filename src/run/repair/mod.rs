@@ -18,10 +18,11 @@ use super::{FAR, Options, RunError, Setting, resident_bytes, room, versions, wor
 use crate::event::{Event, Phase};
 use crate::plan::Plan;
 use crate::receipt::{ChunkRef, Receipt, checksum};
-use crate::recipe::Recipe;
 use crate::recipe::diagnostic::{Code, Diagnostic};
+use crate::recipe::{OutputFormat, Recipe};
 use crate::size::ByteSize;
 use crate::store::{self, PutMode, TargetStore};
+use crate::target::{self, Target};
 use crate::work::{WorkError, Workshop};
 use guard::Guard;
 
@@ -78,18 +79,23 @@ pub fn repair(recipe: Option<&Recipe>, options: &Options, extent: Extent, settin
         message: format!("{}: nothing was published here by gristmill, so nothing can be repaired", store::shown(target)),
     };
     // Looked at first without the lock, which would make a state where there is none.
-    let store = store::target(&versions::current(target, setting)?, setting.access)?;
-    let mut ledger = Ledger::open(State::read_only(target, setting.access)?, &*store)?.ok_or_else(nothing)?;
+    let root = versions::current(target, setting)?;
+    let (mut store, mut maker) = target::existing_of(&root, setting.access)?;
+    let mut ledger = Ledger::open(State::read_only(target, setting.access)?, &*store, maker.as_deref())?.ok_or_else(nothing)?;
     if !extent.dry_run {
-        ledger = Ledger::open(State::open(target, setting.access)?, &*store)?.ok_or_else(nothing)?;
+        let state = State::open(target, setting.access)?;
+        (store, maker) = target::existing_of(&root, setting.access)?;
+        ledger = Ledger::open(state, &*store, maker.as_deref())?.ok_or_else(nothing)?;
     }
     refuse_begun(&ledger)?;
     let broken = broken(&ledger, &store, options, extent, setting)?;
     let metadata = damaged(&ledger.plan, &*store)?;
     let tasks = tasks::of(&ledger.plan, broken.keys().copied());
     if !extent.dry_run {
+        refuse_commits(&ledger, &broken, metadata.len())?;
         if !broken.is_empty() {
-            rewrite((&ledger, recipe), &store, (&broken, &tasks), options, setting)?;
+            let opened = target::open(ledger.plan.format, &root, setting.access)?;
+            rewrite((&ledger, recipe), &opened.target, (&broken, &tasks), options, setting)?;
         }
         if !metadata.is_empty() {
             ledger.state.still_ours()?;
@@ -107,6 +113,19 @@ fn refuse_begun(ledger: &Ledger) -> Result<(), RunError> {
     let Some(begun) = ledger.state.plan()?.filter(|begun| begun.identity() != ledger.committed.plan) else { return Ok(()) };
     let target = store::shown(ledger.state.target());
     let message = format!("{target}: a run of `{}` was begun and is not finished; `gristmill resume` it first", begun.id);
+    Err(RunError::Conflict { message })
+}
+
+/// What a repository refers to by name can be put in its place again; anything else takes a commit.
+fn refuse_commits(ledger: &Ledger, broken: &Found, documents: usize) -> Result<(), RunError> {
+    let unknown = broken.values().filter(|(chunk, _)| chunk.is_none()).count();
+    if ledger.plan.format != OutputFormat::Icechunk || unknown + documents == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "{}: {unknown} objects have no receipt, and {documents} documents are not as they were committed: that takes a commit, not a repair; `gristmill run --replace` makes one (the history keeps what is there)",
+        store::shown(ledger.state.target())
+    );
     Err(RunError::Conflict { message })
 }
 
@@ -181,7 +200,7 @@ fn damaged(plan: &Plan, store: &dyn TargetStore) -> Result<Vec<(String, bytes::B
 /// Does the tasks again that broken objects come from.
 fn rewrite(
     (ledger, recipe): (&Ledger, Option<&Recipe>),
-    store: &Arc<dyn TargetStore>,
+    target: &Arc<dyn Target>,
     (broken, tasks): (&Found, &BTreeSet<(usize, u64)>),
     options: &Options,
     setting: Setting<'_>,
@@ -190,11 +209,10 @@ fn rewrite(
     let scratch = plan.scratch.as_deref().map(|url| store::target(url, setting.access)).transpose()?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
     let expected = broken.values().filter_map(|(chunk, _)| chunk.clone()).map(|chunk| (chunk.key.clone(), chunk)).collect();
-    let guard = Arc::new(Guard::new(Arc::clone(store), plan.format, expected));
+    let guard = Arc::new(Guard::new(Arc::clone(target), plan.format, expected));
     let index = |number: &ObjectNumber| (number.variable, plan.objects(number.variable).index(number.object));
     let mended = broken.keys().map(index).collect();
-    let workshop =
-        Workshop::new(plan, sources, Arc::clone(&guard) as Arc<dyn crate::target::Target>)?.keeping_scratch(scratch).mending(mended);
+    let workshop = Workshop::new(plan, sources, Arc::clone(&guard) as Arc<dyn Target>)?.keeping_scratch(scratch).mending(mended);
     let keep = |receipt: &Receipt| keep(ledger, broken, receipt);
     let todo: Vec<(usize, u64)> = tasks.iter().copied().collect();
     let bytes = todo.iter().filter_map(|&(stage, task)| workshop.plan.task(stage, task)).map(|task| task.bytes).sum();

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use super::report::Report;
 use super::state::{State, local_folder};
 use super::{Options, Replace, RunError, Setting, bake, empty};
-use crate::recipe::Recipe;
-use crate::store;
+use crate::recipe::{OutputFormat, Recipe};
 use crate::store::probe::Mode;
 use crate::target::zarr::{Absent, ZarrReader};
+use crate::{store, target};
 use exchange::Exchange;
 
 pub(super) fn replace(
@@ -26,7 +26,13 @@ pub(super) fn replace(
     report: &mut Report,
 ) -> Result<(), RunError> {
     let folders = folders(options)?;
-    if finish(options, state)? && how == Replace::Atomic {
+    let finished = finish(options, state)?;
+    if recipe.output.format == OutputFormat::Icechunk && target::keeps_history(&options.target, setting.access)? {
+        // One more commit: readers see the old dataset or the new one, and the history keeps both.
+        let options = Options { replace: Some(how), ..options.clone() };
+        return bake(recipe, &options, setting, state, report);
+    }
+    if finished && how == Replace::Atomic {
         // The replacement that was asked for is in place, unless something else is asked for now.
         let plain = Options { replace: None, ..options.clone() };
         match bake(recipe, &plain, setting, state, report) {

@@ -17,6 +17,7 @@ use super::{Options, RunError, Setting, commit, empty};
 use crate::dataset::TargetState;
 use crate::event::Event;
 use crate::plan::Plan;
+use crate::recipe::OutputFormat;
 use crate::store::{self, TargetStore};
 use crate::target::zarr::root_document;
 pub(in crate::run) use copy::Copies;
@@ -61,6 +62,11 @@ impl Place {
         (plan, identity): (&Plan, &str),
     ) -> Result<Self, RunError> {
         let (target, kept) = (&options.target, Kept::read(state)?);
+        if options.versioned && plan.format == OutputFormat::Icechunk {
+            let message =
+                format!("{target}: an Icechunk repository keeps every version of its dataset by itself; run without `--versioned`");
+            return Err(RunError::Conflict { message });
+        }
         if !options.versioned {
             return if kept.is_none() { Ok(Self { root: target.clone(), version: None }) } else { Err(is_versioned(target)) };
         }

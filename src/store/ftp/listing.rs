@@ -47,7 +47,7 @@ fn unix(line: &str) -> Result<Option<Entry>, Odd> {
     let size_at = |number: &usize| text(number - 1).and_then(|word| word.parse::<u64>().ok());
     let date = (2..words.len()).find(|number| size_at(number).is_some() && (is_month(number) || is_iso(number))).ok_or(Odd)?;
     let last = if is_iso(&date) { date + 1 } else { date + 2 };
-    let (end, _) = words.get(last).map(|(start, word)| (start + word.len(), ())).ok_or(Odd)?;
+    let end = words.get(last).map(|(start, word)| start + word.len()).ok_or(Odd)?;
     // One blank stands between the date and the name; others belong to the name.
     let name = line.get(end + 1..).ok_or(Odd)?;
     let modified: Vec<&str> = (date..=last).filter_map(text).collect();

@@ -90,14 +90,14 @@ struct Reading<'a> {
 
 impl FtpSource {
     /// A source with the operator's settings; asks no server yet.
-    pub(super) fn new(access: &Access, reporter: Arc<dyn Reporter>, spool: Arc<Spool>) -> Self {
+    pub(super) fn new(access: &Access, reporter: Arc<dyn Reporter>) -> Self {
         Self {
             access: access.clone(),
             reporter,
             pool: Pool::default(),
             trust: Trust::new(access),
             seen: Mutex::default(),
-            spool,
+            spool: access.spool.of(access),
         }
     }
 
@@ -153,11 +153,8 @@ impl<'a> Reading<'a> {
     async fn persist<T>(&self, attempt: impl AsyncFn(&mut Session) -> Result<T, Fault>) -> Result<T, StoreError> {
         let mut patience = self.patience();
         loop {
-            let outcome = match self.hold().await {
-                Ok(mut held) => held.run(&attempt).await,
-                Err(fault) => Err(fault),
-            };
-            match outcome {
+            let outcome = async { attempt(self.hold().await?.session()?).await };
+            match outcome.await {
                 Ok(value) => {
                     self.gate.praise();
                     return Ok(value);

@@ -49,12 +49,9 @@ impl<'a> Held<'a> {
 }
 
 impl Held<'_> {
-    /// Does something with the connection.
-    pub(super) async fn run<T>(&mut self, attempt: &impl AsyncFn(&mut Session) -> Result<T, Fault>) -> Result<T, Fault> {
-        match &mut self.session {
-            Some(session) => attempt(session).await,
-            None => Err(Fault::passing("the connection is gone")),
-        }
+    /// The connection.
+    pub(super) fn session(&mut self) -> Result<&mut Session, Fault> {
+        self.session.as_mut().ok_or_else(|| Fault::passing("the connection is gone"))
     }
 }
 

@@ -86,12 +86,7 @@ impl Reading<'_> {
     /// What is still missing of a part.
     async fn fetch_on(&self, seen: &Seen, range: &Range<u64>, buffer: &mut BytesMut) -> Result<(), Fault> {
         let mut held = self.hold().await?;
-        let buffer = std::sync::Mutex::new(buffer);
-        held.run(&async |session: &mut Session| {
-            let mut buffer = buffer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            self.fetch_with(session, seen, range, &mut buffer).await
-        })
-        .await
+        self.fetch_with(held.session()?, seen, range, buffer).await
     }
 
     async fn fetch_with(&self, session: &mut Session, seen: &Seen, range: &Range<u64>, buffer: &mut BytesMut) -> Result<(), Fault> {
@@ -136,12 +131,7 @@ impl Reading<'_> {
 
     async fn download_on(&self, seen: &Seen, passed: &mut Passed<'_>) -> Result<(), Fault> {
         let mut held = self.hold().await?;
-        let passed = std::sync::Mutex::new(passed);
-        held.run(&async |session: &mut Session| {
-            let mut passed = passed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            self.download_with(session, seen, &mut passed).await
-        })
-        .await
+        self.download_with(held.session()?, seen, passed).await
     }
 
     async fn download_with(&self, session: &mut Session, seen: &Seen, passed: &mut Passed<'_>) -> Result<(), Fault> {

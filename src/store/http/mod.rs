@@ -73,7 +73,7 @@ struct Reading<'a> {
 
 impl HttpSource {
     /// A source with the operator's settings.
-    pub(super) fn new(access: &Access, reporter: Arc<dyn Reporter>, spool: Arc<Spool>) -> Result<Self, StoreError> {
+    pub(super) fn new(access: &Access, reporter: Arc<dyn Reporter>) -> Result<Self, StoreError> {
         Ok(Self {
             courier: Courier::new(access)?,
             retries: access.retries.clone(),
@@ -82,7 +82,7 @@ impl HttpSource {
             reporter,
             idle: access.idle_timeout,
             seen: Mutex::default(),
-            spool,
+            spool: access.spool.of(access),
         })
     }
 

@@ -65,6 +65,25 @@ fn by_text(url: &str, error: Error) -> Fault {
     }
 }
 
+/// What can be done about an error of the library that has asked by itself.
+#[cfg(feature = "icechunk")]
+pub(in super::super) fn kind(error: &Error) -> ErrorKind {
+    match error {
+        Error::NotFound { .. } => ErrorKind::NotFound,
+        Error::AlreadyExists { .. } | Error::Precondition { .. } => ErrorKind::Exists,
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => ErrorKind::Forbidden,
+        other => {
+            let text = other.to_string();
+            match status(&text) {
+                Some(507) => ErrorKind::NoSpace,
+                Some(408 | 409 | 429 | 500 | 502..=599) => ErrorKind::Temporary,
+                None if text.contains("HTTP error") || text.contains("Server returned error response") => ErrorKind::Temporary,
+                _ => ErrorKind::Other,
+            }
+        }
+    }
+}
+
 /// True if the server says that the keys are over.
 pub(super) fn have_expired(error: &Error) -> bool {
     let text = error.to_string();

@@ -74,6 +74,16 @@ impl<'a> Door<'a> {
 ///
 /// `silence` is the longest wait for an answer, an upload's own time included.
 pub(super) fn open(access: &Access, url: &str, name: &str, own: bool, silence: Duration) -> Result<Opened, StoreError> {
+    open_with(once(), access, url, name, own, silence)
+}
+
+/// The operator's own bucket for a library that asks by itself: what can be repeated is repeated below it.
+#[cfg(feature = "icechunk")]
+pub(super) fn open_patient(access: &Access, url: &str, name: &str, silence: Duration) -> Result<Opened, StoreError> {
+    open_with(patient(&access.retries), access, url, name, true, silence)
+}
+
+fn open_with(retries: RetryConfig, access: &Access, url: &str, name: &str, own: bool, silence: Duration) -> Result<Opened, StoreError> {
     install_cryptography();
     let door = Door::of(access, name, own);
     let agent = HeaderValue::from_str(&access.user_agent).unwrap_or_else(|_| HeaderValue::from_static("gristmill"));
@@ -90,7 +100,7 @@ pub(super) fn open(access: &Access, url: &str, name: &str, own: bool, silence: D
         // Deleting many at once is what small servers do not know, or know only with checksums of their own.
         .with_disable_bulk_delete(true)
         .with_virtual_hosted_style_request(access.s3.path_style == PathStyle::HostName)
-        .with_retry(once());
+        .with_retry(retries);
     if let Some(guarded) = Guarded::of(access, url, silence)?.filter(|_| !own) {
         builder = builder.with_http_connector(guarded);
     }
@@ -122,6 +132,13 @@ pub(super) fn gate(access: &Access, name: &str, own: bool) -> Arc<Gate> {
 /// Retries are ours.
 fn once() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
+}
+
+/// Repeats as the operator says.
+#[cfg(feature = "icechunk")]
+fn patient(retries: &super::super::access::Retries) -> RetryConfig {
+    let backoff = object_store::BackoffConfig { init_backoff: retries.first_wait, max_backoff: retries.longest_wait, base: 2.0 };
+    RetryConfig { backoff, max_retries: retries.attempts.saturating_sub(1) as usize, retry_timeout: retries.give_up_after }
 }
 
 /// An object's path, taken as it is written.

@@ -34,7 +34,7 @@ const PART: usize = 16 << 20;
 const PARTS_AT_ONCE: usize = 4;
 
 /// An upload's answer comes after its last byte: time enough for [`SINGLE_PUT`] at 220 kB/s.
-const UPLOAD: Duration = Duration::from_mins(5);
+pub(super) const UPLOAD: Duration = Duration::from_mins(5);
 
 /// Writes and reads objects below one prefix.
 pub(in super::super) struct S3Target {

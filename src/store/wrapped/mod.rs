@@ -52,9 +52,10 @@ pub(super) struct Wrapped {
 
 impl Wrapped {
     /// Around a store, with the operator's limits.
-    pub(super) fn around(below: Arc<dyn SourceStore>, access: &Access, spool: Arc<Spool>) -> Self {
+    pub(super) fn around(below: Arc<dyn SourceStore>, access: &Access) -> Self {
         let limits = Limits { most: access.spool_limit.0, ratio: access.unpack_ratio };
         let (copies, most_copied) = (access.cache == CacheUse::All, access.cache_limit.0);
+        let spool = access.spool.of(access);
         Self { below, spool, limits, copies, most_copied, known: Mutex::default() }
     }
 

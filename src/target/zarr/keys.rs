@@ -20,7 +20,7 @@ use crate::recipe::OutputFormat;
 pub fn object_key(variable: &Variable, index: &[u64], format: OutputFormat) -> String {
     let numbers: Vec<String> = index.iter().map(ToString::to_string).collect();
     match format {
-        OutputFormat::Zarr3 => [&[variable.name.clone(), "c".to_owned()], numbers.as_slice()].concat().join("/"),
+        OutputFormat::Zarr3 | OutputFormat::Icechunk => [&[variable.name.clone(), "c".to_owned()], numbers.as_slice()].concat().join("/"),
         OutputFormat::Zarr2 if numbers.is_empty() => format!("{}/0", variable.name),
         OutputFormat::Zarr2 => format!("{}/{}", variable.name, numbers.join(".")),
     }
@@ -43,7 +43,7 @@ pub fn object_index(variable: &Variable, key: &str, format: OutputFormat) -> Opt
     let index = match (format, variable.dimensions.is_empty()) {
         (_, true) => Vec::new(),
         (OutputFormat::Zarr2, false) => numbers(rest, '.')?,
-        (OutputFormat::Zarr3, false) => numbers(rest.strip_prefix("c/")?, '/')?,
+        (OutputFormat::Zarr3 | OutputFormat::Icechunk, false) => numbers(rest.strip_prefix("c/")?, '/')?,
     };
     (index.len() == variable.dimensions.len() && object_key(variable, &index, format) == key).then_some(index)
 }

@@ -19,7 +19,7 @@ use crate::target::{TargetError, unsupported};
 pub(super) fn documents(schema: &Schema, format: OutputFormat) -> Result<Vec<(String, Value)>, TargetError> {
     check(schema, format)?;
     match format {
-        OutputFormat::Zarr3 => metadata3::documents(schema),
+        OutputFormat::Zarr3 | OutputFormat::Icechunk => metadata3::documents(schema),
         OutputFormat::Zarr2 => metadata2::documents(schema),
     }
 }

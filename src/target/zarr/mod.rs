@@ -28,6 +28,8 @@ pub use codecs::default_codecs;
 pub use decode::Decoder;
 pub use encode::Encoder;
 pub use keys::{object_index, object_key};
+#[cfg(feature = "icechunk")]
+pub(super) use read::schema_of_root;
 pub use read::{Absent, ZarrReader};
 
 use super::{ChunkPayload, Target, TargetError, bad_metadata, read_back};
@@ -65,7 +67,7 @@ impl ZarrTarget {
 }
 
 /// What is stored of a document.
-fn text(key: &str, document: &Value) -> Result<Bytes, TargetError> {
+pub(super) fn text(key: &str, document: &Value) -> Result<Bytes, TargetError> {
     let mut text = serde_json::to_vec_pretty(document).map_err(|cause| bad_metadata(key, cause.to_string()))?;
     text.push(b'\n');
     Ok(Bytes::from(text))
@@ -109,6 +111,20 @@ pub fn metadata_keys(schema: &Schema, format: OutputFormat) -> Result<Vec<String
 pub fn check(schema: &Schema, format: OutputFormat) -> Result<(), TargetError> {
     metadata::documents(schema, format)?;
     schema.variables.iter().try_for_each(|variable| Encoder::new(variable).map(drop))
+}
+
+/// Every document of Zarr 3 with its key: what is in a group before the group, the root last.
+#[cfg(feature = "icechunk")]
+pub(super) fn documents(schema: &Schema) -> Result<Vec<(String, Value)>, TargetError> {
+    metadata::documents(schema, OutputFormat::Icechunk)
+}
+
+/// Objects (chunks, or shards) that the document of a Zarr 3 array asks for; none for a group.
+#[cfg(feature = "icechunk")]
+pub(super) fn objects_of(document: &Value) -> u64 {
+    let object = parse::lengths(&document["chunk_grid"]["configuration"]["chunk_shape"]);
+    let (Some(shape), Some(object)) = (parse::lengths(&document["shape"]), object) else { return 0 };
+    shape.iter().zip(&object).map(|(length, object)| length.div_ceil((*object).max(1))).product()
 }
 
 impl Target for ZarrTarget {

@@ -72,7 +72,7 @@ impl ZarrReader {
 
     fn from_root(store: Arc<dyn TargetStore>, format: OutputFormat, absent: Absent, root: (&str, &Value)) -> Result<Self, TargetError> {
         let mut nodes = match format {
-            OutputFormat::Zarr3 => metadata3::nodes(root.1)?,
+            OutputFormat::Zarr3 | OutputFormat::Icechunk => metadata3::nodes(root.1)?,
             OutputFormat::Zarr2 => metadata2::nodes(root.1)?,
         };
         if absent == Absent::Hole && !nodes.refused.is_empty() {
@@ -106,7 +106,9 @@ impl ZarrReader {
     pub fn missing(&self, variable: &str) -> Option<Scalar> {
         let stored = self.nodes.arrays.iter().find(|array| array.path == variable)?;
         match self.format {
-            OutputFormat::Zarr3 => fill::missing_from_json(stored.dtype, &stored.document["attributes"]["_FillValue"]),
+            OutputFormat::Zarr3 | OutputFormat::Icechunk => {
+                fill::missing_from_json(stored.dtype, &stored.document["attributes"]["_FillValue"])
+            }
             OutputFormat::Zarr2 => fill::number_from_json(stored.dtype, &stored.document["fill_value"]),
         }
     }
@@ -205,6 +207,13 @@ impl ReadableStorageTraits for Objects {
     fn supports_get_partial(&self) -> bool {
         false
     }
+}
+
+/// The schema that the document of a Zarr 3 root, consolidated copy included, describes.
+#[cfg(feature = "icechunk")]
+pub(in crate::target) fn schema_of_root(root: &Value) -> Result<Schema, TargetError> {
+    let mut nodes = metadata3::nodes(root)?;
+    if nodes.refused.is_empty() { nodes.schema(metadata3::FILE) } else { Err(nodes.refused.swap_remove(0).1) }
 }
 
 /// The schema of the store's root metadata of one format.
