@@ -60,6 +60,16 @@ pub struct ChunkTable {
     pub entries: Vec<ChunkEntry>,
 }
 
+/// A protocol of servers that slice (OPeNDAP's Data Access Protocol).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// DAP 2.0: DDS, DAS and XDR (NASA ESE-RFC-004.1.2).
+    Dap2,
+    /// DAP 4.0: DMR and chunked binary (OPeNDAP, DAP4 Specification Volume 1).
+    Dap4,
+}
+
 /// How values lie in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layout {
@@ -78,6 +88,8 @@ pub enum Layout {
     Free {
         /// Largest box to ask for.
         max_bytes: u64,
+        /// The protocol of the server that slices; `None` where the format library does.
+        server: Option<Protocol>,
     },
     /// No storage was ever allocated: every element is the fill value.
     Unwritten,

@@ -51,12 +51,11 @@ fn believed(value: &Value) -> Result<Artifact, Unbelievable> {
 /// The good result with one value replaced, or added.
 fn with(pointer: &str, value: Value) -> Value {
     let mut result = good();
-    match result.pointer_mut(pointer) {
-        Some(place) => *place = value,
-        None => {
-            let (parent, name) = pointer.rsplit_once('/').unwrap();
-            result.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(name.to_owned(), value);
-        }
+    if let Some(place) = result.pointer_mut(pointer) {
+        *place = value
+    } else {
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        result.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(name.to_owned(), value);
     }
     result
 }
@@ -133,7 +132,7 @@ const HOSTILE: [&str; 16] = [
     "\u{61c}\u{ad}\u{e0041}\u{200b}",
 ];
 
-/// What is outside of code spans and blocks, read as CommonMark reads it.
+/// What is outside of code spans and blocks, read as `CommonMark` reads it.
 fn outside_code(markdown: &str) -> String {
     let mut outside = String::new();
     let mut fenced = false;

@@ -4,7 +4,7 @@
 //! (`psu`, `dBuV`), and is what this is for.
 
 /// Names of units that take prefixes, and whose plural is formed with `s`.
-const NAMES: &str = r#"
+const NAMES: &str = r"
     meter metre gram gramme second ampere kelvin mole candela radian steradian hertz gray becquerel coulomb lumen lux katal newton
     pascal joule watt volt farad ohm siemens weber tesla henry sievert liter litre tonne bar minute hour day week fortnight month year
     degree arc_degree arc_minute arc_second arcminute arcsecond angle_degree electronvolt electron_volt hectare are barn knot mile
@@ -12,13 +12,13 @@ const NAMES: &str = r#"
     torr horsepower acre gallon bit byte baud count circle cycle turn revolution percent micron angstrom nautical_mile metric_ton
     dobson sverdrup astronomical_unit light_year parsec atomic_mass_unit common_year leap_year Julian_year Gregorian_year
     tropical_year sidereal_day kayser einstein gravity standard_free_fall rankine fahrenheit celsius octet jansky
-"#;
+";
 
 /// Symbols that take prefixes.
-const SYMBOLS: &str = r#"
+const SYMBOLS: &str = r"
     m g s A K mol cd rad sr Hz Gy Bq C lm lx kat N Pa J W V F Ω S Wb T H Sv L l t bar b eV u h d cal Gal P St Ci R G yr a Jy erg dyn B
     pc
-"#;
+";
 
 /// Names that are complete as they stand; `level` and its like are of CF alone, and after them come the words of the grammar.
 const WHOLE: &str = r#"

@@ -11,6 +11,7 @@ use super::run::{Run, VerifyArgument};
 use super::{Terminal, exit};
 use crate::recipe::RecipeText;
 use crate::run::RunError;
+use crate::run::found::InputsFrom;
 use crate::run::origin::{self, Origin};
 use crate::run::state::State;
 use crate::store::{Access, shown};
@@ -73,7 +74,7 @@ impl Resume {
             verify,
             frozen: false,
             inputs: None,
-            same_inputs: true,
+            inputs_from: InputsFrom::LastRun,
             single_writer,
             profile: None,
             report,

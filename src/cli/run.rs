@@ -48,9 +48,9 @@ pub struct Run {
     /// Take the inputs from a list that `gristmill inputs --save` wrote, instead of looking for them.
     #[arg(long, value_name = "FILE")]
     pub inputs: Option<PathBuf>,
-    /// As the last run at the target found them.
+    /// Where they come from otherwise.
     #[arg(skip)]
-    pub same_inputs: bool,
+    pub inputs_from: InputsFrom,
     /// Your word that nobody else writes to this target meanwhile, where its store cannot keep two runs apart.
     #[arg(long)]
     pub single_writer: bool,
@@ -176,11 +176,7 @@ impl Run {
             memory: self.resources.memory_bytes(),
             threads: self.resources.thread_count(),
             frozen: self.frozen,
-            inputs: match &self.inputs {
-                Some(path) => InputsFrom::File(path.clone()),
-                None if self.same_inputs => InputsFrom::LastRun,
-                None => InputsFrom::Servers,
-            },
+            inputs: self.inputs.clone().map_or_else(|| self.inputs_from.clone(), InputsFrom::File),
             versioned: self.versioned,
             replace: self.replace.map(|replace| match replace {
                 ReplaceArgument::Atomic => Replace::Atomic,

@@ -1,6 +1,6 @@
 //! The search of the Earth System Grid Federation: files by facets.
 //!
-//! After the ESGF Search RESTful API (<https://esgf.github.io/esg-search/ESGF_Search_RESTful_API.html>): `type=File` in Solr's JSON, paged by
+//! After the `ESGF_Search_RESTful_API` (<https://esgf.github.io/esg-search/ESGF_Search_RESTful_API.html>): `type=File` in Solr's JSON, paged by
 //! `offset` and `limit`; each entry of `url` is `address|media type|service`. Invariant: as many files come out as `numFound` says.
 
 use std::collections::BTreeSet;

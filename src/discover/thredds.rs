@@ -257,18 +257,17 @@ impl Parser<'_> {
     /// The dataset's address at the service that is wanted.
     fn address(&self, dataset: &Dataset) -> Option<String> {
         let usual = dataset.service.as_ref().or(dataset.inherited.as_ref());
-        let ways = dataset
+        let mut ways = dataset
             .path
             .iter()
             .map(|path| (path, usual))
             .chain(dataset.access.iter().map(|(path, service)| (path, service.as_ref().or(usual))));
-        ways.filter_map(|(path, service)| {
+        ways.find_map(|(path, service)| {
             let offer = self.offer(service?, 0)?;
             let base = self.base.join(&offer.base).ok()?;
             // The path is appended, not resolved: `a:b` is a name here, not a scheme.
             Some(self.service.address(&format!("{base}{path}{}", offer.suffix)))
         })
-        .next()
     }
 
     /// The service of the kind that is wanted: the one of that name, or one inside it.

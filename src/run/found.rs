@@ -43,6 +43,14 @@ impl From<DiscoverError> for RunError {
     }
 }
 
+/// A recipe with its inputs, for whoever takes some of them before they run.
+///
+/// # Errors
+/// What keeps inputs from being found.
+pub fn whole(recipe: &Recipe, options: &Options, setting: Setting<'_>) -> Result<Recipe, RunError> {
+    with_inputs(recipe, options, setting, None).map(Cow::into_owned)
+}
+
 /// The recipe with its inputs: as it is where they are written, else with what is found, or was.
 pub(super) fn with_inputs<'r>(
     recipe: &'r Recipe,

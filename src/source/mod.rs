@@ -11,6 +11,7 @@ mod names;
 mod netcdf3;
 #[cfg(feature = "netcdf-c")]
 pub mod netcdf_c;
+pub mod opendap;
 mod sniff;
 mod window;
 
@@ -49,6 +50,9 @@ pub fn open_begun(
     (head, start): (&Head, Bytes),
     ceiling: Ceiling,
 ) -> Result<Box<dyn Source>, SourceError> {
+    if let Some(dataset) = opendap::open(store, url, &start, ceiling) {
+        return dataset.map(|opened| Box::new(opened) as Box<dyn Source>);
+    }
     let size = head.size.ok_or_else(|| SourceError::Format {
         url: url.to_owned(),
         message: "the server does not tell the size of the file, so it cannot be read by ranges; download it and use the local file"
@@ -59,6 +63,8 @@ pub fn open_begun(
     let opened = match format {
         Format::NetCdf3 => netcdf3::open(window).map(|opened| Box::new(opened) as Box<dyn Source>),
         Format::Hdf5 => hdf5::open(window).map(|opened| Box::new(opened) as Box<dyn Source>),
+        // No bytes of a file say that.
+        Format::Dap2 | Format::Dap4 => Err(SourceError::Format { url: url.to_owned(), message: "it is a dataset without a description".to_owned() }),
     };
     #[cfg(feature = "netcdf-c")]
     let opened = opened.or_else(|error| netcdf_c::instead(store, url, format, error));
@@ -75,6 +81,10 @@ pub enum Format {
     NetCdf3,
     /// netCDF-4 or any HDF5.
     Hdf5,
+    /// A dataset of an OPeNDAP server, in its protocol 2.0.
+    Dap2,
+    /// The same in protocol 4.0.
+    Dap4,
 }
 
 /// Why a file cannot be used.

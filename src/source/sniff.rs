@@ -58,7 +58,9 @@ fn looks_like(head: &[u8]) -> Option<String> {
         [0x1f, 0x8b, ..] => Some("this is gzip inside a packed file; only one packing is undone, unpack it first".to_owned()),
         [b'P', b'K', 3 | 5 | 7, ..] => Some("this is a zip archive; name the member that is meant: `….zip!member.nc`".to_owned()),
         [b'B', b'Z', b'h', ..] => Some("this is bzip2 inside a packed file; only one packing is undone, unpack it first".to_owned()),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("this is Zstandard inside a packed file; only one packing is undone, unpack it first".to_owned()),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            Some("this is Zstandard inside a packed file; only one packing is undone, unpack it first".to_owned())
+        }
         [0x0e, 0x03, 0x13, 0x01, ..] => Some("this is an HDF4 file; convert it first, for example with `h4toh5` or `nccopy`".to_owned()),
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some("this is a TIFF file; GeoTIFF is not read yet".to_owned()),
         _ if head.windows(4).any(|four| four == b"GRIB") => {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
+use super::dap::{self, Dataset};
 use super::{ErrorKind, StoreError};
 
 /// What is said of a scheme that only sources have.
@@ -33,12 +34,14 @@ pub enum Address {
         /// The key or prefix; may be empty.
         path: String,
     },
+    /// A dataset of an OPeNDAP server, or a part of one.
+    Dap(Dataset),
     /// A store of this process, by name.
     Memory(String),
 }
 
 impl Address {
-    /// Reads `path`, `file://`, `http(s)://`, `ftp(s)://`, `s3://bucket/path` and `memory://name`.
+    /// Reads `path`, `file://`, `http(s)://`, `ftp(s)://`, `s3://bucket/path`, `dap2://`, `dap4://` and `memory://name`.
     ///
     /// # Errors
     /// `Policy` for another scheme, `Other` for a URL that cannot be read.
@@ -52,7 +55,7 @@ impl Address {
                 "ftps" => Ok(Self::Ftp { url: server(text, rest)?, secure: true }),
                 "s3" => s3(text, rest),
                 "memory" => memory(text, rest),
-                other => Err(unknown(text, other)),
+                other => dap::parse(text, other, rest).map_or_else(|| Err(unknown(text, other)), |dataset| dataset.map(Self::Dap)),
             },
         }
     }
@@ -125,7 +128,7 @@ pub fn sibling(url: &str, suffix: &str) -> Result<String, StoreError> {
         Address::S3 { path, .. } if path.is_empty() => Err(no_name(url)),
         Address::S3 { bucket, path } => Ok(format!("s3://{bucket}/{path}{suffix}")),
         Address::Memory(name) => Ok(format!("memory://{name}{suffix}")),
-        Address::Http(_) | Address::Ftp { .. } => Err(StoreError::new(ErrorKind::Policy, url, READ_ONLY)),
+        Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) => Err(StoreError::new(ErrorKind::Policy, url, READ_ONLY)),
     }
 }
 

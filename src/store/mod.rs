@@ -9,6 +9,7 @@ pub mod address;
 pub mod auth;
 mod begun;
 pub mod cache;
+pub mod dap;
 mod error;
 pub mod fault;
 mod file;
@@ -122,7 +123,8 @@ pub trait SourceStore: Send + Sync {
     /// Any [`ErrorKind`] but `Exists`.
     fn head(&self, url: &str) -> Result<Head, StoreError>;
 
-    /// Size, validators and the first [`START`] bytes (all of a shorter file), in one request where the scheme allows it.
+    /// Size, validators and the first [`START`] bytes (all of a shorter file), in one request where the scheme allows it. The description of
+    /// a dataset on an OPeNDAP server comes whole, as [`dap::Description`] packs it; so does the answer about a part of it ([`dap::part_url`]).
     ///
     /// # Errors
     /// As [`SourceStore::head`] and [`SourceStore::ranges`].

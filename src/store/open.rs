@@ -12,6 +12,7 @@ use crate::event::{Reporter, Silent};
 
 use super::access::Access;
 use super::address::{Address, READ_ONLY, shown};
+use super::dap::{self, DapSource};
 use super::file::FileSource;
 use super::folder::Folders;
 use super::ftp::FtpSource;
@@ -24,7 +25,7 @@ use super::watch::Watchdog;
 use super::wrapped::Wrapped;
 use super::{Conditional, Document, Documents, ErrorKind, Head, Listing, START, SourceStore, StoreError, TargetStore, Uploads, policy};
 
-/// Reads every supported scheme: paths, `file://`, `http(s)://`, `ftp(s)://`, `s3://`; packed files and members of archives as well. Make one per run: it holds the limits per host.
+/// Reads every supported scheme: paths, `file://`, `http(s)://`, `ftp(s)://`, `s3://`, `dap2://`, `dap4://`; packed files and members of archives as well. Make one per run: it holds the limits per host.
 #[must_use]
 pub fn source(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn SourceStore> {
     Arc::new(Wrapped::around(Arc::new(AnySource::new(access, reporter)), access))
@@ -39,7 +40,7 @@ pub fn target(url: &str, access: &Access) -> Result<Arc<dyn TargetStore>, StoreE
         Address::File(path) => Arc::new(LocalTarget::new(path, access.flush_chunks)),
         Address::Memory(name) => Arc::new(MemoryTarget::open(&name)),
         Address::S3 { bucket, path } => Arc::new(S3Target::open(access, url, &bucket, &path)?),
-        Address::Http(_) | Address::Ftp { .. } => return Err(StoreError::new(ErrorKind::Policy, url, READ_ONLY)),
+        Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) => return Err(StoreError::new(ErrorKind::Policy, url, READ_ONLY)),
     };
     Ok(access.wrapping.around(url, store))
 }
@@ -53,7 +54,7 @@ pub fn conditional(url: &str, access: &Access) -> Result<Option<Arc<dyn Conditio
     Ok(match Address::parse(url)? {
         Address::Memory(name) => Some(Arc::new(MemoryTarget::open(&name))),
         Address::S3 { bucket, path } => Some(Arc::new(S3Target::open(access, url, &bucket, &path)?)),
-        Address::File(_) | Address::Http(_) | Address::Ftp { .. } => None,
+        Address::File(_) | Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) => None,
     })
 }
 
@@ -64,7 +65,7 @@ pub fn conditional(url: &str, access: &Access) -> Result<Option<Arc<dyn Conditio
 pub fn uploads(url: &str, access: &Access) -> Result<Option<Arc<dyn Uploads>>, StoreError> {
     Ok(match Address::parse(url)? {
         Address::S3 { bucket, path } => Some(Arc::new(S3Target::open(access, url, &bucket, &path)?)),
-        Address::Memory(_) | Address::File(_) | Address::Http(_) | Address::Ftp { .. } => None,
+        Address::Memory(_) | Address::File(_) | Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) => None,
     })
 }
 
@@ -80,7 +81,7 @@ pub fn listing(url: &str, access: &Access) -> Result<Option<Arc<dyn Listing>>, S
         Address::Http(_) => Some(Arc::new(HttpSource::new(access, Arc::new(Silent))?)),
         Address::Ftp { .. } => Some(Arc::new(FtpSource::new(access, Arc::new(Silent)))),
         Address::S3 { .. } => Some(Arc::new(S3Source::new(access, Arc::new(Silent)))),
-        Address::Memory(_) => None,
+        Address::Memory(_) | Address::Dap(_) => None,
     })
 }
 
@@ -128,7 +129,8 @@ struct AnySource {
     reporter: Arc<dyn Reporter>,
     file: FileSource,
     /// Made when first needed: loading certificates takes its time.
-    http: OnceLock<HttpSource>,
+    http: OnceLock<Arc<HttpSource>>,
+    dap: OnceLock<DapSource>,
     ftp: FtpSource,
     s3: S3Source,
 }
@@ -138,7 +140,8 @@ impl AnySource {
         let s3 = S3Source::new(access, Arc::clone(&reporter));
         let ftp = FtpSource::new(access, Arc::clone(&reporter));
         let (watchdog, limits) = (Watchdog::new(&access.waits, Arc::clone(&reporter)), access.limits());
-        Self { access: access.clone(), limits, watchdog, reporter, file: FileSource::default(), http: OnceLock::new(), ftp, s3 }
+        let (file, http, dap) = (FileSource::default(), OnceLock::new(), OnceLock::new());
+        Self { access: access.clone(), limits, watchdog, reporter, file, http, dap, ftp, s3 }
     }
 
     fn of(&self, url: &str) -> Result<&dyn SourceStore, StoreError> {
@@ -146,7 +149,9 @@ impl AnySource {
         policy::permit(&self.access, url, &address)?;
         match address {
             Address::File(_) => Ok(&self.file),
-            Address::Http(_) => Ok(self.http()?),
+            Address::Http(_) if self.dap.get().is_some_and(|dap| dap.knows(url)) => Ok(self.dap()?),
+            Address::Http(_) => Ok(&**self.http()?),
+            Address::Dap(_) => Ok(self.dap()?),
             Address::Ftp { .. } => Ok(&self.ftp),
             Address::S3 { .. } => Ok(&self.s3),
             Address::Memory(_) => {
@@ -155,12 +160,25 @@ impl AnySource {
         }
     }
 
-    fn http(&self) -> Result<&HttpSource, StoreError> {
+    fn http(&self) -> Result<&Arc<HttpSource>, StoreError> {
         if let Some(http) = self.http.get() {
             return Ok(http);
         }
-        let made = HttpSource::new(&self.access, Arc::clone(&self.reporter))?;
+        let made = Arc::new(HttpSource::new(&self.access, Arc::clone(&self.reporter))?);
         Ok(self.http.get_or_init(|| made))
+    }
+
+    /// The dataset of an OPeNDAP server at a web address that gave no file.
+    fn dataset_instead(&self, url: &str, error: StoreError) -> Result<(Head, Bytes), StoreError> {
+        match dap::candidate(url, &error) {
+            Some(plain) => self.call(url, || "a description".to_owned(), |(_, start): &(Head, Bytes)| start.len(), |_| self.dap()?.instead(url, &plain, error)),
+            None => Err(error),
+        }
+    }
+
+    fn dap(&self) -> Result<&DapSource, StoreError> {
+        let http = self.http()?;
+        Ok(self.dap.get_or_init(|| DapSource::new(Arc::clone(http))))
     }
 
     /// Makes a call as policy, budget and watchdog want it.
@@ -173,7 +191,7 @@ impl AnySource {
     ) -> Result<T, StoreError> {
         let store = self.of(url)?;
         let budget = self.access.manners.budget();
-        budget.permit(&self.limits, url)?;
+        budget.permit(&self.limits, &dap::whole_of(url))?;
         let result = if store.is_local(url) { make(store) } else { self.watchdog.during(url, part(), || make(store)) }?;
         budget.spend(&self.limits, url, length(&result) as u64)?;
         Ok(result)
@@ -183,12 +201,12 @@ impl AnySource {
 impl SourceStore for AnySource {
     fn head(&self, url: &str) -> Result<Head, StoreError> {
         tracing::debug!(url = %shown(url), "head");
-        self.call(url, || "the size".to_owned(), |_| 0, |store| store.head(url))
+        self.call(url, || "the size".to_owned(), |_| 0, |store| store.head(url)).or_else(|error| Ok(self.dataset_instead(url, error)?.0))
     }
 
     fn begin(&self, url: &str) -> Result<(Head, Bytes), StoreError> {
         tracing::debug!(url = %shown(url), "begin");
-        self.call(url, || format!("bytes 0-{}", START - 1), |(_, start): &(Head, Bytes)| start.len(), |store| store.begin(url))
+        self.call(url, || format!("bytes 0-{}", START - 1), |(_, start): &(Head, Bytes)| start.len(), |store| store.begin(url)).or_else(|error| self.dataset_instead(url, error))
     }
 
     fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {

@@ -20,6 +20,9 @@ use crate::transform;
 /// The reader that is always there.
 const LIBRARY: &str = "netcdf-reader";
 
+/// The reader of what servers slice.
+const SERVER: &str = "opendap";
+
 /// Names of the readers that gave expected values.
 #[derive(Default)]
 pub(super) struct Readers(Mutex<BTreeSet<String>>);
@@ -110,7 +113,7 @@ impl Workshop {
             self.readers.note(name);
             return Ok(raw);
         }
-        self.readers.note(LIBRARY);
+        self.readers.note(if matches!(found.stored.layout, Layout::Free { server: Some(_), .. }) { SERVER } else { LIBRARY });
         raw_values(&*witness.source, &witness.described, found, needed)
     }
 

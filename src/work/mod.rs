@@ -311,7 +311,11 @@ impl Workshop {
             let key = |read: &usize| if let ReadFrom::Scratch(key) = &prepared.reads[*read].from { Some(key) } else { None };
             return reads.iter().filter_map(key).map(|key| self.fetch_scratch(key)).collect();
         }
-        let url = &prepared.inputs[prepared.reads[first].input].described.url;
+        let described = &prepared.inputs[prepared.reads[first].input].described;
+        if prepared.reads[first].from == ReadFrom::Server {
+            return reads.iter().map(|&read| Ok(vec![reads::from_server(self, described, &prepared.reads[read])?])).collect();
+        }
+        let url = &described.url;
         let ranges: Vec<_> = reads.iter().flat_map(|&read| prepared.reads[read].ranges()).collect();
         let mut parts = if ranges.is_empty() { Vec::new() } else { self.sources.ranges(url, &ranges)? }.into_iter();
         Ok(reads.iter().map(|&read| parts.by_ref().take(prepared.reads[read].ranges().len()).collect()).collect())

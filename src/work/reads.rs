@@ -10,13 +10,15 @@ use bytes::Bytes;
 use super::inputs::{self, Described, DescribedVariable};
 use super::moves::{Destination, Looked};
 use super::{WorkError, Workshop};
-use crate::array::{Array, Placed};
+use crate::array::{Array, Placed, Values};
 use crate::cf::Conversion;
 use crate::cf::statistics::Statistics;
 use crate::codec;
 use crate::combine::{ConcatAxis, Pieces};
 use crate::grid::{ChunkGrid, Region, elements, positions};
 use crate::layout::{ChunkTable, Layout, Stored};
+use crate::source::ceiling::Ceiling;
+use crate::source::opendap::{self, Slicing};
 use crate::source::Source;
 use crate::transform::{self, TextRule};
 
@@ -86,6 +88,8 @@ pub enum ReadFrom {
     Nothing,
     /// Only the source itself can read them.
     Source,
+    /// A server sends just this box.
+    Server,
     /// A scratch object, by its key.
     Scratch(String),
 }
@@ -110,6 +114,7 @@ impl Read {
         match (&self.from, &self.stored.layout) {
             (ReadFrom::Chunk(number), Layout::Chunked(table)) => u64::from(table.entries[*number].length),
             (ReadFrom::Rows(ranges), _) => ranges.iter().map(|range| range.end - range.start).sum(),
+            (ReadFrom::Server, _) => opendap::travelling(&self.stored, elements(&self.region.shape)).unwrap_or(0),
             (ReadFrom::Scratch(_), _) => elements(&self.region.shape).saturating_mul(self.stored.dtype.size() as u64),
             _ => 0,
         }
@@ -193,7 +198,10 @@ fn boxes(stored: &Stored, needed: &Region) -> Vec<(Region, ReadFrom)> {
     let item = stored.dtype.size().max(1) as u64;
     match &stored.layout {
         _ if stored.dtype.is_text() => split(needed, 64, BOX).into_iter().map(|region| (region, ReadFrom::Source)).collect(),
-        Layout::Free { max_bytes } => split(needed, item, *max_bytes).into_iter().map(|region| (region, ReadFrom::Source)).collect(),
+        Layout::Free { max_bytes, server } => {
+            let from = if server.is_some() { ReadFrom::Server } else { ReadFrom::Source };
+            split(needed, item, *max_bytes).into_iter().map(|region| (region, from.clone())).collect()
+        }
         Layout::Inline(_) => vec![(Region::whole(&stored.shape), ReadFrom::Header)],
         Layout::Unwritten => split(needed, item, BOX).into_iter().map(|region| (region, ReadFrom::Nothing)).collect(),
         Layout::Strided { offset, strides } => split(needed, item, BOX)
@@ -253,6 +261,16 @@ fn rows(region: &Region, offset: u64, strides: &[u64], item: u64) -> Vec<Range<u
         }
     }
     rows
+}
+
+/// The values of a read's box from the server that slices the variable, in the machine's byte order.
+pub(super) fn from_server(workshop: &Workshop, described: &Described, read: &Read) -> Result<Bytes, WorkError> {
+    let ceiling = Ceiling::of_memory(workshop.plan.memory);
+    let slicing = Slicing { store: &*workshop.sources, url: &described.url, variable: &read.source_name, stored: &read.stored, ceiling };
+    match slicing.read(&read.region)?.values {
+        Values::Bytes(bytes) => Ok(bytes.into()),
+        Values::Texts(_) => Err(WorkError::Internal("texts came where numbers were asked for".to_owned())),
+    }
 }
 
 /// The converted values of a read's box.

@@ -119,7 +119,7 @@ fn one_login_opens_the_archive_for_all() {
     std::thread::scope(|scope| {
         for url in &paths {
             scope.spawn(|| {
-                assert_eq!(store.ranges(url, &[3..9, 4000..4100]).unwrap(), [content()[3..9].to_vec(), content()[4000..4100].to_vec()])
+                assert_eq!(store.ranges(url, &[3..9, 4000..4100]).unwrap(), [content()[3..9].to_vec(), content()[4000..4100].to_vec()]);
             });
         }
     });

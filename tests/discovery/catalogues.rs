@@ -63,7 +63,11 @@ fn granules() -> Vec<(String, String)> {
 fn thredds_catalogs_are_followed() {
     let server = serve(|request, _| {
         let datasets = |from: usize, to: usize| -> String {
-            granules()[from..to].iter().map(|(name, _)| format!("<dataset name=\"{name}\" urlPath=\"{name}\"/>")).collect()
+            granules()[from..to]
+                .iter()
+                .map(|(name, _)| format!("<dataset name=\"{name}\" urlPath=\"{name}\"/>"))
+                .collect::<Vec<_>>()
+                .concat()
         };
         let head = "<?xml version=\"1.0\"?><catalog xmlns=\"http://www.unidata.ucar.edu/namespaces/thredds/InvCatalog/v1.0\" xmlns:xlink=\"http://www.w3.org/1999/xlink\" version=\"1.0.7\"><service name=\"f\" serviceType=\"HTTPServer\" base=\"/files/\"/>";
         let inherited = "<metadata inherited=\"true\"><serviceName>f</serviceName></metadata>";

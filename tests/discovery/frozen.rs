@@ -53,7 +53,7 @@ fn a_list_can_be_pinned_in_a_repository() {
     place.say(&["inputs", "recipe.yaml", "--save", "inputs.lock.json"]).ok();
     add(&place, 2);
     place.run("out.zarr", &["--inputs", "inputs.lock.json"]).ok();
-    assert!(place.bytes("out.zarr") == place.written(2));
+    assert!(place.bytes("out.zarr") == Place::written(2));
     place.say(&["plan", "recipe.yaml", "--inputs", "inputs.lock.json"]).ok();
     let text = fs::read_to_string(place.path("inputs.lock.json")).unwrap();
     place.write("inputs.lock.json", text.replacen("\"at\":[1]", "\"at\":[5]", 1));

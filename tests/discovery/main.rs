@@ -68,7 +68,7 @@ pub(crate) const NAMES: &str = "match: 'siconc_.*_(?<time>\\d{6})-\\d{6}\\.nc$'\
 impl Place {
     pub(crate) fn new() -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
-        let settings = "[network]\nattempts = 2\ngive_up_after_seconds = 3\nidle_timeout_seconds = 2\nconnect_timeout_seconds = 2\n";
+        let settings = "[network]\nattempts = 2\ngive_up_after_seconds = 3\nidle_timeout_seconds = 20\nconnect_timeout_seconds = 2\n";
         fs::write(place.path("settings.toml"), settings).unwrap();
         place
     }
@@ -137,7 +137,7 @@ impl Place {
     }
 
     /// What the first files give, written out.
-    pub(crate) fn written(&self, count: usize) -> BTreeMap<PathBuf, Vec<u8>> {
+    pub(crate) fn written(count: usize) -> BTreeMap<PathBuf, Vec<u8>> {
         let place = Self::new();
         let files: Vec<String> = archive()[..count].iter().map(|path| path.display().to_string()).collect();
         place.recipe(&format!("files:\n    - {}", files.join("\n    - ")));
@@ -148,6 +148,6 @@ impl Place {
     /// Bakes the recipe, and compares with what the first files give.
     pub(crate) fn bakes(&self, target: &str, count: usize) {
         self.run(target, &[]).ok();
-        assert!(self.bytes(target) == self.written(count), "the found archive gives another store than the written one");
+        assert!(self.bytes(target) == Self::written(count), "the found archive gives another store than the written one");
     }
 }

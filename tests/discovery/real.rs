@@ -1,5 +1,4 @@
 //! Real servers on loopback, where `ci/servers.sh` has started them: nginx's two kinds of index, and moto's buckets.
-#![expect(clippy::print_stdout, reason = "what is skipped is said aloud")]
 
 #[path = "../real_s3/mod.rs"]
 mod real_s3;

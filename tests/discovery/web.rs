@@ -20,7 +20,8 @@ fn answer(request: &Request, files: &[(String, Vec<u8>)]) -> Reply {
     let parts: Vec<&str> = request.path.split('/').skip(1).collect();
     match parts[..] {
         ["ice", ""] => {
-            let rows: String = files.iter().map(|(name, _)| format!("<a href=\"{0}/\">{0}/</a>\n", year(name))).collect();
+            let rows: String =
+                files.iter().map(|(name, _)| format!("<a href=\"{0}/\">{0}/</a>\n", year(name))).collect::<Vec<_>>().concat();
             page(&format!("<title>Index of /ice</title><pre><a href=\"?C=N;O=D\">Name</a> <a href=\"/\">Parent</a>\n{rows}</pre>"))
         }
         ["ice", "1995", ""] => {
@@ -34,7 +35,10 @@ fn answer(request: &Request, files: &[(String, Vec<u8>)]) -> Reply {
         }
         ["ice", folder, ""] => {
             let rows = files.iter().filter(|(name, _)| year(name) == folder);
-            let rows: String = rows.map(|(name, bytes)| format!("<a href=\"{name}\">x</a> 01-Feb-2026 08:30 {}\n", bytes.len())).collect();
+            let rows: String = rows
+                .map(|(name, bytes)| format!("<a href=\"{name}\">x</a> 01-Feb-2026 08:30 {}\n", bytes.len()))
+                .collect::<Vec<_>>()
+                .concat();
             page(&format!("<title>Index of /ice/{folder}/</title><a href=\"../\">../</a>\n{rows}"))
         }
         ["ice", _, file] => match files.iter().find(|(name, _)| name == file) {
@@ -93,7 +97,7 @@ fn folders_without_end_come_to_an_end() {
     Place::looks_as_recorded("too-many-found", &error, &deep.url(""));
     assert!(deep.requests().len() < 40);
     let wide = Server::start(|_, _| {
-        let rows: String = (0..64).map(|number| format!("<a href=\"{number}/\">{number}</a>")).collect();
+        let rows: String = (0..64).map(|number| format!("<a href=\"{number}/\">{number}</a>")).collect::<Vec<_>>().concat();
         page(&rows)
     });
     place.recipe(&format!("find:\n    glob: {}", wide.url("/x/**/*.nc")));
@@ -107,10 +111,8 @@ fn folders_without_end_come_to_an_end() {
 
 #[test]
 fn an_endless_page_is_cut_off() {
-    let server = Server::start(|_, _| {
-        let body = vec![b' '; 65 << 20];
-        reply("200 OK", &[("Content-Type", "text/html")], &body)
-    });
+    let body = vec![b' '; 65 << 20];
+    let server = Server::start(move |_, _| reply("200 OK", &[("Content-Type", "text/html")], &body));
     let place = Place::new();
     place.recipe(&format!("find:\n    glob: {}", server.url("/x/*.nc")));
     place.run("out.zarr", &[]).fails(3, &["longer than 64 MiB"]);

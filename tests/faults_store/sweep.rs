@@ -115,7 +115,7 @@ fn an_upload_whose_process_was_killed_is_swept() {
     let is_slow = Arc::new(AtomicBool::new(true));
     let slow = Arc::clone(&is_slow);
     server.script(move |request| {
-        (request.query.contains_key("partNumber") && slow.load(Ordering::SeqCst)).then_some(Wish::Wait(Duration::from_secs(600)))
+        (request.query.contains_key("partNumber") && slow.load(Ordering::SeqCst)).then_some(Wish::Wait(Duration::from_mins(10)))
     });
     let mut run = place.command(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();

@@ -83,9 +83,9 @@ impl Story {
             }
         };
         if what == "deleted" {
-            store.delete(key).unwrap()
+            store.delete(key).unwrap();
         } else {
-            store.put(key, bytes.into(), PutMode::Overwrite).unwrap()
+            store.put(key, bytes.into(), PutMode::Overwrite).unwrap();
         }
         self.tell(format!("{key} is {what}"));
         match self.audit() {

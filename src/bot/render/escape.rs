@@ -1,6 +1,6 @@
 //! Foreign text in Markdown of code hosts (T14): shown inside code spans and code blocks only.
 //!
-//! There CommonMark interprets nothing, and code hosts turn neither mentions nor references nor addresses into links. What could end
+//! There `CommonMark` interprets nothing, and code hosts turn neither mentions nor references nor addresses into links. What could end
 //! a span, a block or a cell of a table is replaced by a look-alike. Invariant: the result holds no backtick, no bar and no control
 //! character of the foreign text, and a span is one line.
 

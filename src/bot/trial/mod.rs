@@ -159,6 +159,8 @@ impl Trial<'_> {
     fn go(&mut self) -> Result<(), Failure> {
         let recipe = self.lint()?;
         self.outcome.stage = Stage::Plan;
+        // What is to be found is found first: a sample is of files.
+        let recipe = self.within(|setting| run::found::whole(&recipe, &self.options(String::new()), setting))?;
         let (sampled, explanation) = self.plan(&recipe)?;
         self.outcome.dataset = Some(dataset(&recipe, &sampled, &explanation));
         self.outcome.stage = Stage::Bake;
@@ -217,7 +219,7 @@ impl Trial<'_> {
         let audit = self.within(|setting| audit(target, None, &options, setting))?;
         let errors = audit.findings.iter().filter(|finding| finding.level == audit::Level::Error);
         let problems: Vec<Problem> = errors
-            .map(|finding| Problem { code: Some(finding.rule.to_string()), message: finding.message.clone(), ..Problem::default() })
+            .map(|finding| Problem { code: Some(finding.rule.clone()), message: finding.message.clone(), ..Problem::default() })
             .collect();
         if !problems.is_empty() {
             return Err(Failure { exit: VERIFICATION, problems });

@@ -90,8 +90,8 @@ fn is_wanted(find: &Find, path: &str) -> bool {
 fn texts(find: &Find, path: &str) -> Option<BTreeMap<String, String>> {
     let Some((names, _)) = &find.names else { return Some(BTreeMap::new()) };
     let captures = names.captures(path)?;
-    let named = names.capture_names().flatten();
-    Some(named.filter_map(|name| Some((name.to_owned(), captures.name(name)?.as_str().to_owned()))).collect())
+    let groups = names.capture_names().flatten();
+    Some(groups.filter_map(|name| Some((name.to_owned(), captures.name(name)?.as_str().to_owned()))).collect())
 }
 
 /// The text of a key of a file: of the named group, else of the field of that name.
@@ -126,31 +126,28 @@ fn column(key: &FoundKey, matched: &[Matched]) -> Result<Vec<KeyValue>, Box<Diag
     let bad: Vec<usize> = (0..values.len()).filter(|&number| values.get(number).is_some_and(Option::is_none)).collect();
     let Some(&first) = bad.first() else { return Ok(values.into_iter().flatten().collect()) };
     let urls = examples(bad.iter().filter_map(|&number| matched.get(number)).map(|one| one.found.path.as_str()));
-    let (message, help) = match texts.get(first).copied().flatten() {
-        Some(text) => (
+    let (message, help) = if let Some(text) = texts.get(first).copied().flatten() {
+        (
             format!("the key `{}` of {} files is no {}: `{}` of {urls}", key.name, bad.len(), key.reading.described(), shown(text)),
             "correct the expression or the format, or leave those files out with `exclude`".to_owned(),
-        ),
-        None => {
-            let fields: BTreeSet<&str> = matched.iter().flat_map(|one| one.found.fields.keys()).map(String::as_str).collect();
-            let known = fields.iter().take(20).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            let known = if known.is_empty() { "nothing is told of them but their paths".to_owned() } else { format!("there is {known}") };
-            (
-                format!("{} files have no `{}`, such as {urls}", bad.len(), key.name),
-                format!("capture it with `match: (?<{}>…)`, or name a field: {known}", key.name),
-            )
-        }
+        )
+    } else {
+        let fields: BTreeSet<&str> = matched.iter().flat_map(|one| one.found.fields.keys()).map(String::as_str).collect();
+        let known = fields.iter().take(20).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let known = if known.is_empty() { "nothing is told of them but their paths".to_owned() } else { format!("there is {known}") };
+        (
+            format!("{} files have no `{}`, such as {urls}", bad.len(), key.name),
+            format!("capture it with `match: (?<{}>…)`, or name a field: {known}", key.name),
+        )
     };
     Err(Box::new(Diagnostic::error(Code::KeyNotRead, message).at(key.span, "").help(help)))
 }
 
+/// Files and the values of their keys.
+type Chosen = (Vec<Matched>, Vec<Vec<KeyValue>>);
+
 /// One file for each combination of keys: the newest where the rule says how to tell; else several are an error.
-fn newest(
-    find: &Find,
-    matched: Vec<Matched>,
-    values: Vec<Vec<KeyValue>>,
-    used: &mut Vec<Used>,
-) -> Result<(Vec<Matched>, Vec<Vec<KeyValue>>), Vec<Diagnostic>> {
+fn newest(find: &Find, matched: Vec<Matched>, values: Vec<Vec<KeyValue>>, used: &mut Vec<Used>) -> Result<Chosen, Vec<Diagnostic>> {
     if find.keys.is_empty() {
         return Ok((matched, values));
     }
@@ -259,13 +256,13 @@ fn pieces(text: &str) -> Vec<(bool, &str)> {
 /// Files without keys: in the order of their paths.
 fn list(find: &Find, mut matched: Vec<Matched>) -> Result<Discovered, Box<Diagnostic>> {
     matched.sort_by(|a, b| natural(&a.found.path, &b.found.path).then_with(|| a.found.url.cmp(&b.found.url)));
-    let axis = find.axes.first();
-    if axis.is_none() && matched.len() > 1 {
+    let only = find.axes.first();
+    if only.is_none() && matched.len() > 1 {
         let message = format!("{} files were found, but nothing says how they become one", matched.len());
         let help = "add `combine: {concat: [time]}` with the dimension along which they follow one another";
         return Err(Box::new(Diagnostic::error(Code::FilesWithoutConcat, message).at(find.span, "").help(help)));
     }
-    let axes = axis.map(|(role, _)| Axis { role: role.clone(), keys: Vec::new(), positions: vec![Vec::new(); matched.len()] });
+    let axes = only.map(|(role, _)| Axis { role: role.clone(), keys: Vec::new(), positions: vec![Vec::new(); matched.len()] });
     let rank = usize::from(axes.is_some());
     let inputs = matched.iter().enumerate();
     let inputs: Vec<Input> = inputs
@@ -299,9 +296,9 @@ fn matrix(find: &Find, matched: Vec<Matched>, values: &[Vec<KeyValue>]) -> Resul
         })
         .collect();
     cells.sort_by(|a, b| a.0.cmp(&b.0));
-    let axis =
+    let made =
         |((role, keys), positions): (&(Role, Vec<String>), Vec<Vec<KeyValue>>)| Axis { role: role.clone(), keys: keys.clone(), positions };
-    let axes = find.axes.iter().zip(positions).map(axis).collect();
+    let axes = find.axes.iter().zip(positions).map(made).collect();
     let (mut inputs, mut abouts) = (Vec::with_capacity(cells.len()), Vec::with_capacity(cells.len()));
     for (number, (position, one, values)) in cells.into_iter().enumerate() {
         let values = find.keys.iter().map(|key| key.name.clone()).zip(values.iter().cloned()).collect();
@@ -385,11 +382,11 @@ fn end_series(discovered: &mut Discovered, used: &mut Vec<Used>) {
     };
     used.push(Used::new("late: skip", dimension, what));
     let gone: Vec<usize> = late.iter().map(|input| input.number).collect();
-    let (axes, inputs) = crate::pattern::without(&discovered.axes, &discovered.inputs, &gone, true);
+    let left = crate::pattern::without(&discovered.axes, &discovered.inputs, &gone, true);
     let gone: BTreeSet<usize> = gone.into_iter().collect();
     let about = std::mem::take(&mut discovered.about).into_iter().enumerate().filter(|(number, _)| !gone.contains(number));
     discovered.about = about.map(|(_, about)| about).collect();
-    (discovered.axes, discovered.inputs) = (axes, inputs);
+    (discovered.axes, discovered.inputs) = left;
 }
 
 fn count(find: &Find, found: usize) -> Option<Diagnostic> {

@@ -26,7 +26,7 @@ impl Resolver<'_> {
     pub(super) fn catalogue(&mut self, place: Place<'_>, written: &FindWritten) -> Option<FindPlace> {
         match (&written.thredds, &written.cmr, &written.esgf, &written.stac) {
             (Some(thredds), ..) => self.thredds(place.get("thredds"), thredds),
-            (_, Some(cmr), ..) => self.cmr(place.get("cmr"), cmr),
+            (_, Some(cmr), ..) => Some(self.cmr(place.get("cmr"), cmr)),
             (_, _, Some(esgf), _) => self.esgf(place.get("esgf"), esgf),
             (.., Some(stac)) => self.stac(place.get("stac"), stac),
             _ => None,
@@ -56,7 +56,7 @@ impl Resolver<'_> {
         Some(FindPlace::Thredds { url: url.clone(), service: of(service), depth: depth as usize })
     }
 
-    fn cmr(&mut self, place: Place<'_>, written: &CmrWritten) -> Option<FindPlace> {
+    fn cmr(&mut self, place: Place<'_>, written: &CmrWritten) -> FindPlace {
         if written.collection.is_none() && written.short_name.is_none() {
             let help = "add `collection: C…-PROVIDER`, or `short_name:` and `version:`";
             self.error(Code::BadFind, place.key(), "the query names no collection, and would search all of them", help);
@@ -75,7 +75,7 @@ impl Resolver<'_> {
             [("temporal", temporal), ("bounding_box", bounds)].into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))),
         );
         let direct = matches!(written.links, Some(LinksWritten::S3));
-        Some(FindPlace::Cmr(Cmr { server, parameters, direct }))
+        FindPlace::Cmr(Cmr { server, parameters, direct })
     }
 
     /// Two dates, the last of which may move with the day, as an interval of instants.

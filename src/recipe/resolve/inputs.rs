@@ -26,7 +26,10 @@ const MOST_MATCHED: usize = 4 * MAX_INPUTS;
 /// Schemes that can be read.
 const SCHEMES: [&str; 6] = ["https", "http", "file", "ftp", "ftps", "s3"];
 /// Schemes that will be.
-const LATER: [&str; 6] = ["sftp", "gs", "az", "abfs", "dap2", "dap4"];
+const LATER: [&str; 4] = ["sftp", "gs", "az", "abfs"];
+
+/// Schemes of datasets on OPeNDAP servers: protocol, and transport where it is not https.
+const DATASETS: [&str; 6] = ["dap2", "dap4", "dap2+https", "dap4+https", "dap2+http", "dap4+http"];
 
 const STEP_HELP: &str = "write a whole number and second, minute, hour, day, week, month or year, such as `1 day` or `6 hours`";
 
@@ -216,9 +219,10 @@ impl Resolver<'_> {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         self.url_without_secrets(span, url, authority);
         let lower = scheme.to_ascii_lowercase();
+        let of_dataset = DATASETS.contains(&lower.as_str());
         if LATER.contains(&lower.as_str()) {
             self.later(span, &format!("reading `{scheme}://`"), "use an https:// URL of the same files, or a local copy");
-        } else if !SCHEMES.contains(&lower.as_str()) {
+        } else if !of_dataset && !SCHEMES.contains(&lower.as_str()) {
             let label = similar(&lower, SCHEMES).map_or(String::new(), |meant| format!("did you mean `{meant}`?"));
             let help = "inputs are https://, http://, s3:// or file:// URLs, or paths relative to the recipe";
             self.labelled(Code::BadUrl, span, format!("`{scheme}://` is not a known kind of URL"), label, help);

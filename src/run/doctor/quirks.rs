@@ -1,4 +1,4 @@
-//! What is known of particular servers: EOSC's MinIO, CESNET's object store, OpenStack Swift behind its S3 API.
+//! What is known of particular servers: EOSC's `MinIO`, CESNET's object store, `OpenStack` Swift behind its S3 API.
 //!
 //! From the pages of pangeo-eosc and Swift's s3api middleware (`swift/common/middleware/s3api`). Pure. Invariant: a word about a
 //! server is said only if its address or its answers show that it is one.

@@ -24,6 +24,8 @@ fn write(text: &mut String, url: &str, description: &Description) -> std::fmt::R
     let format = match description.format {
         Kind::File(Format::NetCdf3) => "NetCDF classic",
         Kind::File(Format::Hdf5) => "NetCDF-4 / HDF5",
+        Kind::File(Format::Dap2) => "OPeNDAP (DAP2)",
+        Kind::File(Format::Dap4) => "OPeNDAP (DAP4)",
         Kind::Store(OutputFormat::Zarr3) => "Zarr 3",
         Kind::Store(OutputFormat::Zarr2) => "Zarr 2",
         Kind::Store(OutputFormat::Icechunk) => "Icechunk",

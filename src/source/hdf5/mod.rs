@@ -338,7 +338,7 @@ impl Source for Hdf5 {
     fn stored(&self, variable: &str) -> Result<Stored, SourceError> {
         let held = self.held(variable)?;
         let layout = match held.element.text {
-            Some(_) => Layout::Free { max_bytes: LARGEST_TEXTS },
+            Some(_) => Layout::Free { max_bytes: LARGEST_TEXTS, server: None },
             None => self.raw_layout(variable, held, held.element.dtype.size() as u64)?,
         };
         let shorter = held.fill == Fill::Beyond && held.element.text.is_none();

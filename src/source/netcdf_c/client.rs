@@ -225,7 +225,7 @@ impl Source for NetcdfC {
             _ => fill::netcdf_default(found.dtype),
         };
         let order = if cfg!(target_endian = "big") { ByteOrder::Big } else { ByteOrder::Little };
-        let layout = Layout::Free { max_bytes: LARGEST_BOX };
+        let layout = Layout::Free { max_bytes: LARGEST_BOX, server: None };
         Ok(Stored { dtype: found.dtype, order, shape: self.0.schema.shape(found), fill, layout })
     }
 

@@ -70,7 +70,7 @@ pub(in crate::store) enum Carrier {
     Query(String),
 }
 
-/// A client of an OAuth2 server.
+/// A client of an `OAuth2` server.
 pub(in crate::store) struct Client {
     pub(super) url: Url,
     pub(super) id: String,

@@ -7,6 +7,7 @@
 mod answer;
 mod body;
 mod clock;
+mod computed;
 pub(super) mod courier;
 mod document;
 mod index;
@@ -33,6 +34,7 @@ use super::runtime::wait;
 use super::spool::{Content, Spool, Spooled};
 use super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
 pub use clock::clock;
+pub(super) use computed::{Asking, Computed};
 use courier::Courier;
 pub(super) use document::streamed;
 

@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use super::access::{Access, CacheUse};
 use super::spool::{Content, Part, Spool, Spooled};
-use super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
+use super::{ErrorKind, Head, START, SourceStore, StoreError, dap, merge};
 use address::named;
 use blocks::Blocks;
 use file::{Body, File, Index};
@@ -64,12 +64,11 @@ impl Wrapped {
         if let Some(file) = self.recall(url) {
             return Ok((file, Bytes::new()));
         }
-        let (file, start) = match address::split(url)? {
-            Some((archive, member)) => self.open_member(url, archive, member)?,
-            None => {
-                let (head, start) = self.below.begin(url)?;
-                (Arc::new(self.stored(url, &head, Packing::of(&start).is_some())?), start)
-            }
+        let (file, start) = if let Some((archive, member)) = address::split(url)? {
+            self.open_member(url, archive, member)?
+        } else {
+            let (head, start) = self.below.begin(url)?;
+            (Arc::new(self.stored(url, &head, Packing::of(&start).is_some())?), start)
         };
         let (file, start) = self.unpacked(url, file, start)?;
         Ok((self.remember(url, file), start))
@@ -357,11 +356,15 @@ impl SourceStore for Wrapped {
     }
 
     fn begin(&self, url: &str) -> Result<(Head, Bytes), StoreError> {
+        // Answers of a server that slices are no files.
+        if dap::is_dataset(url) {
+            return self.below.begin(url);
+        }
         let (file, start) = if self.recall(url).is_none() && address::split(url)?.is_none() {
             let (head, start) = self.below.begin(url)?;
             let packed = Packing::of(&start).is_some();
             let plain = !packed && !is_zip(&start) && !tar::is_tar(&start);
-            if plain && !self.copies {
+            if plain && (!self.copies || dap::Description::unpack(&start).is_some()) {
                 return Ok((head, start));
             }
             let file = self.stored(url, &head, packed)?;
