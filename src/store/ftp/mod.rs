@@ -103,9 +103,7 @@ impl FtpSource {
 
     fn reading<'a>(&'a self, url: &'a str) -> Result<Reading<'a>, StoreError> {
         let (site, path) = Site::parse(url, |server| self.access.auth.login(server))?;
-        if policy::guards(&self.access) {
-            policy::permit_host(&site.url).map_err(|refusal| StoreError::new(ErrorKind::Policy, url, refusal.to_string()))?;
-        }
+        policy::permit_url(&self.access, &site.url).map_err(|refusal| StoreError::new(ErrorKind::Policy, url, refusal.to_string()))?;
         let connections = self.access.connections_per_host.min(CONNECTIONS);
         let gate = self.access.manners.gate_of(&format!("{}:{}", site.url.host_str().unwrap_or_default(), site.port), connections);
         Ok(Reading { source: self, url, site, path, gate })

@@ -3,20 +3,17 @@
 //! Data connections go to the address of the control connection, whatever the server names, so that no server can make this
 //! machine knock elsewhere (RFC 2577 §3). Invariant: [`Session::in_step`] is true only while no reply is outstanding.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use reqwest::dns::{Name, Resolve};
 use suppaftp::tokio::{AsyncRustlsConnector, AsyncRustlsFtpStream, AsyncRustlsStream, TransferStream};
 use suppaftp::types::FileType;
 use suppaftp::{FtpError, FtpResult, Mode, Status};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use url::Host;
 
 use super::super::access::Access;
-use super::super::policy::{self, Pinned, Refusal};
+use super::super::policy;
 use super::super::retry::Fault;
 use super::super::{ErrorKind, StoreError};
 use super::answer::{self, judge, silent};
@@ -171,7 +168,7 @@ fn without(error: FtpError, password: &str) -> FtpError {
 /// A socket to one of the server's addresses; in guarded mode only if all of them are public.
 async fn connect(url: &str, site: &Site, access: &Access) -> Result<TcpStream, Fault> {
     let mut failure = None;
-    for address in addresses(url, site, access).await? {
+    for address in policy::reach(access, url, site.url.host_str().unwrap_or_default(), site.port).await? {
         match timeout(access.connect_timeout, TcpStream::connect(address)).await {
             Ok(Ok(socket)) => {
                 let _fine_without = socket.set_nodelay(true);
@@ -183,31 +180,6 @@ async fn connect(url: &str, site: &Site, access: &Access) -> Result<TcpStream, F
     }
     let why = failure.map_or_else(|| "no address".to_owned(), |error| super::super::error::printable(&error.to_string()));
     Err(Fault::passing(format!("cannot connect to the server ({why})")))
-}
-
-async fn addresses(url: &str, site: &Site, access: &Access) -> Result<Vec<SocketAddr>, Fault> {
-    let refuse = |refusal: &Refusal| Fault::Final(StoreError::new(ErrorKind::Policy, url, refusal.to_string()));
-    if policy::guards(access) {
-        policy::permit_host(&site.url).map_err(|refusal| refuse(&refusal))?;
-    }
-    let unknown = |error: &dyn std::error::Error| {
-        let reason = format!("cannot connect to the server (`{}`: {})", site.host(), super::super::error::printable(&error.to_string()));
-        Fault::passing(reason)
-    };
-    let port = site.port;
-    match (site.url.host(), Pinned::of(access)) {
-        (Some(Host::Ipv4(address)), _) => Ok(vec![SocketAddr::new(IpAddr::V4(address), port)]),
-        (Some(Host::Ipv6(address)), _) => Ok(vec![SocketAddr::new(IpAddr::V6(address), port)]),
-        (_, Some(pinned)) => {
-            let name: Name = site.host().parse().map_err(|error| unknown(&error))?;
-            let found = pinned.resolve(name).await.map_err(|error| match error.downcast_ref::<Refusal>() {
-                Some(refusal) => refuse(refusal),
-                None => unknown(error.as_ref()),
-            })?;
-            Ok(found.map(|address| SocketAddr::new(address.ip(), port)).collect())
-        }
-        (_, None) => Ok(tokio::net::lookup_host((site.host(), port)).await.map_err(|error| unknown(&error))?.collect()),
-    }
 }
 
 /// Waits for the server's first word, and encrypts the connection.

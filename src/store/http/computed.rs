@@ -89,7 +89,7 @@ impl Reading<'_> {
         let mut bytes = Vec::new();
         // Where there is no room for it all, growing fails in its own way.
         let _room = bytes.try_reserve_exact(announced.unwrap_or(0).min(most).min(LARGEST_ROOM) as usize);
-        let mut pace = Pace::new(self.idle);
+        let mut pace = Pace::new(self.source.idle);
         while let Some(piece) = self.piece(response).await? {
             let left = usize::try_from(most.saturating_sub(bytes.len() as u64)).unwrap_or(usize::MAX);
             bytes.extend_from_slice(piece.get(..left).unwrap_or(&piece));
