@@ -88,6 +88,10 @@ fn http(text: &str) -> Result<Address, StoreError> {
 /// The URL of a server that is not the web's. The library knows special hosts of `ftp` only: of other schemes it would take
 /// `0x7f000001` for a name.
 fn server(text: &str, rest: &str) -> Result<Url, StoreError> {
+    // The library would take the first folder for the host.
+    if rest.starts_with(['/', '\\']) {
+        return Err(unreadable(text, "it has no host"));
+    }
     let url = Url::parse(&format!("ftp://{rest}")).map_err(|error| unreadable(text, &error.to_string()))?;
     if url.host_str().is_none_or(str::is_empty) { Err(unreadable(text, "it has no host")) } else { Ok(url) }
 }
