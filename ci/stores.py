@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""One store: the probe, a bake, an append, two runs at once; says what happened and fails if it is not what must happen there.
+"""One store: the probe, a bake, an append, versions, `verify` of each, two runs at once; says what happened and fails if it is not what must happen there.
 
     stores.py BINARY NAME      the server is named by AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
 
-NAME decides what must happen: on `moto` everything is allowed; on the others an append needs the operator's word.
+NAME decides what must happen: on `moto` everything is allowed; on the others an append in place needs the operator's word, and a
+new version does not.
 """
 import functools
 import http.server
@@ -90,6 +91,12 @@ def opened(client, target, lengths):
     return values.shape == wanted.shape and bool((values == wanted).all())
 
 
+def verified(binary, target):
+    """The last line of `verify`, which reads every byte and a sample of the files, and whether it found nothing wrong."""
+    result = gristmill(binary, "verify", target, "--receipts", "--read-data", "--against-source")
+    return (result.stdout or result.stderr).strip().splitlines()[-1], result.returncode == 0
+
+
 def main():
     binary, name = sys.argv[1:3]
     client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"], region_name="us-east-1",
@@ -139,6 +146,19 @@ def main():
             print(f"append of 4 days, --single-writer: {told(append)}")
             expect("the append ends well with the operator's word", append.returncode == 0)
         expect("the appended store reads back as its files", opened(client, target, 12))
+        line, is_well = verified(binary, target)
+        print(f"verify --receipts --read-data --against-source: {line}")
+        expect("verify finds nothing wrong", is_well)
+
+        versions = f"s3://{BUCKET}/{run}/versions"
+        for days in (8, 12):
+            path = str(recipe(folder, [f"{day}.nc" for day in range(days)]))
+            version = gristmill(binary, "run", path, "--target", versions, "--versioned", "--quiet")
+            pointer = json.loads(client.get_object(Bucket=BUCKET, Key=f"{run}/versions/current.json")["Body"].read())
+            line, is_well = verified(binary, versions)
+            print(f"version of {days} days, --versioned: {told(version)}; verify: {line}")
+            expect(f"the version of {days} days is current and reads back as its files",
+                   version.returncode == 0 and is_well and opened(client, f"{versions}/{pointer['version']}", days))
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Slow, directory=directory))
         # Who is told that the target is held leaves in the middle of an answer.

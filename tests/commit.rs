@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use gristmill::receipt::{ChunkRef, Receipt};
 use gristmill::run::RunError;
+use gristmill::run::report::Report;
 use gristmill::run::state::State;
 use gristmill::store::Access;
 use runs::{Bench, Mischief, days, dying, mischievous, read, recording};
@@ -52,6 +53,24 @@ fn chunks_and_receipts_come_before_arrays_and_the_root_comes_last() {
         let after: Vec<&str> = changes[last_root + 1..].iter().map(|change| change.rsplit('/').next().unwrap()).collect();
         assert_eq!(after, ["history.json", "committed-plan.json", "committed.json", "report.json"]);
     }
+}
+
+#[test]
+fn a_killed_run_leaves_no_report_of_an_earlier_one() {
+    let bench = Bench::new(6);
+    let recorded = || serde_json::from_slice::<Report>(&std::fs::read(bench.path("out.gristmill/report.json")).unwrap()).unwrap();
+    bench.run(&bench.recipe(4, "zarr3")).ok();
+    let before = recorded();
+    let (recipe, store) = (bench.recipe(6, "zarr3"), format!("put {}/", bench.target()));
+    let (wrapping, changes) = recording();
+    bench.run_through(&recipe, wrapping).ok();
+    let first = changes.lock().unwrap().iter().position(|change| change.starts_with(&store)).unwrap();
+    bench.clear();
+    bench.run(&bench.recipe(4, "zarr3")).ok();
+    bench.run_through(&recipe, dying(first as i64 + 1).0).result.expect_err("it was killed");
+    let report = recorded();
+    assert_eq!((report.outcome.as_str(), report.exit, before.outcome.as_str()), ("interrupted", 75, "done"));
+    assert!(report.plan != before.plan && report.tasks > 0);
 }
 
 /// Lets a run of `after` days die after each of its changes, over what a run of `before` days left.

@@ -129,7 +129,7 @@ fn hold(place: &Path) -> fs::File {
 }
 
 /// Codes without a case here: their snapshot is held by this test. Those of recipes have theirs in `tests/invalid`.
-const ELSEWHERE: [(Code, &str); 11] = [
+const ELSEWHERE: [(Code, &str); 12] = [
     (Code::BudgetExceeded, "tests/exit_codes.rs"),
     (Code::TooManyFound, "tests/discovery/web.rs"),
     (Code::TargetUnable, "tests/faults_store/weak.rs"),
@@ -141,6 +141,7 @@ const ELSEWHERE: [(Code, &str); 11] = [
     (Code::SourceUnsupported, "tests/exit_codes.rs"),
     (Code::ObjectAltered, "tests/commit.rs"),
     (Code::TaskUnrepeatable, "tests/commit.rs"),
+    (Code::TargetMoved, "tests/icechunk.rs"),
 ];
 
 #[test]

@@ -16,14 +16,14 @@ use gristmill::receipt::Receipt;
 use gristmill::run::audit::{self, Level, audit};
 use gristmill::run::state::State;
 use gristmill::run::versions::Pointer;
-use gristmill::run::{Options, Setting};
+use gristmill::run::{Options, Replace, Setting};
 use gristmill::store::{Access, PutMode, StoreError, TargetStore, Wrapping, sibling, target};
-use runs::{Bench, bake, days, read};
+use runs::{Bench, bake, days, dying, read};
 
 /// What a store does before or after a call.
 type Deed = Arc<dyn Fn(&str, &str) + Send + Sync>;
 
-/// Does something after every call of a kind (`get`, `put`) whose URL and key contain a text, or before it.
+/// Does something after every call of a kind (`get`, `list`, `put`) whose URL and key contain a text, or before it.
 struct Watched {
     url: String,
     inner: Arc<dyn TargetStore>,
@@ -50,7 +50,9 @@ impl TargetStore for Watched {
     }
 
     fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {
-        self.inner.list(prefix, limit)
+        let found = self.inner.list(prefix, limit);
+        (self.after)("list", &format!("{}/{prefix}", self.url));
+        found
     }
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
@@ -198,6 +200,64 @@ fn receipts_of_an_earlier_run_are_of_use_to_the_next_holder() {
         running.join().unwrap().fails(6, &["was taken over by process"]);
     });
     assert_sound(&options);
+}
+
+#[test]
+fn who_wakes_before_he_begins_forgets_no_receipt_and_takes_away_no_object_of_the_holders() {
+    // Nothing is there; objects and receipts of a shorter plan are, which a killed run left; a version is begun.
+    let cases = [("begin", "fencing-begin/", 0), ("leftovers", "fencing-leftovers/", 12), ("version", "fencing-version/", 0)];
+    for (name, text, left) in cases {
+        let (bench, whole) = (Bench::new(8), Bench::new(8));
+        let versioned = name == "version";
+        let options = Options { versioned, ..memory(&bench, name) };
+        let recipe = bench.recipe(8, "zarr3");
+        if left > 0 {
+            assert!(bake(&bench.recipe(6, "zarr3"), &options, dying(left).0).result.is_err());
+            forsaken(&options);
+        }
+        // He has seen that nothing is published there, and sleeps before he acts on it.
+        let (first, deed) = Suspended::at("list", text, if versioned { 2 } else { 1 });
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| bake(&recipe, &options, watched(nothing(), deed)));
+            first.wait();
+            forsaken(&options);
+            let report = bake(&recipe, &options, Wrapping::default()).ok();
+            assert_eq!((report.writing.epoch > 1, report.outcome.as_str()), (true, "done"), "{name}");
+            let kept = receipts(&options);
+            first.wake();
+            running.join().unwrap().fails(6, &["was taken over by process"]);
+            assert!(receipts(&options) == kept && !kept.is_empty(), "{name}: receipts of the holder were forgotten");
+        });
+        whole.run(&whole.recipe(8, "zarr3")).ok();
+        let root = if versioned { Pointer::read(&*target(&options.target, &Access::default()).unwrap(), "").unwrap() } else { None };
+        let root = root.map_or(options.target.clone(), |pointer| format!("{}/{}", options.target, pointer.version));
+        assert!(read(&root) == read(&whole.target()), "{name}");
+        assert_sound(&options);
+        assert_eq!(bake(&recipe, &options, Wrapping::default()).ok().outcome, "nothing-to-do", "{name}");
+    }
+}
+
+#[test]
+fn who_wakes_while_he_takes_the_old_store_away_leaves_the_holders() {
+    let (bench, whole) = (Bench::new(8), Bench::new(8));
+    let recipe = bench.recipe(8, "zarr3");
+    let options = Options { replace: Some(Replace::NonAtomic), ..memory(&bench, "cleared") };
+    whole.run(&whole.recipe(8, "zarr3")).ok();
+    // He has the keys of the receipts, or of the objects, that he is about to delete.
+    for text in [".gristmill/receipts", "fencing-cleared/"] {
+        bake(&recipe, &options, Wrapping::default()).ok();
+        let (first, deed) = Suspended::at("list", text, 1);
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| bake(&recipe, &options, watched(nothing(), deed)));
+            first.wait();
+            forsaken(&options);
+            bake(&recipe, &options, Wrapping::default()).ok();
+            first.wake();
+            running.join().unwrap().fails(6, &["was taken over by process"]);
+        });
+        assert!(read(&options.target) == read(&whole.target()), "{text}");
+        assert_sound(&options);
+    }
 }
 
 /// How often a run asks for the pointer, the last time to see what it put.

@@ -193,6 +193,18 @@ fn expect(output: &Output, exit: i32, says: &str) {
     assert!(text.contains(says), "no `{says}` in: {text}");
 }
 
+/// Holds what was said from the first error on to the snapshot of its code (`GRISTMILL_BLESS=1` records it); ids of snapshots are drawn.
+fn looks_as_recorded(code: &str, bench: &Bench, errors: &str) {
+    let said = errors.get(errors.find(&format!("error[{code}]")).unwrap()..).unwrap();
+    let said = said.replace(&format!("{}/", bench.folder.path().display()), "");
+    let said = regex::Regex::new("[0-9A-Z]{20}").unwrap().replace_all(&said, "SNAPSHOT");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/invalid_data/{code}.txt"));
+    if std::env::var_os("GRISTMILL_BLESS").is_some() {
+        std::fs::write(&path, said.as_bytes()).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), said, "GRISTMILL_BLESS=1 records it");
+}
+
 /// Documents and chunks without the root, whose consolidated copy only plain Zarr has.
 fn without_root(content: &Content) -> Content {
     content.iter().filter(|(key, _)| *key != "zarr.json").map(|(key, bytes)| (key.clone(), bytes.clone())).collect()
@@ -319,7 +331,9 @@ fn a_commit_of_somebody_else_is_told_and_never_merged() {
     bench.history().commit_something_else();
     let theirs = bench.content();
     for recipe in [bench.recipe("ice", 2, 60), bench.recipe("ice", 4, 60)] {
-        expect(&bench.run(&recipe, &[]), 6, "target-moved");
+        let output = bench.run(&recipe, &[]);
+        expect(&output, 6, "target-moved");
+        looks_as_recorded("target-moved", &bench, &String::from_utf8(output.stderr).unwrap());
         assert!(bench.content() == theirs);
     }
     expect(&bench.run(&bench.recipe("ice", 4, 60), &["--replace"]), 0, "open it");
@@ -431,7 +445,7 @@ fn a_chunk_that_was_lost_before_the_commit_is_written_again() {
     bench.forget_repository();
     let lost = bench.largest_chunk();
     std::fs::remove_file(&lost).unwrap();
-    expect(&bench.run(&bench.recipe("ice", 3, 60), &[]), 0, "the store has lost objects that it acknowledged");
+    expect(&bench.run(&bench.recipe("ice", 3, 60), &[]), 0, "the store has lost what it acknowledged");
     assert!(lost.exists() && bench.content() == content);
 }
 

@@ -1,6 +1,6 @@
 //! What grows with the number of files and chunks, and what must not.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 #![expect(clippy::print_stdout, reason = "the figures are shown with --nocapture")]
 
 mod made_files;

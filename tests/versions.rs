@@ -255,6 +255,39 @@ fn a_damaged_old_version_is_not_copied() {
 }
 
 #[test]
+fn a_version_made_anew_and_killed_on_the_way_can_be_copied_from() {
+    let plain = Bench::new(6);
+    plain.run(&plain.recipe(6, "zarr3")).ok();
+    // All objects are its own; some of them it has copied itself.
+    for before in [0, 2] {
+        let bench = Bench::new(6);
+        let recipe = bench.recipe(4, "zarr3");
+        let prepare = || {
+            bench.clear();
+            if before > 0 {
+                run(&bench, &bench.recipe(before, "zarr3")).ok();
+            }
+            run(&bench, &recipe).ok();
+        };
+        let anew = Options { replace: Some(Replace::Atomic), ..versioned(&bench) };
+        prepare();
+        let (wrapping, changes) = recording();
+        let report = bake(&recipe, &anew, wrapping).ok();
+        assert_eq!((report.tasks_run, report.outcome.as_str()), (report.tasks, "done"), "nothing that is there is believed");
+        let count = changes.lock().unwrap().len();
+        // What is replaced is flushed each by itself, which takes its time.
+        for changes in (0..count).step_by(3).chain([count]) {
+            prepare();
+            let ran = bake(&recipe, &anew, dying(changes as i64).0);
+            assert_eq!(ran.result.is_ok(), changes == count, "killed after {changes} of {count}");
+            run(&bench, &bench.recipe(6, "zarr3")).ok();
+            let new = pointer(&bench.target()).unwrap();
+            assert!(runs::files(&bench.path(&format!("out/{}", new.version))) == plain.files(), "after {changes} of {count} changes");
+        }
+    }
+}
+
+#[test]
 fn a_copy_that_the_store_loses_is_made_again() {
     let bench = Bench::new(6);
     run(&bench, &bench.recipe(4, "zarr3")).ok();

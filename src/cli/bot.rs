@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::bot_serve::Confine;
 use super::interrupt::stop_flag;
 use super::progress::{Progress, Style};
 use super::resources::Resources;
@@ -40,6 +41,9 @@ enum Command {
     Test(TestCommand),
     /// Turn a result of `test`, taken for hostile, into the comment and the checks of a pull request; offline
     Comment(CommentCommand),
+    /// Set limits on this process and become a job of the server
+    #[command(hide = true)]
+    Confine(Confine),
 }
 
 /// Two commits of a repository.
@@ -110,6 +114,7 @@ impl Bot {
             Command::Changes(command) => command.run(terminal),
             Command::Test(command) => command.run(terminal),
             Command::Comment(command) => command.run(terminal),
+            Command::Confine(command) => command.run(terminal),
         }
     }
 }

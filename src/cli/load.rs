@@ -8,7 +8,8 @@ use crate::recipe::diagnostic::{Code, Diagnostic, render_json, render_terminal};
 use crate::recipe::{Recipe, RecipeText, parse_on};
 use crate::run::RunError;
 use crate::run::feedstock::{Located, locate};
-use crate::run::origin::Origin;
+use crate::run::origin::{Origin, kept};
+use crate::run::state::State;
 use crate::store::Access;
 
 /// A recipe and the settings to run it with.
@@ -55,6 +56,29 @@ pub(super) fn open(reference: Option<&str>, terminal: &mut Terminal<'_>) -> io::
     };
     let loaded = load(reference, config.as_deref(), terminal)?;
     Ok(loaded.map(|Loaded { access, recipe, located, .. }| Opened { access, recipe: Some(recipe), located }))
+}
+
+/// The same for a store that was made before: where no recipe is named, the credential is that of the recipe its state keeps.
+pub(super) fn open_again(reference: Option<&str>, store: &str, terminal: &mut Terminal<'_>) -> io::Result<Result<Opened, u8>> {
+    let mut opened = match open(reference, terminal)? {
+        Ok(opened) => opened,
+        Err(exit) => return Ok(Err(exit)),
+    };
+    let Some((name, untrusted)) = kept_credential(store, &opened.access).filter(|_| reference.is_none()) else { return Ok(Ok(opened)) };
+    opened.access.untrusted |= untrusted;
+    match opened.access.authorise(Some(&name)) {
+        Ok(()) => Ok(Ok(opened)),
+        Err(error) => refuse(terminal, &error).map(Err),
+    }
+}
+
+/// The credential that a kept recipe names, and whether it is a stranger's. A state that cannot be read is told of by whoever needs it.
+fn kept_credential(store: &str, access: &Access) -> Option<(String, bool)> {
+    let state = State::read_only(store, access).ok()?;
+    let (text, origin) = kept(&state).ok()??;
+    let day = origin.day.as_ref().and_then(|day| day.parse().ok());
+    let (recipe, _) = parse_on(&text, Path::new(&origin.folder), day).ok()?;
+    Some((recipe.auth?, origin.untrusted))
 }
 
 /// Finds and parses a recipe; shows its problems and gives the exit code if it has any.

@@ -4,6 +4,7 @@
 //! goes to stdout, what a person should know about the run goes to stderr, and a closed pipe is no error.
 
 mod bot;
+mod bot_serve;
 mod bounds;
 mod cache;
 mod check;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::interrupt::stop_flag;
-use super::load::{open, show_error};
+use super::load::{open_again, show_error};
 use super::progress::{Progress, Style};
 use super::resources::Resources;
 use super::{Terminal, exit};
@@ -35,7 +35,7 @@ pub struct Repair {
 impl Repair {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         // Bound whole: a clone lives as long as it does.
-        let opened = match open(self.recipe.as_deref(), terminal)? {
+        let opened = match open_again(self.recipe.as_deref(), &self.store, terminal)? {
             Ok(opened) => opened,
             Err(exit) => return Ok(exit),
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::interrupt::stop_flag;
-use super::load::{open, show_error};
+use super::load::{open, open_again, show_error};
 use super::progress::{Progress, Style};
 use super::resources::Resources;
 use super::{Terminal, exit};
@@ -47,7 +47,11 @@ impl Verify {
             None => 0.0,
         };
         // Bound whole: a clone lives as long as it does.
-        let opened = match open(self.against_source.as_ref().and_then(Option::as_deref), terminal)? {
+        let opened = match &self.against_source {
+            Some(recipe) => open_again(recipe.as_deref(), &self.store, terminal)?,
+            None => open(None, terminal)?,
+        };
+        let opened = match opened {
             Ok(opened) => opened,
             Err(exit) => return Ok(exit),
         };

@@ -9,6 +9,7 @@ mod esgf;
 mod limits;
 pub mod lock;
 mod manifest;
+mod members;
 mod records;
 mod settle;
 mod stac;
@@ -136,12 +137,16 @@ pub fn look(find: &Find, access: &Access, reporter: &Arc<dyn Reporter>, stop: &A
     let search = Search { find, access, documents: &*documents, limits: &limits };
     let mut found = match &find.place {
         FindPlace::Glob { folder, glob } => walk::walk(search, folder, glob)?,
+        FindPlace::Archive { url } => vec![members::archive(url)],
         FindPlace::Manifest { url, column, at } => manifest::read(search, url, column.as_deref(), at.as_deref())?,
         FindPlace::Thredds { url, service, depth } => thredds::search(search, url, *service, *depth)?,
         FindPlace::Cmr(query) => cmr::search(search, query)?,
         FindPlace::Esgf(query) => esgf::search(search, query)?,
         FindPlace::Stac(query) => stac::search(search, query)?,
     };
+    if let Some(glob) = &find.members {
+        found = members::look_into(search, found, glob, reporter)?;
+    }
     for one in &found {
         // The same judgement as when it is opened, but before anything is.
         store::permit(&one.url, access)?;

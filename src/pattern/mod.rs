@@ -7,6 +7,7 @@
 //! the matrix. For inputs that are found instead of written: `glob` matches paths, `reading` makes values of what names hold.
 
 mod absent;
+pub mod archived;
 pub mod expand;
 pub mod glob;
 pub mod moment;

@@ -3,6 +3,8 @@
 //! Plans and reports are kept and shared, so they hold addresses in this form only. Invariant: what is not a secret stays as it
 //! is, since a query may also say *which* file is meant.
 
+use super::archived::is_archive;
+
 /// Parts of a parameter's name that tell of a secret.
 const TELLING: [&str; 8] = ["token", "secret", "passw", "signature", "credential", "apikey", "accesskey", "auth"];
 /// Names that are secrets when they stand alone.
@@ -18,10 +20,13 @@ const LONG: usize = 20;
 pub fn without_secrets(url: &str) -> String {
     let url = &without_user(url);
     let Some((path, query)) = url.split_once('?').filter(|_| url.contains("://")) else { return url.to_owned() };
+    // What follows a `!` is no part of the query, but says which member of the archive is meant.
+    let (query, member) = query.split_once('!').filter(|_| is_archive(path)).map_or((query, None), |(query, member)| (query, Some(member)));
     let (query, fragment) = query.split_once('#').map_or((query, None), |(query, fragment)| (query, Some(fragment)));
     let parameters: Vec<String> = query.split('&').map(hidden).collect();
     let fragment = fragment.map_or(String::new(), |fragment| format!("#{fragment}"));
-    format!("{path}?{}{fragment}", parameters.join("&"))
+    let member = member.map_or(String::new(), |member| format!("!{member}"));
+    format!("{path}?{}{fragment}{member}", parameters.join("&"))
 }
 
 /// Name of the parameter by which a URL holds a secret. What a pattern puts there is none, nor is a short `key`, which may say
@@ -101,6 +106,8 @@ mod tests {
             ("https://a/b@c/d.nc", "https://a/b@c/d.nc"),
             ("https://a/token=1/b.nc", "https://a/token=1/b.nc"),
             ("data/what?token=1.nc", "data/what?token=1.nc"),
+            ("https://a/b.zip?sig=abc!d/e.nc", "https://a/b.zip?sig=***!d/e.nc"),
+            ("https://a/b.nc?x=1!&sig=abc", "https://a/b.nc?x=1!&sig=***"),
         ] {
             assert_eq!(without_secrets(url), expected);
         }

@@ -189,6 +189,7 @@ pub(super) fn begin(
         state.save_base(past.tip.as_ref().map(|tip| tip.commit.as_str()))?;
     }
     place.begin(state, (&plan, &identity), &past.found, past.same)?;
+    state.save_report(&report.cut_off())?;
     room::check(&plan)?;
     let Opened { target, store, .. } = opened;
     let tail = tail(&store, old, continuation.as_ref())?;
@@ -196,7 +197,8 @@ pub(super) fn begin(
     let scratch = plan.scratch.as_deref().map(|url| store::target(url, setting.access)).transpose()?;
     let sources = store::source(setting.access, Arc::clone(setting.reporter));
     let workshop = Workshop::new(plan, sources, Arc::clone(&target))?.leaving(left).guarding(tail).keeping_scratch(scratch);
-    Ok(Some(Begun { workshop, target, store, place, accounted, resumed: past.same }))
+    let resumed = past.same && !place.is_anew();
+    Ok(Some(Begun { workshop, target, store, place, accounted, resumed }))
 }
 
 /// What a commit of this plan is.
@@ -290,7 +292,7 @@ fn clear_leftovers(state: &State, store: &dyn TargetStore, past: &Past, plan: &P
     // What a repository does not refer to is in nobody's way.
     let saved = past.earlier.saved.iter().filter(|_| !past.same && !past.keeps_commits);
     let mut names = saved.flat_map(|saved| &saved.schema.variables).map(|variable| variable.name.as_str());
-    Ok(names.try_for_each(|name| empty(store, name))?)
+    names.try_for_each(|name| empty(state, store, name))
 }
 
 /// How an append continues what is published.

@@ -48,7 +48,7 @@ use crate::receipt::Receipt;
 use crate::rechunk::Costs;
 use crate::recipe::{ChangedFile, OutputFormat, Recipe, Used};
 use crate::source::ceiling::Ceiling;
-use crate::store::{self, Access, SourceStore, StoreError, TargetStore};
+use crate::store::{self, Access, SourceStore, TargetStore};
 use crate::target::zarr::default_codecs;
 use crate::work::{Described, WorkError, Workshop};
 use begin::{Begun, Earlier, begin};
@@ -60,6 +60,7 @@ use verify::Verifier;
 use versions::Copies;
 
 pub use error::{Problem, RunError, with_causes};
+pub(crate) use lock::Lock;
 pub use lock::{Holder, Writing};
 
 /// Exit code of an interrupted, resumable run (DESIGN §8).
@@ -122,8 +123,11 @@ const REMEMBERED: u64 = 64 << 20;
 /// # Errors
 /// Any [`RunError`]; `report` says how far it came.
 pub fn run(recipe: &Recipe, options: &Options, setting: Setting<'_>, report: &mut Report) -> Result<(), RunError> {
+    setting.access.manners.listen(setting.reporter);
     let state = State::open(&options.target, setting.access)?;
     report.held(state.lock().writing(), &**setting.reporter);
+    let access = &state.lock().fencing(setting.access);
+    let setting = Setting { access, ..setting };
     let result = state.lock().guarding(setting.stop, || {
         spent_stage(&**setting.reporter, Activity::Run, || {
             let recipe = &*found::with_inputs(recipe, options, setting, Some(&state))?;
@@ -181,11 +185,13 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     let commit = Commit::new((state, &place, accounted), (&workshop, &*target, &store), (options, setting));
     let finished = timed_with(report, "execute", |report| {
         let mut work = |again: &BTreeSet<TaskNumber>| {
-            let todo = Todo { again, resumed: resumed || !again.is_empty(), copies: place.copied().map(|copies| (copies, &*store)) };
+            let copies = place.copied().map(|copies| (copies, &*store));
+            let todo = Todo { again, resumed: resumed || !again.is_empty(), anew: place.is_anew(), copies };
             spent_stage(reporter, Activity::Execute, || self::work(&workshop, &verifier, (state, todo), options, setting, report))
         };
         commit.complete(&mut work)
     })?;
+    place.renewed(state, (&workshop.plan, &workshop.plan_id))?;
     report.worked(&finished);
     expect::check(&workshop.plan, &finished.judged)?;
     let threads = verifying_threads(options, &workshop);
@@ -193,6 +199,7 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     tracing::info!(compared = report.verification.compared, of = report.verification.of, "verified; committing");
     timed_with(report, "commit", |report| {
         spent_stage(reporter, Activity::Commit, || {
+            state.still_ours()?;
             provenance::keep(state, recipe, &workshop.plan, report)?;
             commit.publish()
         })
@@ -263,6 +270,8 @@ struct Todo<'a> {
     again: &'a BTreeSet<TaskNumber>,
     /// True if there may be receipts.
     resumed: bool,
+    /// True if receipts of an earlier run are not believed but replaced.
+    anew: bool,
     /// What is copied instead, and where to.
     copies: Option<(&'a Copies, &'a dyn TargetStore)>,
 }
@@ -303,6 +312,8 @@ fn work(
     let keep = |receipt: &Receipt| -> Result<(), WorkError> {
         if wanted.again.contains(&(receipt.stage as usize, receipt.task)) {
             state.save_receipt(&Receipt { attempt: 1, ..receipt.clone() })?;
+        } else if wanted.anew {
+            state.renew_receipt(receipt)?;
         } else {
             state.save_receipt(receipt)?;
         }
@@ -390,14 +401,16 @@ fn receipts(state: &State, plan: &Plan, identity: &str, look: Look<'_>) -> Resul
     Ok((todo, tally.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
 
-/// Deletes every object below a prefix.
-fn empty(store: &dyn TargetStore, prefix: &str) -> Result<(), StoreError> {
+/// Deletes every object below a prefix of the target or its state, as long as this run holds the target.
+fn empty(state: &State, store: &dyn TargetStore, prefix: &str) -> Result<(), RunError> {
     loop {
         let keys = store.list(prefix, 1000)?;
         if keys.is_empty() {
             return Ok(());
         }
-        keys.iter().try_for_each(|key| store.delete(key))?;
+        // What another has written since may lie below the same prefix.
+        state.still_ours()?;
+        keys.iter().try_for_each(|key| state.erase(store, key))?;
     }
 }
 

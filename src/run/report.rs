@@ -1,6 +1,7 @@
 //! What a run did, as data: `report.json` and the summary on screen.
 //!
-//! Invariant: a report is written on every exit that opened the target, and holds no secret.
+//! Invariant: a report is written on every exit that opened the target, and before the first object is, so that a killed run leaves none
+//! of an earlier one; it holds no secret.
 
 use std::collections::BTreeMap;
 
@@ -150,6 +151,12 @@ impl Report {
                 input.checksum.clone_from(&read.checksum);
             }
         }
+    }
+
+    /// What is true if the run is killed from now on: it was cut off, and can be resumed. Without inputs, of which there may be many.
+    #[must_use]
+    pub fn cut_off(&self) -> Self {
+        Self { outcome: "interrupted".to_owned(), exit: super::INTERRUPTED, inputs: Vec::new(), ..self.clone() }
     }
 
     /// Notes how the run ended.

@@ -42,7 +42,8 @@ impl State {
     pub fn open(target: &str, access: &Access) -> Result<Self, RunError> {
         let url = store::sibling(target, ".gristmill")?;
         let store = store::target(&url, access)?;
-        Ok(Self { store, target: target.to_owned(), lock: Lock::take(&url, target, access)? })
+        let lock = Lock::take(&url, target, access)?;
+        Ok(Self { store: lock.fence(store), target: target.to_owned(), lock })
     }
 
     /// Opens the state of a target to look at it, whoever holds its lock; nothing may be written with it.
@@ -135,10 +136,11 @@ impl State {
     /// receipts that this plan left before: the objects they tell of may have been written over.
     ///
     /// # Errors
-    /// [`RunError::Store`].
+    /// [`RunError::Store`]; [`RunError::Held`], [`RunError::Lapsed`] if this run no longer holds the target.
     pub fn begin(&self, plan: &Plan, identity: &str, continued: bool) -> Result<(), RunError> {
+        self.still_ours()?;
         if !continued {
-            super::empty(&*self.store, &format!("receipts/{identity}"))?;
+            super::empty(self, &*self.store, &format!("receipts/{identity}"))?;
             self.clear_scratch()?;
         }
         self.save_plan(plan)
@@ -149,7 +151,7 @@ impl State {
     /// # Errors
     /// [`RunError::Store`], [`RunError::Folder`].
     pub fn clear_scratch(&self) -> Result<(), RunError> {
-        let Some(folder) = local_folder(&scratch_url(&self.target)?) else { return Ok(super::empty(&*self.store, SCRATCH)?) };
+        let Some(folder) = local_folder(&scratch_url(&self.target)?) else { return super::empty(self, &*self.store, SCRATCH) };
         // The whole folder: what a killed writer left half-written goes too.
         match std::fs::remove_dir_all(&folder) {
             Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(RunError::Folder { path: folder, cause }),
@@ -261,12 +263,39 @@ impl State {
         Ok(self.put(&key, serde_json::to_vec(receipt).unwrap_or_default())?)
     }
 
+    /// Keeps the receipt of a task that was done anew, whatever an earlier one told of the same objects, unless that one is of a
+    /// later holder.
+    ///
+    /// # Errors
+    /// [`WorkError::Store`].
+    pub(super) fn renew_receipt(&self, receipt: &Receipt) -> Result<(), WorkError> {
+        let receipt = &Receipt { epoch: self.epoch(), ..receipt.clone() };
+        let key = receipt_key(&receipt.plan, receipt.stage as usize, receipt.task);
+        let known = self.store.get(&key)?.and_then(|bytes| serde_json::from_slice::<Receipt>(&bytes).ok());
+        if known.is_some_and(|known| known == *receipt || known.epoch > receipt.epoch) {
+            return Ok(());
+        }
+        Ok(self.put(&key, serde_json::to_vec(receipt).unwrap_or_default())?)
+    }
+
     /// Forgets the receipt of a task: the next run does it again.
     ///
     /// # Errors
-    /// [`RunError::Store`].
+    /// [`RunError::Store`]; [`RunError::Held`], [`RunError::Lapsed`] if the target is known to be lost.
     pub(super) fn forget_receipt(&self, plan: &str, stage: usize, task: u64) -> Result<(), RunError> {
-        Ok(self.store.delete(&receipt_key(plan, stage, task))?)
+        self.erase(&*self.store, &receipt_key(plan, stage, task))
+    }
+
+    /// Deletes an object of the target or beside it, unless it is known that this run no longer holds the target: one that was
+    /// suspended for long finds that out by its own clock, without a request.
+    ///
+    /// # Errors
+    /// [`RunError::Store`]; [`RunError::Held`], [`RunError::Lapsed`].
+    pub(super) fn erase(&self, store: &dyn TargetStore, key: &str) -> Result<(), RunError> {
+        if self.lock.is_lost() {
+            self.still_ours()?;
+        }
+        Ok(store.delete(key)?)
     }
 
     /// Where the state's objects are.
@@ -285,21 +314,23 @@ impl State {
     /// Forgets what was committed, and then the receipts of it: whose objects are there is still known.
     ///
     /// # Errors
-    /// [`RunError::Store`].
+    /// [`RunError::Store`]; [`RunError::Held`], [`RunError::Lapsed`] if this run no longer holds the target.
     pub(super) fn withdraw(&self) -> Result<(), RunError> {
-        self.store.delete("committed.json")?;
-        Ok(super::empty(&*self.store, "receipts")?)
+        self.still_ours()?;
+        self.erase(&*self.store, "committed.json")?;
+        super::empty(self, &*self.store, "receipts")
     }
 
     /// Forgets receipts and what was committed: the next tasks are done anew.
     ///
     /// # Errors
-    /// [`RunError::Store`], [`RunError::Folder`].
+    /// [`RunError::Store`], [`RunError::Folder`]; [`RunError::Held`], [`RunError::Lapsed`] if this run no longer holds the target.
     pub fn forget(&self) -> Result<(), RunError> {
-        self.store.delete("committed.json")?;
-        self.store.delete("plan.json")?;
+        self.still_ours()?;
+        self.erase(&*self.store, "committed.json")?;
+        self.erase(&*self.store, "plan.json")?;
         self.clear_scratch()?;
-        Ok(super::empty(&*self.store, "receipts")?)
+        super::empty(self, &*self.store, "receipts")
     }
 
     /// URL of the target this state belongs to.

@@ -1,14 +1,16 @@
 //! Targets in a directory of this machine.
 //!
 //! An object is written beside its place under a name that no key can have, then renamed. State and metadata are flushed to
-//! the disk before their put returns; chunks only if the operator asks for it. Invariant: under a key there is a whole object or nothing,
-//! whenever the process is killed.
+//! the disk before their put returns, and so is an object that takes another's place; new chunks all at once before the next metadata, or
+//! each if the operator asks for it. Invariant: under a key there is a whole object or nothing, whenever the process is killed; after a
+//! power cut what metadata tells of is there too.
 
 use std::collections::HashSet;
 use std::fs::{self, DirEntry, File};
 use std::io::{self, ErrorKind as Io, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -24,6 +26,8 @@ const UNFINISHED: &str = ".gristmill-unfinished";
 pub(super) struct LocalTarget {
     root: PathBuf,
     flush_chunks: bool,
+    /// True while objects may be in the system's memory only: those of this process, or of one before.
+    unflushed: AtomicBool,
     /// Directories already swept of what killed processes left.
     swept: Mutex<HashSet<PathBuf>>,
 }
@@ -31,7 +35,7 @@ pub(super) struct LocalTarget {
 impl LocalTarget {
     /// The objects below `root`, which need not exist yet.
     pub(super) fn new(root: PathBuf, flush_chunks: bool) -> Self {
-        Self { root, flush_chunks, swept: Mutex::default() }
+        Self { root, flush_chunks, unflushed: AtomicBool::new(true), swept: Mutex::default() }
     }
 
     fn path(&self, key: &str) -> Result<PathBuf, StoreError> {
@@ -59,6 +63,19 @@ impl LocalTarget {
         if flush { File::open(directory)?.sync_all() } else { Ok(()) }
     }
 
+    /// Has everything that was put before on the disk.
+    fn flush_all(&self) -> io::Result<()> {
+        if !self.unflushed.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let flushed = match File::open(&self.root) {
+            Ok(root) => flush_filesystem(&root),
+            Err(error) if error.kind() == Io::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        flushed.inspect_err(|_| self.unflushed.store(true, Ordering::Release))
+    }
+
     /// Removes what killed writers left in a directory, once per directory and process.
     fn sweep(&self, directory: &Path) {
         if !self.swept.lock().unwrap_or_else(PoisonError::into_inner).insert(directory.to_owned()) {
@@ -70,6 +87,19 @@ impl LocalTarget {
             let _gone = fs::remove_file(path);
         });
     }
+}
+
+/// One call for any number of files, where a call for each would be as many waits.
+#[cfg(target_os = "linux")]
+fn flush_filesystem(root: &File) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(root)?)
+}
+
+/// Elsewhere for all disks.
+#[cfg(not(target_os = "linux"))]
+fn flush_filesystem(_root: &File) -> io::Result<()> {
+    rustix::fs::sync();
+    Ok(())
 }
 
 /// Gives a written file its final name.
@@ -126,6 +156,12 @@ fn is_state(key: &str) -> bool {
     name.starts_with(".z") || Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
 }
 
+/// True for what tells readers which objects there are.
+fn is_metadata(key: &str) -> bool {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    name.starts_with(".z") || name == "zarr.json"
+}
+
 /// `None` for what is not there, a directory included.
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
@@ -149,12 +185,19 @@ impl TargetStore for LocalTarget {
 
     fn put(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<(), StoreError> {
         let path = self.path(key)?;
-        let flush = self.flush_chunks || mode == PutMode::Create || is_state(key);
+        if is_metadata(key) {
+            self.flush_all().map_err(|error| refusal(&path, "write", error))?;
+        }
+        // Readers may have what is replaced: a power cut must not leave them with neither.
+        let flush = self.flush_chunks || mode == PutMode::Create || is_state(key) || path.exists();
         let written = match self.write(&path, &bytes, mode, flush) {
             // A sweeper met the new file before its lock, or an emptied directory was removed: once more.
             Err(error) if error.kind() == Io::NotFound => self.write(&path, &bytes, mode, flush),
             written => written,
         };
+        if !flush {
+            self.unflushed.store(true, Ordering::Release);
+        }
         written.map_err(|error| refusal(&path, "write", error))
     }
 
@@ -238,6 +281,27 @@ mod tests {
         fs::write(&plain, b"").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode(&target.root.join("zarr.json")), mode(&plain));
+    }
+
+    #[test]
+    fn chunks_are_on_the_disk_before_metadata_tells_of_them() {
+        let (_keep, target) = open();
+        let put = |key: &str| target.put(key, Bytes::from_static(b"{}"), PutMode::Overwrite).unwrap();
+        let unflushed = || target.unflushed.load(Ordering::Acquire);
+        // Who was killed before us may have left some.
+        assert!(unflushed());
+        put("x/c/0");
+        put("x/zarr.json");
+        assert!(!unflushed());
+        put("x/c/1");
+        assert!(unflushed());
+        put("zarr.json");
+        assert!(!unflushed());
+        put("x/c/1");
+        assert!(!unflushed(), "what is replaced is flushed at once");
+        put("receipts/0.json");
+        put(".zgroup");
+        assert!(!unflushed());
     }
 
     #[test]

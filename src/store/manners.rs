@@ -14,6 +14,8 @@ use super::auth::HostPattern;
 pub use super::limit::Pace;
 use super::limit::{Gate, Gates};
 use super::policy::Budget;
+use super::watched::TargetWatch;
+use crate::event::Reporter;
 
 /// Rules and gates.
 #[derive(Debug, Clone)]
@@ -23,6 +25,7 @@ pub struct Manners {
     rules: Arc<Vec<Rule>>,
     gates: Arc<Gates>,
     budget: Arc<Budget>,
+    watch: Arc<TargetWatch>,
 }
 
 #[derive(Debug)]
@@ -42,7 +45,7 @@ pub(super) struct WrittenHost {
 
 impl Default for Manners {
     fn default() -> Self {
-        Self { rate: None, rules: Arc::default(), gates: Arc::new(Gates::new(1)), budget: Arc::default() }
+        Self { rate: None, rules: Arc::default(), gates: Arc::new(Gates::new(1)), budget: Arc::default(), watch: Arc::default() }
     }
 }
 
@@ -93,6 +96,16 @@ impl Manners {
     #[must_use]
     pub fn apart(&self) -> Self {
         Self { gates: Arc::new(Gates::new(1)), ..self.clone() }
+    }
+
+    /// Who hears from now on what target stores wait for.
+    pub fn listen(&self, reporter: &Arc<dyn Reporter>) {
+        self.watch.listen(Arc::clone(reporter));
+    }
+
+    /// Watches calls of target stores.
+    pub(super) fn watch(&self) -> &TargetWatch {
+        &self.watch
     }
 
     /// What the run has spent.

@@ -33,16 +33,18 @@ mod runtime;
 mod s3;
 mod spool;
 mod watch;
+mod watched;
 mod wrapped;
 mod wrapping;
 
 pub use access::{Access, AccessError, Wrapping};
 pub use address::{shown, sibling};
 pub use begun::Begun;
-pub use http::clock;
+pub use http::{clock, serves_pages};
 pub use local::unfinished_files;
-pub use open::{child, conditional, documents, is_far, listing, permit, source, target, uploads};
+pub use open::{archives, child, conditional, documents, is_far, listing, permit, source, target, uploads};
 pub use policy::{Limits, Names};
+pub(crate) use runtime::{install_cryptography, wait_on};
 pub use watch::Waits;
 
 use std::ops::Range;
@@ -172,6 +174,27 @@ pub trait Listing: Send + Sync {
     /// `NotFound` if there is no such folder (an object store may give an empty list instead), `Integrity` for a page that is no
     /// index; any other [`ErrorKind`] but `Exists`.
     fn list(&self, folder: &str) -> Result<Vec<Entry>, StoreError>;
+}
+
+/// A file in an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its name there.
+    pub name: String,
+    /// Its address: `ARCHIVE!MEMBER`.
+    pub url: String,
+    /// Length in bytes once it is unpacked.
+    pub size: u64,
+}
+
+/// Archives, looked into.
+pub trait Archives: Send + Sync {
+    /// The files that an archive holds and that can be addressed, sorted by name. Of a zip its directory is read, of a tar its headers; a packed
+    /// tar is fetched whole.
+    ///
+    /// # Errors
+    /// `Integrity` for what is no archive or a damaged one; any other [`ErrorKind`] but `Exists`.
+    fn members(&self, archive: &str) -> Result<Vec<Member>, StoreError>;
 }
 
 /// An answer that is no file: a page, a table, a part of a catalogue.

@@ -23,11 +23,19 @@ use super::policy::{Counted, Limits};
 use super::s3::{S3Source, S3Target};
 use super::watch::Watchdog;
 use super::wrapped::Wrapped;
-use super::{Conditional, Document, Documents, ErrorKind, Head, Listing, START, SourceStore, StoreError, TargetStore, Uploads, policy};
+use super::{
+    Archives, Conditional, Document, Documents, ErrorKind, Head, Listing, START, SourceStore, StoreError, TargetStore, Uploads, policy,
+};
 
 /// Reads every supported scheme: paths, `file://`, `http(s)://`, `ftp(s)://`, `s3://`, `dap2://`, `dap4://`; packed files and members of archives as well. Make one per run: it holds the limits per host.
 #[must_use]
 pub fn source(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn SourceStore> {
+    Arc::new(Wrapped::around(Arc::new(AnySource::new(access, reporter)), access))
+}
+
+/// Looks into archives, wherever [`source`] reads them.
+#[must_use]
+pub fn archives(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn Archives> {
     Arc::new(Wrapped::around(Arc::new(AnySource::new(access, reporter)), access))
 }
 
@@ -42,7 +50,8 @@ pub fn target(url: &str, access: &Access) -> Result<Arc<dyn TargetStore>, StoreE
         Address::S3 { bucket, path } => Arc::new(S3Target::open(access, url, &bucket, &path)?),
         Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) => return Err(StoreError::new(ErrorKind::Policy, url, READ_ONLY)),
     };
-    Ok(access.wrapping.around(url, store))
+    let watched = if is_far(url) { Arc::new(access.manners.watch().around(url, &access.waits, store)) } else { store };
+    Ok(access.wrapping.around(url, watched))
 }
 
 /// The place opened for puts under a condition on the version; `None` where there are no versions. Whether the server holds to
@@ -53,7 +62,10 @@ pub fn target(url: &str, access: &Access) -> Result<Arc<dyn TargetStore>, StoreE
 pub fn conditional(url: &str, access: &Access) -> Result<Option<Arc<dyn Conditional>>, StoreError> {
     Ok(match Address::parse(url)? {
         Address::Memory(name) => Some(Arc::new(MemoryTarget::open(&name))),
-        Address::S3 { bucket, path } => Some(Arc::new(S3Target::open(access, url, &bucket, &path)?)),
+        Address::S3 { bucket, path } => {
+            let store = Arc::new(S3Target::open(access, url, &bucket, &path)?);
+            Some(Arc::new(access.manners.watch().around(url, &access.waits, store)))
+        }
         Address::File(_) | Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) => None,
     })
 }
@@ -171,7 +183,12 @@ impl AnySource {
     /// The dataset of an OPeNDAP server at a web address that gave no file.
     fn dataset_instead(&self, url: &str, error: StoreError) -> Result<(Head, Bytes), StoreError> {
         match dap::candidate(url, &error) {
-            Some(plain) => self.call(url, || "a description".to_owned(), |(_, start): &(Head, Bytes)| start.len(), |_| self.dap()?.instead(url, &plain, error)),
+            Some(plain) => self.call(
+                url,
+                || "a description".to_owned(),
+                |(_, start): &(Head, Bytes)| start.len(),
+                |_| self.dap()?.instead(url, &plain, error),
+            ),
             None => Err(error),
         }
     }
@@ -206,7 +223,8 @@ impl SourceStore for AnySource {
 
     fn begin(&self, url: &str) -> Result<(Head, Bytes), StoreError> {
         tracing::debug!(url = %shown(url), "begin");
-        self.call(url, || format!("bytes 0-{}", START - 1), |(_, start): &(Head, Bytes)| start.len(), |store| store.begin(url)).or_else(|error| self.dataset_instead(url, error))
+        self.call(url, || format!("bytes 0-{}", START - 1), |(_, start): &(Head, Bytes)| start.len(), |store| store.begin(url))
+            .or_else(|error| self.dataset_instead(url, error))
     }
 
     fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {

@@ -23,9 +23,8 @@ pub(super) fn wait<T>(future: impl Future<Output = Result<T, StoreError>>) -> Re
     }
 }
 
-/// As [`wait`], for libraries with errors of their own; a failure to start the runtime is the store's.
-#[cfg(feature = "icechunk")]
-pub(super) fn wait_on<T, E: From<StoreError>>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+/// As [`wait`], for callers with errors of their own; a failure to start the runtime is the store's.
+pub(crate) fn wait_on<T, E: From<StoreError>>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     match RUNTIME.get_or_init(start) {
         Ok(runtime) => runtime.block_on(future),
         Err(message) => Err(StoreError::new(ErrorKind::Other, "network", format!("cannot start network threads: {message}")).into()),
@@ -38,7 +37,7 @@ fn start() -> Result<Runtime, String> {
 }
 
 /// Makes *ring* the process's TLS provider. Another one installed before by an embedding program serves as well.
-pub(super) fn install_cryptography() {
+pub(crate) fn install_cryptography() {
     static ONCE: OnceLock<bool> = OnceLock::new();
     ONCE.get_or_init(|| rustls::crypto::ring::default_provider().install_default().is_ok());
 }

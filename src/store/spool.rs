@@ -65,7 +65,7 @@ impl Content {
             digest.update((part.len() as u64).to_le_bytes());
             digest.update(part);
         }
-        let key = digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let key = format!("{:032x}", u128::from_be_bytes(digest.finalize().first_chunk().copied().unwrap_or_default()));
         let lasting = identity.tells_versions_apart();
         let description =
             Description { url: name, how: how.to_owned(), etag: identity.etag, modified: identity.modified, ..Description::default() };
@@ -253,7 +253,7 @@ impl Spool {
     fn begin(&self, content: &Content) -> Result<Begun, StoreError> {
         match self.cache.as_ref().filter(|_| content.lasting).map(|cache| cache.begin(&content.key, content.resumable)) {
             Some(Ok(cache::Begun::There(file, length))) => return Ok(Begun::There(Spooled { file, length })),
-            Some(Ok(cache::Begun::Draft(draft))) => return Ok(Begun::Part(Part::Draft(Box::new(draft)))),
+            Some(Ok(cache::Begun::Draft(draft))) => return Ok(Begun::Part(Part::Draft(draft))),
             Some(Err(error)) => tracing::warn!("the cache cannot be used, a temporary file takes its place: {error}"),
             None => {}
         }

@@ -52,6 +52,8 @@ pub(super) struct Watchdog {
 pub(super) struct Call {
     url: String,
     part: String,
+    /// Bytes that are sent.
+    sent: u64,
     waits: Waits,
     state: Mutex<State>,
 }
@@ -77,8 +79,13 @@ impl Watchdog {
 
     /// Makes a call that is watched; `part` says which bytes are asked for.
     pub(super) fn during<T>(&self, url: &str, part: String, make: impl FnOnce() -> T) -> T {
+        self.sending(url, part, 0, make)
+    }
+
+    /// The same for a call with which so many bytes are sent: they earn time as those do that come.
+    pub(super) fn sending<T>(&self, url: &str, part: String, sent: u64, make: impl FnOnce() -> T) -> T {
         self.thread.get_or_init(|| self.start());
-        let call = Arc::new(Call::new(url, part, &self.waits));
+        let call = Arc::new(Call::new(url, (part, sent), &self.waits));
         lock(&self.calls).push(Arc::clone(&call));
         let _ended = Ended { watchdog: self, call: &call, before: CURRENT.replace(Some(Arc::clone(&call))) };
         make()
@@ -114,10 +121,10 @@ impl Drop for Ended<'_> {
 }
 
 impl Call {
-    fn new(url: &str, part: String, waits: &Waits) -> Self {
+    fn new(url: &str, (part, sent): (String, u64), waits: &Waits) -> Self {
         let now = Instant::now();
         let state = State { heard: now, told: None, bytes: 0, requests: 0, since: now, worked: Duration::ZERO };
-        Self { url: shown(url), part, waits: waits.clone(), state: Mutex::new(state) }
+        Self { url: shown(url), part, sent, waits: waits.clone(), state: Mutex::new(state) }
     }
 
     /// What is told of it now.
@@ -138,7 +145,7 @@ impl Call {
     /// Time left; none if the deadline is over.
     fn left(&self) -> Option<Duration> {
         let state = lock(&self.state);
-        let earned = Duration::from_secs_f64(state.bytes as f64 / self.waits.slowest.0.max(1) as f64);
+        let earned = Duration::from_secs_f64(state.bytes.saturating_add(self.sent) as f64 / self.waits.slowest.0.max(1) as f64);
         self.waits.deadline.saturating_add(earned).checked_sub(state.worked()).filter(|left| !left.is_zero())
     }
 
@@ -147,8 +154,9 @@ impl Call {
             let state = lock(&self.state);
             (state.bytes, state.worked())
         };
+        let came = if self.sent > 0 { String::new() } else { format!(", of which {bytes} bytes came") };
         let message = format!(
-            "{} took longer than {:.0} s, of which {bytes} bytes came ({:.0} s); the server is too slow now: run again later, or raise `deadline_seconds`",
+            "{} took longer than {:.0} s{came} ({:.0} s); the server is too slow now: run again later, or raise `deadline_seconds`",
             self.part,
             self.waits.deadline.as_secs_f64(),
             worked.as_secs_f64()

@@ -22,6 +22,12 @@ impl Wrapping {
         Self(Some(Arc::new(wrap)))
     }
 
+    /// Puts something around that as well.
+    #[must_use]
+    pub fn within(self, wrap: impl Fn(&str, Arc<dyn TargetStore>) -> Arc<dyn TargetStore> + Send + Sync + 'static) -> Self {
+        Self::with(move |url, store| wrap(url, self.around(url, store)))
+    }
+
     /// The store with what is put around it.
     pub(super) fn around(&self, url: &str, store: Arc<dyn TargetStore>) -> Arc<dyn TargetStore> {
         match &self.0 {

@@ -17,9 +17,9 @@ use crate::codec;
 use crate::combine::{ConcatAxis, Pieces};
 use crate::grid::{ChunkGrid, Region, elements, positions};
 use crate::layout::{ChunkTable, Layout, Stored};
+use crate::source::Source;
 use crate::source::ceiling::Ceiling;
 use crate::source::opendap::{self, Slicing};
-use crate::source::Source;
 use crate::transform::{self, TextRule};
 
 /// Rows are read in boxes of about this many bytes.

@@ -18,12 +18,19 @@ pub(crate) struct Realm {
     pub(crate) data: Mutex<String>,
     pub(crate) password: String,
     pub(crate) file: Vec<u8>,
+    /// What `/NUMBER.nc` is; without any, every path is `file`.
+    pub(crate) files: Vec<Vec<u8>>,
+    /// After so many answers a session is over; 0: never.
+    pub(crate) lasts: usize,
+    pub(crate) answers: AtomicUsize,
+    /// S3 keys that were given out.
+    pub(crate) keys: AtomicUsize,
 }
 
 impl Default for Realm {
     fn default() -> Self {
-        let (sessions, logins, expired, data) = Default::default();
-        Self { sessions, logins, expired, data, password: "pass-word".into(), file: content() }
+        let (sessions, logins, expired, data, files, lasts, answers, keys) = Default::default();
+        Self { sessions, logins, expired, data, password: "pass-word".into(), file: content(), files, lasts, answers, keys }
     }
 }
 
@@ -78,7 +85,10 @@ pub(crate) fn data_host(realm: &Arc<Realm>, login: &Server) -> Server {
         let number =
             request.header("cookie").and_then(|cookie| cookie.split("session=number-").nth(1)?.split(';').next()?.parse::<usize>().ok());
         if number.is_some_and(|number| number > realm.expired.load(Ordering::SeqCst)) {
-            return if request.path == "/keys" { keys(realm) } else { honest(request, &realm.file) };
+            if realm.lasts > 0 && (realm.answers.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(realm.lasts) {
+                realm.expired.store(realm.sessions.load(Ordering::SeqCst), Ordering::SeqCst);
+            }
+            return if request.path == "/keys" { keys(realm) } else { honest(request, realm.content(&request.path)) };
         }
         let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
         to(
@@ -94,8 +104,15 @@ pub(crate) fn data_host(realm: &Arc<Realm>, login: &Server) -> Server {
     server
 }
 
+impl Realm {
+    fn content(&self, path: &str) -> &[u8] {
+        let number = path.rsplit('/').next().and_then(|name| name.strip_suffix(".nc")?.parse::<usize>().ok());
+        number.and_then(|number| self.files.get(number)).unwrap_or(&self.file)
+    }
+}
+
 fn keys(realm: &Realm) -> Reply {
-    let number = realm.sessions.load(Ordering::SeqCst);
+    let number = realm.keys.fetch_add(1, Ordering::SeqCst) + 1;
     let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
     let body = format!(
         "{{\"accessKeyId\": \"ASIAFORTEST{number}\", \"secretAccessKey\": \"quiet-secret\", \"sessionToken\": \"quiet-token\", \"expiration\": \"{end}\"}}"

@@ -1,5 +1,6 @@
 //! Credentials: what is sent, where it goes, what comes of expiry and refusal, and that no secret stays anywhere.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(clippy::print_stdout, clippy::panic, reason = "what is left out for want of a server is said aloud, and a test fails by panicking")]
 
 mod canary;
 mod dance;
@@ -7,9 +8,13 @@ mod doctor;
 mod kinds;
 #[path = "../made_files/mod.rs"]
 mod made_files;
+mod mid_run;
 mod policy;
 #[path = "../scripted_server/mod.rs"]
 mod server;
+#[path = "../small_s3/mod.rs"]
+mod small_s3;
+mod tls;
 mod waits;
 
 use std::sync::{Arc, Mutex};

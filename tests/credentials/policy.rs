@@ -1,10 +1,11 @@
 //! What a stranger's recipe may reach: every spelling of a private place is refused without a packet.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gristmill::store::{Access, ErrorKind, Limits, Names};
+use gristmill::store::{Access, ErrorKind, Limits, Names, StoreError};
 
 use super::server::{Server, honest};
 use super::{content, hasty, reporting};
@@ -112,6 +113,11 @@ const HOSTS: &[&str] = &[
     "db.corp",
 ];
 
+fn refused<T>(url: &str, result: Result<T, StoreError>) {
+    let error = result.map(drop).unwrap_err();
+    assert_eq!((error.kind, error.exit()), (ErrorKind::Policy, 2), "{url}: {error}");
+}
+
 /// A resolver that counts, and answers that every name is this machine.
 fn counted() -> (Names, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
@@ -125,17 +131,32 @@ fn counted() -> (Names, Arc<AtomicUsize>) {
 
 #[test]
 fn every_spelling_of_a_private_place_is_refused_without_a_packet() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // All addresses of this machine, of both families where it has both.
+    let listener = TcpListener::bind("[::]:0").or_else(|_| TcpListener::bind("0.0.0.0:0")).unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
     let (names, asked) = counted();
     // Plain http is allowed here, so that it is the host that is refused.
-    let (store, _) = reporting(&Access { untrusted: true, allow_http: true, names, ..hasty() });
-    assert!(HOSTS.len() >= 60);
+    let access = Access { untrusted: true, allow_http: true, names, ..hasty() };
+    let (store, recorder) = reporting(&access);
+    let documents = gristmill::store::documents(&access, recorder);
+    assert!(HOSTS.iter().collect::<BTreeSet<_>>().len() >= 90, "{} spellings", HOSTS.len());
     for host in HOSTS {
-        for url in [format!("https://{host}/a.nc"), format!("http://{host}:{port}/a.nc")] {
-            let error = store.head(&url).unwrap_err();
-            assert_eq!((error.kind, error.exit()), (ErrorKind::Policy, 2), "{url}: {error}");
+        for scheme in ["https", "http", "HTTPS", "dap2", "dap4", "dap2+http", "dap4+https"] {
+            for url in [
+                format!("{scheme}://{host}/a.nc"),
+                format!("{scheme}://{host}:{port}/a.nc"),
+                format!("{scheme}://{host}:{port}/a.zip!b.nc"),
+            ] {
+                refused(&url, store.head(&url));
+                refused(&url, store.begin(&url));
+                refused(&url, documents.document(&url, &[], 9));
+                refused(&url, gristmill::store::permit(&url, &access));
+            }
+        }
+        for scheme in ["https", "http"] {
+            let url = format!("{scheme}://{host}:{port}/");
+            refused(&url, gristmill::store::listing(&url, &access).map(drop));
         }
     }
     assert_eq!(asked.load(Ordering::SeqCst), 0, "no name server was asked");

@@ -8,10 +8,14 @@
 #[path = "../scripted_server/mod.rs"]
 mod scripted_server;
 
+#[allow(dead_code, reason = "another test binary uses the rest")]
+#[path = "../wrapping/archives.rs"]
+mod archives;
 mod catalogues;
 mod folders;
 mod frozen;
 mod manifests;
+mod members;
 mod real;
 mod web;
 

@@ -27,7 +27,7 @@ fn redirects_in_circles_are_refused() {
     let server = Server::start(|_, number| redirect(&format!("/{number}.nc")));
     let (store, _) = client();
     expect_failure(store.head(&server.url("/a.nc")), ErrorKind::Other, 3, "circles");
-    assert!(server.requests().len() <= 12);
+    assert!(server.requests().len() <= 12, "{:?}", server.requests());
 }
 
 #[test]

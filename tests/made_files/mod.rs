@@ -1,5 +1,6 @@
 //! Small classic netCDF files made in tests (64-bit offset, fixed dimensions), described as data or by builder.
 #![allow(dead_code, reason = "each test binary that shares this uses a part of it")]
+#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,6 @@
 //! 50 sequences; `GRISTMILL_MODEL_SEQUENCES=1000` runs more of them, on so many threads as `GRISTMILL_MODEL_THREADS` says, and
 //! `GRISTMILL_MODEL_SEED` names the first, which a failure prints.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
-#![expect(clippy::print_stdout, reason = "seeds are printed")]
 
 mod dataset;
 #[path = "../made_files/mod.rs"]

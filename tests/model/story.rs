@@ -30,7 +30,7 @@ pub(crate) struct Story {
     replacing: Option<Dataset>,
     /// True if the last run came to its end.
     pub(crate) tidy: bool,
-    /// True if a killed `--replace` may have forgotten receipts of what it left visible.
+    /// True if a killed `--replace=non-atomic` may have forgotten receipts of what it left visible.
     pub(crate) forgetful: bool,
     told: Vec<String>,
 }
@@ -149,7 +149,7 @@ impl Story {
             if died { ", died" } else { "" }
         ));
         self.tidy = result.is_ok();
-        self.forgetful |= died && (self.place.versioned && replaces || replace == Some(Replace::NonAtomic));
+        self.forgetful |= died && replace == Some(Replace::NonAtomic);
         self.judge((&result, died, refuse), (&watch, settled));
         self.replacing = if died && replaces { Some(asked) } else { self.replacing.take().filter(|_| died) };
         self.buried(died);
@@ -169,10 +169,6 @@ impl Story {
         let now = self.seen_after(watch);
         match result {
             Ok(()) => assert!(now == Some(self.asked()) && !refuse, "done, but {now:?} is visible\n{}", self.tale()),
-            // A killed `--replace` of the current version has forgotten its receipts, so nothing is copied from it unless it is repaired.
-            Err(error) if !died && self.forgetful && self.place.versioned && !refuse => {
-                assert!(error.exit() == 6 && error.to_string().contains("are not complete") && now == settled, "{error}\n{}", self.tale());
-            }
             Err(error) if !died => assert!(refuse && error.exit() == 6 && now == settled, "{error}\n{}", self.tale()),
             Err(_) => assert!(watch.allowed.contains(&now), "{now:?} is visible after death\n{}", self.tale()),
         }

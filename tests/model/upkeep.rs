@@ -53,8 +53,7 @@ impl Story {
         }
         assert!(found.count(Level::Error) == 0 && found.failed.is_none(), "{:#?}\n{}", found.findings, self.tale());
         assert!(found.looked.read > 0, "{:?}\n{}", found.looked, self.tale());
-        // A version that is current again may still be without; one store is mended for good.
-        self.forgetful &= self.place.versioned;
+        self.forgetful = false;
     }
 
     /// An object of what is published is lost or damaged: that is found, and repaired with the bytes that were.

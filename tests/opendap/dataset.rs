@@ -120,7 +120,7 @@ fn dods(dataset: usize, query: &str) -> Vec<u8> {
             answer.extend(bytes);
         }
         cube => {
-            let [t, y, x] = slabs.as_slice() else { panic!("{query}") };
+            let [t, y, x] = slabs.as_slice() else { unreachable!("{query}") };
             for index in t.clone().flat_map(|t| y.clone().flat_map(move |y| x.clone().map(move |x| [t, y, x]))) {
                 match cube {
                     "sst" => answer.extend(sst(dataset, index).to_be_bytes()),

@@ -104,9 +104,9 @@ fn a_flipped_bit_is_found_by_its_checksum() {
     let (dmr, _) = chunks(&answer);
     let at = 4 + dmr.len() + 4 + 10;
     answer[at] ^= 1;
-    let server = Server::start(move |request, _| match request.path.starts_with("/d.dap") {
-        true => reply("200 OK", &[], &answer),
-        false => reply("200 OK", &[], &dmr),
+    let server = Server::start(move |request, _| {
+        let data = request.path.starts_with("/d.dap");
+        reply("200 OK", &[], if data { &answer } else { &dmr })
     });
     let output = super::gristmill(folder.path(), &["inspect", &format!("dap4+http://127.0.0.1:{}/d", server.port()), "--stats"]);
     assert_eq!(output.status.code(), Some(3));

@@ -21,10 +21,23 @@ pub(crate) fn bucket(name: &str) -> Option<Access> {
 
 /// Buckets are the operator's to make, so no store can: one plain request does.
 fn make_bucket(endpoint: &str, name: &str) {
+    let answer = put(endpoint, name, "");
+    assert!(answer.starts_with("HTTP/1.1 200") || answer.contains("BucketAlreadyOwnedByYou"), "{answer}");
+}
+
+/// Gives a bucket this policy.
+#[allow(dead_code, reason = "not every test binary that shares this needs it")]
+pub(crate) fn give_policy(endpoint: &str, name: &str, policy: &str) {
+    let answer = put(endpoint, &format!("{name}?policy"), policy);
+    assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+}
+
+fn put(endpoint: &str, path: &str, body: &str) -> String {
     let host = endpoint.strip_prefix("http://").unwrap();
     let mut connection = TcpStream::connect(host).unwrap();
-    write!(connection, "PUT /{name} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    let length = body.len();
+    write!(connection, "PUT /{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200") || answer.contains("BucketAlreadyOwnedByYou"), "{answer}");
+    answer
 }

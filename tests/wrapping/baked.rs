@@ -70,9 +70,9 @@ fn a_store_does_not_depend_on_how_its_files_are_packed() {
     let here = folder.path().to_str().unwrap();
     let packed = ["gz", "bz2", "zst"].map(|end| (end.to_owned(), format!("{here}/{day}.{end}")));
     let inside = archives.each_ref().map(|(name, _)| ((*name).to_owned(), format!("{here}/{name}!{day}")));
-    let served = archives.clone();
+    let copies = archives.clone();
     let server = Server::start(move |request, _| {
-        let archive = served.iter().find(|(name, _)| request.path.ends_with(name)).map_or(&[][..], |(_, bytes)| bytes);
+        let archive = copies.iter().find(|(name, _)| request.path.ends_with(name)).map_or(&[][..], |(_, bytes)| bytes);
         honest(request, archive)
     });
     let far = archives.each_ref().map(|(name, _)| (format!("far-{name}"), format!("{}!{day}", server.url(&format!("/{name}")))));

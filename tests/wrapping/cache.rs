@@ -27,7 +27,7 @@ fn fetched(requests: &[Request], size: usize) -> usize {
 /// The program with this cache folder.
 fn gristmill(folder: &Path, arguments: &[&str]) -> Command {
     let settings = folder.join("settings.toml");
-    std::fs::write(&settings, format!("[disk]\ncache_directory = {:?}\n", folder.join("cache"))).unwrap();
+    std::fs::write(&settings, format!("[disk]\ncache_directory = '{}'\n", folder.join("cache").display())).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_gristmill"));
     command.args(arguments).arg("--config").arg(settings).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

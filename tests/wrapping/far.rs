@@ -122,8 +122,8 @@ fn a_server_without_ranges_serves_archives_too() {
 
 #[test]
 fn an_archive_that_changes_is_noticed() {
-    let contents = [noise(100_000), [1; 100_000].to_vec()];
-    let archives = contents.each_ref().map(|content| zip(&[stored("m.nc", content), stored("n.nc", &[0; 200_000])]));
+    let contents = [noise(100_000), vec![1; 100_000]];
+    let archives = contents.each_ref().map(|content| zip(&[stored("m.nc", content), stored("n.nc", &vec![0; 200_000])]));
     let now = Arc::new(Mutex::new(0_usize));
     let served = Arc::clone(&now);
     let server = Server::start(move |request, _| {

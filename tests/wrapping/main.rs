@@ -1,5 +1,5 @@
 //! Packed files, members of archives, and the cache: read as if they lay there plainly, whoever packed them; refused where they lie.
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod archives;
 mod baked;

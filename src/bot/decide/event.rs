@@ -102,6 +102,15 @@ pub enum Event {
     JobFailed(Job),
     /// A comment was written or edited on a pull request.
     Comment(Asked),
+    /// Somebody asks at the checks of a commit that they be run again.
+    Again {
+        /// The commit.
+        head: Sha,
+        /// One recipe, or all that changed.
+        recipe: Option<String>,
+        /// Who.
+        by: Actor,
+    },
 }
 
 /// What happened to a pull request.
@@ -118,7 +127,7 @@ pub enum PullAction {
 }
 
 /// Who did it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Actor {
     /// True for apps and for ourselves.
     pub is_bot: bool,

@@ -188,6 +188,8 @@ pub enum Ignored {
     Outdated,
     /// It is about another branch, or about no recipe.
     NotOurs,
+    /// It takes a higher role.
+    Denied,
 }
 
 /// What is to be done about an event.
@@ -205,6 +207,7 @@ pub fn decide(delivery: &Delivery, state: &State, ledger: &Ledger) -> Vec<Action
         Event::TestEnded { head } => test_ended(head, state),
         Event::JobFailed(job) => job_failed(job),
         Event::Comment(asked) => comment(asked, state, ledger),
+        Event::Again { head, recipe, by } => again(head, recipe.as_deref(), *by, state, ledger),
     };
     if actions.is_empty() { vec![Action::Ignore(Ignored::NotOurs)] } else { actions }
 }
@@ -277,6 +280,17 @@ fn comment(asked: &Asked, state: &State, ledger: &Ledger) -> Vec<Action> {
     match ordered(command, recipe.as_deref(), asked, state, ledger) {
         Ok(actions) => std::iter::once(Action::React { comment: asked.comment, reaction: Reaction::Eyes }).chain(actions).collect(),
         Err(reply) => refuse(reply),
+    }
+}
+
+/// As the command `test`, but that there is no comment to answer.
+fn again(head: &Sha, recipe: Option<&str>, by: Actor, state: &State, ledger: &Ledger) -> Vec<Action> {
+    let Some(pull) = &state.pull else { return vec![Action::Ignore(Ignored::Outdated)] };
+    let asked = Asked { pull: pull.number, comment: 0, head: head.clone(), by, text: String::new() };
+    match by {
+        Actor { is_bot: true, .. } => vec![Action::Ignore(Ignored::Bot)],
+        Actor { role, .. } if role < Command::Test.needs() => vec![Action::Ignore(Ignored::Denied)],
+        _ => ordered(Command::Test, recipe, &asked, state, ledger).unwrap_or_else(|_| vec![Action::Ignore(Ignored::Outdated)]),
     }
 }
 

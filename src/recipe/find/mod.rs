@@ -26,6 +26,8 @@ pub struct Find {
     pub base: PathBuf,
     /// Where to look.
     pub place: FindPlace,
+    /// Which members of the archives that are found are inputs; without it archives are files like others.
+    pub members: Option<Glob>,
     /// What is searched for in paths, and where the recipe says so.
     pub names: Option<(Regex, Span)>,
     /// Paths that are wanted; all, if there are none.
@@ -73,6 +75,11 @@ pub enum FindPlace {
         folder: String,
         /// What paths below it look like.
         glob: Glob,
+    },
+    /// One archive, whose members are found.
+    Archive {
+        /// Its address.
+        url: String,
     },
     /// A table of URLs.
     Manifest {

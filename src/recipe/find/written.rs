@@ -24,6 +24,8 @@ pub struct FindWritten {
     pub esgf: Option<EsgfWritten>,
     /// Assets of STAC items.
     pub stac: Option<StacWritten>,
+    /// A glob of members: archives that are found are looked into, and such members are the files. For a `glob` it may also follow a `!`.
+    pub members: Option<String>,
     /// A regular expression that is searched for in the path below the first wildcard, or in the whole URL; its named groups are keys.
     #[serde(rename = "match")]
     pub names: Option<String>,

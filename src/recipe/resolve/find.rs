@@ -7,6 +7,7 @@ use regex::{Regex, RegexBuilder};
 use super::Resolver;
 use super::inputs::{MOST_KEYS, absolute};
 use crate::pattern::Role;
+use crate::pattern::archived::parted;
 use crate::pattern::expand::Key;
 use crate::pattern::glob::{Glob, is_wild};
 use crate::pattern::reading::Reading;
@@ -27,6 +28,7 @@ impl Resolver<'_> {
         let place = self.root.get("inputs").get("find");
         let before = self.problems.len();
         let found_at = self.find_place(place, written);
+        let members = self.members(place, written);
         let names = written.names.as_ref().and_then(|text| self.names(place.get("match").span(), text));
         let include = self.globs(place.get("include"), written.include.as_deref().unwrap_or_default());
         let exclude = self.globs(place.get("exclude"), written.exclude.as_deref().unwrap_or_default());
@@ -39,7 +41,7 @@ impl Resolver<'_> {
         let count_span = if written.at_least.is_some() { place.get("at_least").span() } else { place.get("at_most").span() };
         let (span, base) = (place.key(), self.base.to_owned());
         let place = found_at.filter(|_| !wrong)?;
-        Some(Find { span, text, base, place, names, include, exclude, keys, newest, count, count_span, axes })
+        Some(Find { span, text, base, place, members, names, include, exclude, keys, newest, count, count_span, axes })
     }
 
     fn find_place(&mut self, place: Place<'_>, written: &FindWritten) -> Option<FindPlace> {
@@ -77,8 +79,30 @@ impl Resolver<'_> {
         self.catalogue(place, written)
     }
 
+    /// Which members of archives are meant: of `members`, or behind the `!` of a glob.
+    fn members(&mut self, place: Place<'_>, written: &FindWritten) -> Option<Glob> {
+        let behind = written.glob.as_deref().and_then(parted).map(|(_, member)| member);
+        let (span, text) = match (&written.members, behind) {
+            (Some(_), Some(_)) => {
+                let help = "keep `members`, or what follows the `!`";
+                self.error(Code::BadFind, place.get("members").key(), "the members are named twice, here and in `glob`", help);
+                return None;
+            }
+            (Some(text), None) => (place.get("members").span(), text.as_str()),
+            (None, Some(text)) => (place.get("glob").span(), text),
+            (None, None) => return None,
+        };
+        if parted(text).is_some() {
+            let help = "name the members of the outer archives only, or write the files out with a `url` and keys";
+            self.error(Code::BadFind, span, "archives inside archives are not looked into", help);
+            return None;
+        }
+        self.glob(span, text)
+    }
+
     fn glob_place(&mut self, span: Span, text: &str) -> Option<FindPlace> {
         self.url(span, text);
+        let (text, member) = parted(text).map_or((text, None), |(archive, member)| (archive, Some(member)));
         let web =
             ["http://", "https://"].iter().any(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
         if web && text.contains(['?', '#']) {
@@ -89,6 +113,9 @@ impl Resolver<'_> {
         let start = text.find("://").map_or(0, |scheme| scheme + 3);
         let wild = text.get(start..)?.split_inclusive('/').scan(start, |at, part| Some((std::mem::replace(at, *at + part.len()), part)));
         let Some((at, _)) = wild.into_iter().find(|(_, part)| is_wild(part)) else {
+            if member.is_some_and(is_wild) {
+                return Some(FindPlace::Archive { url: absolute(self.base, text.to_owned()) });
+            }
             let help = "write `*.nc` for what varies, or `url: …` for one file";
             self.error(Code::BadFind, span, "the glob has no wildcard, so there is nothing to find", help);
             return None;

@@ -112,6 +112,7 @@ impl Audit {
 /// [`RunError::Usage`] if there is no store, or no state beside it where receipts or sources are asked for; [`RunError::Store`],
 /// [`RunError::Interrupted`].
 pub fn audit(target: &str, recipe: Option<&Recipe>, options: &Options, setting: Setting<'_>) -> Result<Audit, RunError> {
+    setting.access.manners.listen(setting.reporter);
     let findings = Findings::default();
     let auditor = Auditor::open(target, options, setting, &findings)?;
     let (stored, fits) = auditor.structure()?;
@@ -175,7 +176,7 @@ impl<'a> Auditor<'a> {
         meaning::check(&stored, findings);
         fills::check(&stored, findings);
         opening::requests(&stored, findings);
-        opening::anonymously(&self.root, stored.format, self.setting.access, findings)?;
+        opening::anonymously(&self.root, stored.format, self.setting.access, findings);
         let fits = metadata::fitting(&stored, findings);
         objects::orphans(&stored, &keys, self.ledger.as_ref().and_then(Ledger::begun).as_ref(), findings);
         if let Some(ledger) = &self.ledger {

@@ -6,7 +6,6 @@
 use super::finding::Findings;
 use super::stored::Stored;
 use crate::recipe::OutputFormat;
-use crate::run::RunError;
 use crate::store::access::S3Access;
 use crate::store::{self, Access, ErrorKind};
 use crate::target::{self, TargetError};
@@ -29,12 +28,9 @@ pub(super) fn requests(stored: &Stored, findings: &Findings) {
 }
 
 /// AR01: the root's metadata is shown to somebody without credentials too. Of a local store there is nothing to ask.
-///
-/// # Errors
-/// Those of an address that makes no sense.
-pub(super) fn anonymously(root: &str, format: OutputFormat, access: &Access, findings: &Findings) -> Result<(), RunError> {
+pub(super) fn anonymously(root: &str, format: OutputFormat, access: &Access, findings: &Findings) {
     if !store::is_far(root) || access.s3.credentials.is_none() {
-        return Ok(());
+        return;
     }
     let anonymous = Access { s3: S3Access { credentials: None, ..access.s3.clone() }, ..access.clone() };
     let key = if format == OutputFormat::Zarr3 { "zarr.json" } else { ".zmetadata" };
@@ -44,7 +40,6 @@ pub(super) fn anonymously(root: &str, format: OutputFormat, access: &Access, fin
         Err(TargetError::Store(error)) if error.kind == ErrorKind::Forbidden => told(findings, "it cannot be read without credentials"),
         Err(error) => told(findings, &format!("whether it can be read without credentials could not be found out: {error}")),
     }
-    Ok(())
 }
 
 fn told(findings: &Findings, message: &str) {

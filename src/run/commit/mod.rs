@@ -129,6 +129,8 @@ impl<'a> Commit<'a> {
 
 /// The last step: what only the run needed goes, and the state says what is visible.
 pub(super) fn settle(state: &State, plan: &Plan, identity: &str) -> Result<(), RunError> {
+    // Whoever took over finds out by himself what became visible.
+    state.still_ours()?;
     state.clear_scratch()?;
     state.save_committed(&Committed { id: plan.id.clone(), plan: identity.to_owned() }, plan)
 }

@@ -87,7 +87,7 @@ pub fn examine(patient: &Patient<'_>, reporter: &Arc<dyn Reporter>) -> Vec<Findi
     let mut findings = settings(patient.access);
     findings.extend(patient.machine.examine(patient));
     if let Some(recipe) = patient.recipe {
-        findings.extend(sources::examine(recipe, patient.access, reporter));
+        findings.extend(sources::examine(recipe, patient, reporter));
     }
     if let Some(url) = patient.target {
         findings.extend(target::examine(url, patient));

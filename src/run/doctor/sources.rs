@@ -2,12 +2,16 @@
 //!
 //! Invariant: of each host two files are opened at most, by their first bytes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Finding;
+use super::{Finding, Patient};
+use crate::discover::{DiscoverError, discover};
 use crate::event::Reporter;
+use crate::pattern::Input;
 use crate::recipe::Recipe;
+use crate::recipe::diagnostic::exit_of;
 use crate::store::{self, Access, shown};
 
 /// Hosts that are looked at.
@@ -17,10 +21,15 @@ pub(super) const SKEW: i64 = 60;
 /// By more than this, S3 refuses signatures (S3 API reference, `RequestTimeTooSkewed`).
 pub(super) const SKEW_REFUSED: i64 = 15 * 60;
 
-pub(super) fn examine(recipe: &Recipe, access: &Access, reporter: &Arc<dyn Reporter>) -> Vec<Finding> {
+pub(super) fn examine(recipe: &Recipe, patient: &Patient<'_>, reporter: &Arc<dyn Reporter>) -> Vec<Finding> {
+    let access = patient.access;
     let sources = store::source(access, Arc::clone(reporter));
     let mut findings = Vec::new();
-    for (host, urls) in hosts(recipe) {
+    let inputs = match inputs(recipe, patient, reporter, &mut findings) {
+        Ok(inputs) => inputs,
+        Err(finding) => return vec![finding],
+    };
+    for (host, urls) in hosts(&inputs) {
         let mut failed = false;
         if host.starts_with("http") {
             match store::clock(&host, access) {
@@ -44,6 +53,27 @@ pub(super) fn examine(recipe: &Recipe, access: &Access, reporter: &Arc<dyn Repor
     findings
 }
 
+/// The inputs, looked for where the recipe says how they are found.
+fn inputs<'r>(
+    recipe: &'r Recipe,
+    patient: &Patient<'_>,
+    reporter: &Arc<dyn Reporter>,
+    findings: &mut Vec<Finding>,
+) -> Result<Cow<'r, [Input]>, Finding> {
+    let Some(find) = &recipe.find else { return Ok(Cow::Borrowed(recipe.inputs.as_slice())) };
+    let failed = |error| match error {
+        DiscoverError::Store(error) => Finding::failed("find", &error, help(&error, recipe, patient.access)),
+        DiscoverError::Rule(problems) => {
+            let told: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+            Finding::bad("find", exit_of(&problems), told.join("; "), "`gristmill inputs RECIPE` shows where in the recipe")
+        }
+        DiscoverError::Interrupted => Finding::bad("find", 75, "interrupted while inputs were looked for", ""),
+    };
+    let found = discover(recipe, find, patient.access, reporter, patient.stop).map_err(failed)?;
+    findings.push(Finding::good("find", format!("{} inputs are found", found.inputs.len())));
+    Ok(Cow::Owned(found.inputs))
+}
+
 fn with_credential(access: &Access) -> String {
     access.auth.name().map_or_else(String::new, |name| format!(", credential `{name}`"))
 }
@@ -61,9 +91,9 @@ fn help(error: &store::StoreError, recipe: &Recipe, access: &Access) -> String {
 }
 
 /// The first and last file of each host.
-fn hosts(recipe: &Recipe) -> Vec<(String, Vec<&str>)> {
+fn hosts(inputs: &[Input]) -> Vec<(String, Vec<&str>)> {
     let mut hosts: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for input in &recipe.inputs {
+    for input in inputs {
         let url = input.url.as_str();
         let host = match url.split_once("://") {
             Some((scheme, rest)) => format!("{scheme}://{}/", rest.split(['/', '?', '#']).next().unwrap_or_default()),

@@ -40,7 +40,7 @@ pub(super) fn examine(url: &str, patient: &Patient<'_>) -> Vec<Finding> {
     }
     if findings.iter().all(|finding| finding.health != Health::Bad) {
         if far {
-            findings.push(public(url, &place, patient.access));
+            findings.extend(public(url, &place, patient.access));
         }
         findings.extend(abilities(url, &place, patient));
     }
@@ -82,7 +82,7 @@ fn permissions(store: &dyn TargetStore, url: &str) -> Vec<Finding> {
 }
 
 /// Whether readers without keys can open what is published there.
-fn public(url: &str, place: &str, access: &Access) -> Finding {
+fn public(url: &str, place: &str, access: &Access) -> Vec<Finding> {
     const CHECK: &str = "public read";
     let anonymous = Access { s3: S3Access { credentials: None, ..access.s3.clone() }, ..access.clone() };
     let read = || -> Result<bool, StoreError> {
@@ -90,12 +90,29 @@ fn public(url: &str, place: &str, access: &Access) -> Finding {
         Ok(store::target(place, &anonymous)?.get(KEY)?.is_some())
     };
     let listed = || -> Result<bool, StoreError> { Ok(!store::target(place, &anonymous)?.list("", 10)?.is_empty()) };
-    match (read(), listed()) {
+    let (read, listed) = (read(), listed());
+    let pages = matches!(read, Ok(true)).then(|| pages(place, access)).flatten();
+    let public = match (read, listed) {
         (Ok(true), Ok(true)) => Finding::good(CHECK, "anybody can read and list what is published here"),
         (Ok(true), _) => Finding::weak(CHECK, "anybody can read objects, but not list them; some readers want to", policy(url)),
         (Err(error), _) if error.kind != ErrorKind::Forbidden => Finding::weak(CHECK, format!("cannot be told: {}", error.message), ""),
         _ => Finding::weak(CHECK, "only those with keys can read what is published here", policy(url)),
-    }
+    };
+    std::iter::once(public).chain(pages).collect()
+}
+
+/// Whether viewers in web pages may read what anybody may.
+fn pages(place: &str, access: &Access) -> Option<Finding> {
+    const CHECK: &str = "web pages";
+    Some(match store::serves_pages(&format!("{}/{KEY}", probe::web_address(place, access)?), access) {
+        Ok(true) => Finding::good(CHECK, "viewers in web pages can read what is published here"),
+        Ok(false) => Finding::weak(
+            CHECK,
+            "viewers in web pages cannot read what is published here: the server does not allow pages of other sites (CORS)",
+            "if they shall, allow origin `*`, method GET and header `range` in the bucket's CORS rules (Swift: the container's `X-Container-Meta-Access-Control-Allow-Origin`)",
+        ),
+        Err(error) => Finding::weak(CHECK, format!("whether viewers in web pages can read it cannot be told: {}", error.message), ""),
+    })
 }
 
 fn policy(url: &str) -> String {

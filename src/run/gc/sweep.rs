@@ -16,6 +16,9 @@ use crate::store::{TargetStore, Upload, Uploads};
 /// Deletions under way at a time.
 const ABREAST: usize = 16;
 
+/// Deletions after which it is asked again whether the target is still ours.
+const PAGE: usize = 1000;
+
 /// One thing to do.
 #[derive(Clone)]
 pub(super) enum Deed {
@@ -63,8 +66,12 @@ impl Deed {
         match self {
             Self::Objects(store, keys) => {
                 let Some((first, others)) = keys.split_first() else { return Ok(()) };
-                store.delete(first)?;
-                parallel::each(ABREAST, others.len(), stop, &|number| Ok(store.delete(&others[number])?))
+                state.erase(&**store, first)?;
+                others.chunks(PAGE).try_for_each(|page| {
+                    // Many take long: another may hold the target by now, and have made some of them anew.
+                    state.still_ours()?;
+                    parallel::each(ABREAST, page.len(), stop, &|number| state.erase(&**store, &page[number]))
+                })
             }
             Self::Files(paths) => paths.iter().try_for_each(|path| done(path, std::fs::remove_file(path))),
             Self::Folder(path) => done(path, std::fs::remove_dir_all(path)),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::fence::IsLost;
 use super::lease::{Lease, Standing};
 use crate::run::RunError;
 
@@ -49,6 +50,12 @@ impl LeaseKeeper {
     /// Why the lease is no longer held, if that is known.
     pub(super) fn lost(&self) -> Option<RunError> {
         self.shared.lost()
+    }
+
+    /// Tells, without asking anybody, whether it is known that the lease is lost.
+    pub(super) fn is_lost(&self) -> IsLost {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(move || shared.lost().is_some())
     }
 
     /// The same; who only knows that he was silent for too long asks once more whether another holds it by now.

@@ -11,6 +11,7 @@
 //! Invariant: of two runs at one target at most one commits. Where the store creates exclusively that holds whatever the timing,
 //! but for the moment between the last look and the one put that follows it; elsewhere it is best effort (`docs/design/009`).
 
+mod fence;
 mod file;
 mod holder;
 mod keeper;
@@ -28,6 +29,7 @@ use super::state::local_folder;
 use crate::store::access::Retries;
 use crate::store::probe::{self, Abilities, Answer, Depth, Doors, Mode, Support};
 use crate::store::{self, Access, PutMode, StoreError, TargetStore};
+use fence::Fenced;
 use file::FileLock;
 use keeper::LeaseKeeper;
 use lease::{Proof, Timing};
@@ -35,7 +37,7 @@ use lease::{Proof, Timing};
 pub use holder::Holder;
 
 /// A held lock; let go when dropped.
-pub(super) struct Lock {
+pub(crate) struct Lock {
     kind: Kind,
     epoch: u64,
     /// What the store can do; `None` where a file lock does it all, or the memory of this process.
@@ -71,7 +73,7 @@ const ABILITIES: &str = "abilities.json";
 
 impl Lock {
     /// Takes the lock of a target, whose state is at `url`.
-    pub(super) fn take(url: &str, target: &str, access: &Access) -> Result<Self, RunError> {
+    pub(crate) fn take(url: &str, target: &str, access: &Access) -> Result<Self, RunError> {
         let store = store::target(url, access)?;
         let (alone, target) = (access.single_writer, target.to_owned());
         if let Some(folder) = local_folder(url) {
@@ -109,7 +111,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`RunError::Held`] (exit 6) if another holds it now, [`RunError::Lapsed`] (exit 75) if that cannot be told, the store's.
-    pub(super) fn still_ours(&self) -> Result<(), RunError> {
+    pub(crate) fn still_ours(&self) -> Result<(), RunError> {
         match &self.kind {
             Kind::File(file) => file.still_ours(&self.target),
             Kind::Lease(keeper) => keeper.still_ours(),
@@ -118,8 +120,25 @@ impl Lock {
     }
 
     /// True if it is known, without asking anybody, that the lock is lost.
-    pub(super) fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         matches!(&self.kind, Kind::Lease(keeper) if keeper.lost().is_some())
+    }
+
+    /// A store that takes nothing any more once it is known that the lock is lost.
+    pub(super) fn fence(&self, store: Arc<dyn TargetStore>) -> Arc<dyn TargetStore> {
+        match &self.kind {
+            Kind::Lease(keeper) => Arc::new(Fenced::new(store, keeper.is_lost())),
+            // The kernel keeps a file lock while its process sleeps.
+            Kind::File(_) | Kind::Looking => store,
+        }
+    }
+
+    /// The same access, with which target stores are opened that take nothing any more once it is known that the lock is lost.
+    pub(super) fn fencing(&self, access: &Access) -> Access {
+        let Kind::Lease(keeper) = &self.kind else { return access.clone() };
+        let is_lost = keeper.is_lost();
+        let wrapping = access.wrapping.clone().within(move |_, store| Arc::new(Fenced::new(store, Arc::clone(&is_lost))));
+        Access { wrapping, ..access.clone() }
     }
 
     /// Number of this holder; grows from holder to holder.
@@ -181,10 +200,8 @@ impl Lock {
             let _end = End { done: &done, watcher: watcher.thread() };
             work()
         });
-        match result {
-            Err(RunError::Interrupted) => Err(keeper.lost_to().unwrap_or(RunError::Interrupted)),
-            result => result,
-        }
+        // Whatever failed in a run whose lock is lost: it was no longer to be done, and says so unless it met the other run by itself.
+        result.map_err(|error| if error.exit() == 6 { error } else { keeper.lost_to().unwrap_or(error) })
     }
 }
 

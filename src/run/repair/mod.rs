@@ -74,6 +74,7 @@ type Found = BTreeMap<ObjectNumber, (Option<ChunkRef>, &'static str)>;
 /// [`RunError::Usage`] if nothing was committed there; [`RunError::Conflict`] while another run is begun; [`RunError::Work`] with
 /// [`WorkError::Changed`] for a file that is not what it was; [`RunError::Verification`] if what is made now is not what was written.
 pub fn repair(recipe: Option<&Recipe>, options: &Options, extent: Extent, setting: Setting<'_>) -> Result<Repaired, RunError> {
+    setting.access.manners.listen(setting.reporter);
     let target = &options.target;
     let nothing = || RunError::Usage {
         message: format!("{}: nothing was published here by gristmill, so nothing can be repaired", store::shown(target)),

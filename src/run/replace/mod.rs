@@ -129,13 +129,12 @@ fn beside(
 /// Takes the old store away, so that a run that is killed on the way can be followed by any other: first nobody believes in it,
 /// then nobody can open it, then its objects go, and at last the plan that tells whose they were.
 fn clear(options: &Options, setting: Setting<'_>, state: &State) -> Result<(), RunError> {
-    state.still_ours()?;
     state.withdraw()?;
     let target = store::target(&options.target, setting.access)?;
-    for key in ["zarr.json", ".zmetadata", ".zgroup"] {
-        target.delete(key)?;
-    }
-    empty(&*target, "")?;
+    // There may have been many receipts.
+    state.still_ours()?;
+    ["zarr.json", ".zmetadata", ".zgroup"].into_iter().try_for_each(|key| state.erase(&*target, key))?;
+    empty(state, &*target, "")?;
     state.forget()
 }
 

@@ -129,17 +129,22 @@ impl Place {
     /// Saves a plan that is begun or continued, and enters its version before anything is stored.
     pub(super) fn begin(&self, state: &State, (plan, identity): (&Plan, &str), found: &TargetState, same: bool) -> Result<(), RunError> {
         let Some(chosen) = &self.version else { return state.begin(plan, identity, same) };
-        let copies = chosen.copies.as_ref().map(|copies| copies.source().clone());
+        state.still_ours()?;
+        let (copies, before) = (chosen.copies.as_ref().map(|copies| copies.source().clone()), About::read(state, &chosen.name)?);
+        let is_whole = matches!(found, TargetState::Ours { .. });
+        // What is whole and made anew of the same plan keeps its receipts until each task has left another: killed on the way, it is
+        // as good to copy from as before.
+        let renewed = chosen.anew && is_whole && before.is_some();
         // Receipts of the current version hold as long as it is there; those of another one, while copies come from where they came.
         let holds = match found {
             TargetState::Empty => false,
-            found if chosen.is_current(identity) => matches!(found, TargetState::Ours { .. }),
-            _ => !chosen.anew && About::read(state, &chosen.name)?.is_none_or(|before| before.copies == copies),
+            _ if chosen.is_current(identity) => is_whole,
+            _ => renewed || (!chosen.anew && before.is_none_or(|before| before.copies == copies)),
         };
         if !holds {
-            empty(&*state.store(), &format!("receipts/{identity}"))?;
+            empty(state, &*state.store(), &format!("receipts/{identity}"))?;
         }
-        if !holds || !chosen.is_current(identity) {
+        if !holds || !(renewed || chosen.is_current(identity)) {
             About::of(plan, identity, copies).save(state, &chosen.name)?;
         }
         let mut kept = Kept::read(state)?.unwrap_or_default();
@@ -149,6 +154,23 @@ impl Place {
             state.clear_scratch()?;
         }
         state.save_plan(plan)
+    }
+
+    /// True for a version that is made anew: receipts that it has are replaced, not believed.
+    pub(super) fn is_anew(&self) -> bool {
+        self.version.as_ref().is_some_and(|chosen| chosen.anew)
+    }
+
+    /// Forgets what a version that was made anew had copied, once receipts of its tasks tell of every object.
+    ///
+    /// # Errors
+    /// [`RunError::Store`]; [`RunError::Held`] if another holds the target by now.
+    pub(super) fn renewed(&self, state: &State, (plan, identity): (&Plan, &str)) -> Result<(), RunError> {
+        let Some(chosen) = self.version.as_ref().filter(|chosen| chosen.anew) else { return Ok(()) };
+        let Some(copies) = About::read(state, &chosen.name)?.and_then(|about| about.copies) else { return Ok(()) };
+        state.still_ours()?;
+        About::of(plan, identity, None).save(state, &chosen.name)?;
+        (0..copies.receipts).try_for_each(|copy| state.forget_receipt(identity, plan.stages.len(), copy))
     }
 
     /// What is copied from another version.

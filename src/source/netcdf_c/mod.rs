@@ -128,7 +128,8 @@ fn keep(url: &str, head: Head, opened: &NetcdfC) {
 #[must_use]
 pub fn may_read_instead(format: Format, error: &SourceError) -> bool {
     match (format, error) {
-        (Format::NetCdf3 | Format::Dap2 | Format::Dap4, _) | (_, SourceError::Store(_) | SourceError::Truncated { .. } | SourceError::TooLarge { .. }) => false,
+        (Format::NetCdf3 | Format::Dap2 | Format::Dap4, _)
+        | (_, SourceError::Store(_) | SourceError::Truncated { .. } | SourceError::TooLarge { .. }) => false,
         (Format::Hdf5, SourceError::Format { .. } | SourceError::Corrupt { .. } | SourceError::Unsupported { .. }) => true,
     }
 }

@@ -71,7 +71,7 @@ fn describe(contents: &mut Contents, attributes: &Container) {
         match entry {
             Entry::Value(value) => keep(&mut contents.refused, &mut whole, "", name, value),
             Entry::Container(inner) if contents.variables.iter().any(|variable| variable.name == *name) => {
-                of_variable(contents, name, inner)
+                of_variable(contents, name, inner);
             }
             Entry::Container(inner) if name == "DODS_EXTRA" => contents.unlimited = unlimited(inner),
             Entry::Container(inner) if name.ends_with(GLOBAL) => flatten(&mut contents.refused, &mut whole, ("", ""), inner),

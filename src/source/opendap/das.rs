@@ -47,7 +47,7 @@ fn container(reader: &mut Reader<'_>, depth: usize) -> Result<Container, WireErr
             Token::Mark(b'}') => return Ok(entries),
             // An empty statement, or the semicolon that some write behind a container.
             Token::Mark(b';') => {}
-            Token::Word(word) => entries.extend(entry(reader, word, depth)?),
+            Token::Word(word) => entries.extend(entry(reader, &word, depth)?),
             Token::Quoted(written) if reader.peek()? == Token::Mark(b'{') => {
                 entries.push((name(&written), Entry::Container(container(reader, depth + 1)?)));
             }
@@ -58,9 +58,9 @@ fn container(reader: &mut Reader<'_>, depth: usize) -> Result<Container, WireErr
 }
 
 /// What begins with a word: a container's name, or an attribute's type.
-fn entry(reader: &mut Reader<'_>, word: String, depth: usize) -> Result<Option<(String, Entry)>, WireError> {
+fn entry(reader: &mut Reader<'_>, word: &str, depth: usize) -> Result<Option<(String, Entry)>, WireError> {
     if reader.peek()? == Token::Mark(b'{') {
-        return Ok(Some((name(&word), Entry::Container(container(reader, depth + 1)?))));
+        return Ok(Some((name(word), Entry::Container(container(reader, depth + 1)?))));
     }
     if word.eq_ignore_ascii_case("alias") {
         reader.skip_line_end()?;
@@ -69,10 +69,10 @@ fn entry(reader: &mut Reader<'_>, word: String, depth: usize) -> Result<Option<(
     let written = match reader.next()? {
         Token::Word(written) | Token::Quoted(written) => written,
         Token::End => return Err(WireError::Short),
-        other => return wrong(format!("the name of an attribute should stand where {} does", other.shown())),
+        other @ Token::Mark(_) => return wrong(format!("the name of an attribute should stand where {} does", other.shown())),
     };
     let value = match values(reader)? {
-        Some(values) => value(&word, values),
+        Some(values) => value(word, values),
         None => Err("its quotes are not escaped, so its end cannot be told for certain; tell the server's maintainers".to_owned()),
     };
     Ok(Some((name(&written), Entry::Value(value))))

@@ -102,8 +102,12 @@ mod tests {
     #[test]
     fn every_axis_has_a_dimension_of_its_length() {
         let axis = |name: Option<&str>, length| Axis { name: name.map(str::to_owned), length };
-        let declared =
-            |name: &str, axes: Vec<Axis>| Declared { name: name.to_owned(), kind: Kind::Int16, axes, attributes: Default::default() };
+        let declared = |name: &str, axes: Vec<Axis>| Declared {
+            name: name.to_owned(),
+            kind: Kind::Int16,
+            axes,
+            attributes: crate::dataset::Attributes::default(),
+        };
         let variables = vec![
             declared("t", vec![axis(Some("t"), 4)]),
             declared("a", vec![axis(Some("t"), 4), axis(None, 3), axis(None, 3)]),

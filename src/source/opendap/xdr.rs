@@ -30,8 +30,7 @@ pub(super) fn size(kind: Kind) -> u64 {
     match kind {
         Kind::Byte | Kind::Int8 => 1,
         Kind::Int16 | Kind::UInt16 | Kind::Int32 | Kind::UInt32 | Kind::Float32 => 4,
-        Kind::Int64 | Kind::UInt64 | Kind::Float64 => 8,
-        Kind::Text => 8,
+        Kind::Int64 | Kind::UInt64 | Kind::Float64 | Kind::Text => 8,
     }
 }
 

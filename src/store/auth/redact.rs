@@ -17,7 +17,7 @@ const MOST: usize = 4096;
 static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
 /// Remembers a secret that is in use, in every form that it is sent in.
-pub(in crate::store) fn keep(secret: &str) {
+pub(crate) fn keep(secret: &str) {
     let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     let percent = encoded.replace('+', "%20");
     let mut secrets = SECRETS.write().unwrap_or_else(PoisonError::into_inner);

@@ -156,6 +156,15 @@ impl<'a> Ticket<'a> {
             }
             return Err(self.refused_login(chosen, url).into());
         }
+        // Servers answer 400 to a certificate that no authority of theirs has signed.
+        if matches!(status.as_u16(), 400 | 401 | 403) && chosen.identity(url).is_some() {
+            let message = format!(
+                "the server refuses the certificate of the credential `{}` ({}); check in gristmill.toml that it is the right one and its time is not over",
+                chosen.name,
+                status.as_u16()
+            );
+            return Err(StoreError::new(ErrorKind::Forbidden, self.url, message).into());
+        }
         if status != StatusCode::UNAUTHORIZED {
             return Ok(false);
         }

@@ -51,7 +51,7 @@ pub(super) enum Begun {
     /// Open, its checksum right.
     There(File, u64),
     /// Held by this process alone.
-    Draft(Draft),
+    Draft(Box<Draft>),
 }
 
 impl Cache {
@@ -76,7 +76,7 @@ impl Cache {
                 // Whoever held it before may have finished it meanwhile.
                 return Ok(match place.open() {
                     Some((file, length)) => Begun::There(file, length),
-                    None => Begun::Draft(draft),
+                    None => Begun::Draft(Box::new(draft)),
                 });
             }
         }

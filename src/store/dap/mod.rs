@@ -17,8 +17,8 @@ use url::Url;
 
 pub use complaint::{Complaint, LOOKED_AT, TooLarge};
 pub use description::Description;
-pub(super) use place::{parse, whole_of};
 pub use place::{Dataset, is_dataset, part_url};
+pub(super) use place::{parse, whole_of};
 
 use super::address::Address;
 use super::http::{Asking, Computed, HttpSource};
@@ -138,7 +138,9 @@ pub(super) fn candidate(url: &str, error: &StoreError) -> Option<Url> {
     let looks_like = || plain.path_segments().is_some_and(|mut folders| folders.any(|folder| FOLDERS.contains(&folder)));
     let may_be = match error.kind {
         // A page, or a request that is not understood: what servers answer to a dataset's bare name.
-        ErrorKind::Integrity | ErrorKind::Other => true,
+        ErrorKind::Integrity => true,
+        // What a cause is known of (no connection, no certificate, no end of redirects) another name would not mend.
+        ErrorKind::Other => error.cause.is_none(),
         ErrorKind::NotFound | ErrorKind::Temporary => looks_like(),
         _ => false,
     };

@@ -17,12 +17,15 @@ const ERROR_START: usize = 4096;
 /// Bytes for which room is made at once, whatever a server announces.
 const LARGEST_ROOM: u64 = 64 << 20;
 
+/// Tells the fault that an answer is, by URL, status and first bytes.
+type Judge<'a> = &'a (dyn Fn(&str, u16, &[u8]) -> Option<Fault> + Sync);
+
 /// What an answer must be.
 pub(in super::super) struct Asking<'a> {
     /// Most bytes that it may have.
     pub(in super::super) most: u64,
-    /// The fault that an answer is, told by URL, status and first bytes; `None` if they tell of none.
-    pub(in super::super) judge: &'a (dyn Fn(&str, u16, &[u8]) -> Option<Fault> + Sync),
+    /// `None` if nothing tells of a fault.
+    pub(in super::super) judge: Judge<'a>,
     /// False if it is cut; asked where only the end of the connection ends it.
     pub(in super::super) is_whole: &'a (dyn Fn(&[u8]) -> bool + Sync),
 }

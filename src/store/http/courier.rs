@@ -91,7 +91,7 @@ impl Courier {
             return Ok(response);
         }
         let message = format!("the server redirects in circles (more than {REDIRECTS} redirects); check the URL");
-        Err(StoreError::new(ErrorKind::Other, url, message).into())
+        Err(StoreError::new(ErrorKind::Other, url, message).because("no end of redirects").into())
     }
 
     fn permit(&self, url: &str, hop: &Url) -> Result<(), Fault> {
@@ -145,13 +145,13 @@ fn location(hop: &Url, headers: &HeaderMap) -> Option<Url> {
     web.then_some(next)
 }
 
-fn build(builder: ClientBuilder) -> Result<Client, StoreError> {
+pub(in crate::store) fn build(builder: ClientBuilder) -> Result<Client, StoreError> {
     builder.build().map_err(|error| {
         StoreError::new(ErrorKind::Other, "network", "cannot set up web access; check the user agent and certificates").because(error)
     })
 }
 
-fn builder(access: &Access) -> Result<ClientBuilder, StoreError> {
+pub(in crate::store) fn builder(access: &Access) -> Result<ClientBuilder, StoreError> {
     let mut builder = Client::builder()
         .user_agent(access.user_agent.as_str())
         .connect_timeout(access.connect_timeout)
@@ -186,32 +186,41 @@ pub(super) fn broken(url: &str, error: reqwest::Error) -> Fault {
     if let Some(refusal) = find::<Refusal>(&error) {
         return StoreError::new(ErrorKind::Policy, url, refusal.to_string()).into();
     }
-    match find::<rustls::Error>(&error) {
-        Some(rustls::Error::InvalidCertificate(_)) => {
-            let message = "the server's certificate is not valid; check the host name and this machine's certificates and clock";
-            return StoreError::new(ErrorKind::Other, url, message).because(error).into();
-        }
-        Some(rustls::Error::AlertReceived(_)) => {
-            let message = "the server ends the encrypted connection; it may want a client certificate, or refuse the one it got";
-            return StoreError::new(ErrorKind::Forbidden, url, message).because(error).into();
-        }
-        _ => {}
+    if let Some((kind, message)) = mistrust(&error) {
+        return StoreError::new(kind, url, message).because(error).into();
     }
     let reason = if error.is_connect() { "cannot connect to the server" } else { "the connection broke" };
     let reason = format!("{reason} ({})", deepest(&error));
     Fault::Passing(Passing { reason, cause: Some(error.into()), ..Passing::default() })
 }
 
+/// Why two sides that could connect do not trust each other; trying again is no help.
+pub(in crate::store) fn mistrust(error: &(dyn Error + 'static)) -> Option<(ErrorKind, &'static str)> {
+    match find::<rustls::Error>(error)? {
+        rustls::Error::InvalidCertificate(_) => Some((
+            ErrorKind::Other,
+            "the server's certificate is not valid; check the host name, this machine's certificates (`certificates` under `[network]` names more) and clock",
+        )),
+        rustls::Error::AlertReceived(_) => {
+            Some((ErrorKind::Forbidden, "the server ends the encrypted connection; it may want a client certificate, or refuse the one it got"))
+        }
+        _ => None,
+    }
+}
+
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
+    std::iter::successors(Some(error), |&error| inner(error))
+}
+
+/// What an error was caused by. An I/O error that wraps another error skips that one when it is asked.
+fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    wrapped.map_or_else(|| error.source(), |wrapped| Some(wrapped))
 }
 
 /// The error of this type that another one was caused by.
 pub(in crate::store) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    // An I/O error that wraps another error shows it only here.
-    let inside =
-        |error: &'a (dyn Error + 'static)| error.downcast_ref::<std::io::Error>().and_then(|outer| outer.get_ref()?.downcast_ref::<E>());
-    chain(error).find_map(|error| error.downcast_ref::<E>().or_else(|| inside(error)))
+    chain(error).find_map(|error| error.downcast_ref::<E>())
 }
 
 fn deepest(error: &(dyn Error + 'static)) -> String {
@@ -226,24 +235,52 @@ mod tests {
     use super::super::super::runtime::wait;
     use super::*;
 
+    /// Hosts that a server may redirect to, and a guarded run does not follow; more spellings are in tests/credentials/policy.rs.
+    const PRIVATE: [&str; 16] = [
+        "127.0.0.1",
+        "2130706433",
+        "0x7f.1",
+        "0177.1",
+        "127.1",
+        "%31%32%37.0.0.1",
+        "127.0.0.1.",
+        "localhost",
+        "a.localhost",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "169.254.169.254",
+        "metadata.google.internal",
+        "10.0.0.1",
+        "www.example.org@127.0.0.1",
+    ];
+
     #[test]
     fn a_redirect_to_a_private_address_is_refused() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || {
-            let (mut connection, _) = listener.accept().unwrap();
-            let _request = connection.read(&mut [0; 4096]).unwrap();
-            let answer = format!("HTTP/1.1 302 Found\r\nLocation: http://{address}/b.nc\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-            connection.write_all(answer.as_bytes()).unwrap();
+            for host in PRIVATE {
+                let (mut connection, _) = listener.accept().unwrap();
+                let request = connection.read(&mut [0; 4096]).unwrap();
+                assert!(request > 0, "somebody followed to {host}");
+                let place = format!("http://{host}:{}/b.nc", address.port());
+                let answer = format!("HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                connection.write_all(answer.as_bytes()).unwrap();
+            }
+            listener.set_nonblocking(true).unwrap();
+            assert!(listener.accept().is_err(), "somebody followed");
         });
         let access = Access { untrusted: true, allow_http: true, ..Access::default() };
         let mut courier = Courier::new(&access).unwrap();
         // Stands for a public server: only its name is asked for, which this client knows without looking it up.
         courier.client = builder(&access).unwrap().resolve("public.example.org", address).build().unwrap();
         let url = format!("http://public.example.org:{}/a.nc", address.port());
-        let request = courier.client.get(&url).build().unwrap();
-        let fault = wait(async { Ok(courier.send(&url, request).await) }).unwrap().unwrap_err();
-        assert!(matches!(&fault, Fault::Final(error) if error.kind == ErrorKind::Policy), "{fault:?}");
+        for host in PRIVATE {
+            let request = courier.client.get(&url).build().unwrap();
+            let fault = wait(async { Ok(courier.send(&url, request).await) }).unwrap().unwrap_err();
+            assert!(matches!(&fault, Fault::Final(error) if error.kind == ErrorKind::Policy), "{host}: {fault:?}");
+        }
         server.join().unwrap();
     }
 }

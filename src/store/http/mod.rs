@@ -5,8 +5,8 @@
 //! when it was first looked at, and as long as announced.
 
 mod answer;
+mod asked;
 mod body;
-mod clock;
 mod computed;
 pub(super) mod courier;
 mod document;
@@ -33,7 +33,7 @@ use super::retry::Patience;
 use super::runtime::wait;
 use super::spool::{Content, Spool, Spooled};
 use super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
-pub use clock::clock;
+pub use asked::{clock, serves_pages};
 pub(super) use computed::{Asking, Computed};
 use courier::Courier;
 pub(super) use document::streamed;

@@ -75,12 +75,12 @@ pub(super) fn permit_url(access: &Access, url: &Url) -> Result<(), Refusal> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Refusal::User);
     }
-    permit_name(url.host())
+    permit_name(url.host().as_ref())
 }
 
 /// Refuses a host that is written as a private address, in any notation, or as a name that only this machine or its network knows.
-fn permit_name<S: AsRef<str>>(host: Option<Host<S>>) -> Result<(), Refusal> {
-    let (private, shown) = match &host {
+fn permit_name<S: AsRef<str>>(host: Option<&Host<S>>) -> Result<(), Refusal> {
+    let (private, shown) = match host {
         Some(Host::Ipv4(address)) => (is_private(IpAddr::V4(*address)), address.to_string()),
         Some(Host::Ipv6(address)) => (is_private(IpAddr::V6(*address)), address.to_string()),
         Some(Host::Domain(name)) => (is_local_name(name.as_ref()), super::error::printable(name.as_ref())),

@@ -52,7 +52,7 @@ async fn addresses(
     port: u16,
 ) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
     if guarded {
-        permit_name(Some(Host::Domain(host)))?;
+        permit_name(Some(&Host::Domain(host)))?;
     }
     let found = names.look_up(host, port).await?;
     if guarded && found.iter().any(|address| is_private(address.ip())) {
@@ -96,7 +96,7 @@ pub(in super::super) async fn reach(access: &Access, url: &str, host: &str, port
     let refuse = |refusal: &Refusal| Fault::Final(StoreError::new(ErrorKind::Policy, url, refusal.to_string()));
     let host = Host::parse(host).map_err(|error| StoreError::new(ErrorKind::Other, url, format!("not a usable host: {error}")))?;
     if guarded {
-        permit_name(Some(host.clone())).map_err(|refusal| refuse(&refusal))?;
+        permit_name(Some(&host)).map_err(|refusal| refuse(&refusal))?;
     }
     let name = match host {
         Host::Ipv4(address) => return Ok(vec![SocketAddr::new(IpAddr::V4(address), port)]),

@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
-use super::access::Access;
+use super::access::{Access, PathStyle};
 use super::address::{Address, shown};
 use super::{Conditional, StoreError, TargetStore, Uploads, conditional, target, uploads};
 
@@ -151,6 +151,17 @@ pub fn endpoint(url: &str, access: &Access) -> Result<String, StoreError> {
             || format!("https://s3.{}.amazonaws.com", access.s3.region.as_deref().unwrap_or("us-east-1")),
             |endpoint| shown(endpoint).trim_end_matches('/').to_owned(),
         ),
+    })
+}
+
+/// The address that web pages know a place in a bucket by; `None` for places that have none.
+#[must_use]
+pub fn web_address(url: &str, access: &Access) -> Option<String> {
+    let Address::S3 { bucket, path } = Address::parse(url).ok()? else { return None };
+    let endpoint = endpoint(url, access).ok()?;
+    Some(match (access.s3.path_style, endpoint.split_once("://")) {
+        (PathStyle::HostName, Some((scheme, host))) => format!("{scheme}://{bucket}.{host}/{path}"),
+        _ => format!("{endpoint}/{bucket}/{path}"),
     })
 }
 

@@ -5,7 +5,7 @@
 use object_store::Error;
 
 use super::super::error::printable;
-use super::super::http::courier::find;
+use super::super::http::courier::{find, mistrust};
 use super::super::policy::Refusal;
 use super::super::retry::{Fault, Passing};
 use super::super::{ErrorKind, StoreError};
@@ -17,6 +17,9 @@ const EXPIRED: [&str; 3] = ["ExpiredToken", "ExpiredTokenException", "TokenRefre
 pub(super) fn judge(url: &str, error: Error) -> Fault {
     if let Some(refusal) = find::<Refusal>(&error) {
         return StoreError::new(ErrorKind::Policy, url, refusal.to_string()).into();
+    }
+    if let Some((kind, message)) = mistrust(&error) {
+        return StoreError::new(kind, url, message).because(error).into();
     }
     if let Some(of_keys) = find::<StoreError>(&error) {
         return match of_keys.kind {
@@ -95,6 +98,18 @@ fn told(text: &str) -> Option<(ErrorKind, &'static str)> {
     let says = |code: &str| text.contains(&format!("<Code>{code}</Code>"));
     if EXPIRED.into_iter().any(says) {
         return Some((ErrorKind::Forbidden, "the credentials have expired; renew them and run again: what is done is kept"));
+    }
+    if says("AuthorizationHeaderMalformed") {
+        return Some((
+            ErrorKind::Forbidden,
+            "the server wants requests signed for another region than they are; set `region` under `[s3]` (AWS_REGION) to the one it is set up with",
+        ));
+    }
+    if says("InvalidAccessKeyId") {
+        return Some((ErrorKind::Forbidden, "the server does not know the access key id; check AWS_ACCESS_KEY_ID, and that the endpoint is the one it is for"));
+    }
+    if says("SignatureDoesNotMatch") {
+        return Some((ErrorKind::Forbidden, "the server finds the signature wrong; check AWS_SECRET_ACCESS_KEY, and `region` under `[s3]`"));
     }
     if says("RequestTimeTooSkewed") {
         return Some((

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredentialProvider};
 use object_store::path::Path;
-use object_store::{ClientOptions, HeaderValue, RetryConfig};
+use object_store::{Certificate, ClientOptions, HeaderValue, RetryConfig};
 
 use super::super::access::{Access, Credentials, PathStyle};
 use super::super::auth::{Chosen, Kind};
@@ -93,6 +93,7 @@ fn open_with(retries: RetryConfig, access: &Access, url: &str, name: &str, own: 
         .with_connect_timeout(access.connect_timeout)
         .with_read_timeout(silence)
         .with_allow_http(door.allows_http());
+    let options = authorities(access)?.into_iter().fold(options, ClientOptions::with_root_certificate);
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(name)
         .with_region(door.region.unwrap_or("us-east-1"))
@@ -118,6 +119,15 @@ fn open_with(retries: RetryConfig, access: &Access, url: &str, name: &str, own: 
     };
     let failed = |error| StoreError::new(ErrorKind::Other, url, "cannot set up S3 access; check endpoint and region").because(error);
     Ok(Opened { store: builder.build().map_err(failed)?, keys })
+}
+
+/// Authorities to trust besides this machine's.
+fn authorities(access: &Access) -> Result<Vec<Certificate>, StoreError> {
+    let Some(path) = &access.certificates else { return Ok(Vec::new()) };
+    let place = path.display().to_string();
+    let pem = std::fs::read(path).map_err(|error| StoreError::from_io(&place, "read the certificates", error))?;
+    Certificate::from_pem_bundle(&pem)
+        .map_err(|error| StoreError::new(ErrorKind::Other, &place, "`certificates` holds no certificates in PEM form").because(error))
 }
 
 /// The gate that requests to a bucket go through: the server's, where the operator names one; else the bucket's own host.

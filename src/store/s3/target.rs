@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+use object_store::{GetResult, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 
 use crate::event::Silent;
 
@@ -19,6 +19,7 @@ use super::super::limit::Gate;
 use super::super::local::check_key;
 use super::super::retry::{Fault, Patience};
 use super::super::runtime::wait;
+use super::super::watch::heard;
 use super::super::{ErrorKind, PutMode, StoreError, TargetStore};
 use super::answer::{found, judge};
 use super::bucket::{self, object_path};
@@ -45,6 +46,8 @@ pub(in super::super) struct S3Target {
     pub(super) gate: Arc<Gate>,
     /// True if requests are signed, since there are credentials.
     pub(super) signs: bool,
+    /// For what the library does not ask.
+    pub(super) access: Access,
 }
 
 impl S3Target {
@@ -60,6 +63,7 @@ impl S3Target {
             retries: access.retries.clone(),
             gate: bucket::gate(access, name, true),
             signs: access.s3.credentials.is_some(),
+            access: access.clone(),
         })
     }
 
@@ -101,13 +105,24 @@ impl S3Target {
     pub(super) async fn read(&self, url: &str, path: &Path) -> Result<Option<Bytes>, Fault> {
         let Some(answer) = found(self.store.get(path).await, url)? else { return Ok(None) };
         let is_tagged = answer.meta.e_tag.is_some();
-        let bytes = answer.bytes().await.map_err(|error| judge(url, error))?;
+        let bytes = whole(answer).await.map_err(|error| judge(url, error))?;
         if is_tagged || !is_error(&bytes) {
             Ok(Some(bytes))
         } else {
             Err(Fault::passing("the server sends an error instead of the object"))
         }
     }
+}
+
+/// All of an answer, each piece told to the watchdog.
+async fn whole(answer: GetResult) -> object_store::Result<Bytes> {
+    let mut bytes = BytesMut::new();
+    let mut pieces = answer.into_stream();
+    while let Some(piece) = pieces.try_next().await? {
+        heard(piece.len());
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes.freeze())
 }
 
 /// True for the XML by which S3 tells an error, which some servers send with a 200. Objects come with a tag, errors do not.

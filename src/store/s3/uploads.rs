@@ -11,6 +11,7 @@ use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::{Method, SignedUrlOptions, Signer};
 
+use super::super::http::courier::{build, builder};
 use super::super::retry::{Fault, Passing};
 use super::super::{ErrorKind, StoreError, Upload, Uploads};
 use super::answer::{found, judge};
@@ -75,8 +76,7 @@ impl S3Target {
         let options = SignedUrlOptions::new().with_query([("uploads", ""), ("prefix", prefix)]);
         let signed = self.store.signed_url_opts(Method::GET, &Path::default(), VALID, &options).await;
         let signed = signed.map_err(|error| judge(&self.url, error))?;
-        let client = reqwest::Client::builder().timeout(ANSWER).build();
-        let client = client.map_err(|error| self.refusal(ErrorKind::Other, "cannot set up web access").because(error))?;
+        let client = build(builder(&self.access)?.timeout(ANSWER))?;
         // The signature is in the URL, which must not get into a message.
         let failed = |error: reqwest::Error| {
             let cause = Some(Box::new(error.without_url()) as Box<dyn std::error::Error + Send + Sync>);

@@ -5,9 +5,7 @@
 
 use super::super::address::shown;
 use super::super::{ErrorKind, StoreError};
-
-/// How names of archives end.
-const ARCHIVES: [&str; 9] = [".zip", ".tar", ".tgz", ".tar.gz", ".tbz", ".tbz2", ".tar.bz2", ".tzst", ".tar.zst"];
+use crate::pattern::archived::ARCHIVES;
 
 /// How names of packed files end.
 const PACKED: [&str; 8] = [".gz", ".bz2", ".zst", ".tgz", ".tbz", ".tbz2", ".tzst", ".zstd"];

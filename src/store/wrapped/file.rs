@@ -74,6 +74,15 @@ impl Index {
             Self::Tar(members) => members.names(),
         }
     }
+
+    /// Names and lengths of the members that are files, sorted by name.
+    pub(super) fn files(&self) -> Vec<(&str, u64)> {
+        let length = |name: &str| match self {
+            Self::Zip(directory) => directory.get(name).map(|entry| entry.promise().length),
+            Self::Tar(members) => members.length(name),
+        };
+        self.names().into_iter().filter_map(|name| Some((name, length(name)?))).collect()
+    }
 }
 
 impl File {

@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use super::access::{Access, CacheUse};
 use super::spool::{Content, Part, Spool, Spooled};
-use super::{ErrorKind, Head, START, SourceStore, StoreError, dap, merge};
+use super::{Archives, ErrorKind, Head, Member, START, SourceStore, StoreError, dap, merge};
 use address::named;
 use blocks::Blocks;
 use file::{Body, File, Index};
@@ -80,7 +80,7 @@ impl Wrapped {
         let stored = file.head.stored.or(Some(file.length));
         let head = Head { stored, ..file.head.clone() };
         let told = file.told.clone();
-        let unpacked = self.unpack(url, Arc::clone(&file), (packing, None), (head, told), start)?;
+        let unpacked = self.unpack(url, Arc::clone(&file), (packing, None), (head, told), &start)?;
         if let Body::Copied { content, .. } = &file.body {
             self.spool.discard(content);
         }
@@ -94,7 +94,7 @@ impl Wrapped {
         of: Arc<File>,
         (packing, promise): (Packing, Option<packing::Promise>),
         (head, told): (Head, Head),
-        start: Bytes,
+        start: &Bytes,
     ) -> Result<File, StoreError> {
         // A member may be packed in itself as well, in the same way as its archive packs it.
         let how = if promise.is_some() { format!("member of an archive, {}", packing.name()) } else { packing.name().to_owned() };
@@ -106,7 +106,7 @@ impl Wrapped {
     }
 
     /// A file's own place in the spool, made now if need be; nothing for one that lies elsewhere.
-    fn spooled(&self, name: &str, file: &File, start: Bytes) -> Result<Option<Arc<Spooled>>, StoreError> {
+    fn spooled(&self, name: &str, file: &File, start: &Bytes) -> Result<Option<Arc<Spooled>>, StoreError> {
         match &file.body {
             Body::Stored(_) | Body::Part { .. } => Ok(None),
             Body::Unpacked { of, packing, promise, content } => {
@@ -145,7 +145,7 @@ impl Wrapped {
         match &file.body {
             Body::Stored(url) => self.below.ranges(url, ranges),
             Body::Part { of, offset, .. } => self.read(name, of, &File::shifted(ranges, *offset)),
-            Body::Unpacked { .. } | Body::Copied { .. } => match self.spooled(name, file, Bytes::new())? {
+            Body::Unpacked { .. } | Body::Copied { .. } => match self.spooled(name, file, &Bytes::new())? {
                 Some(spooled) => {
                     merge::check(name, ranges, spooled.length())?;
                     ranges.iter().map(|range| spooled.read(name, range)).collect()
@@ -216,7 +216,7 @@ impl Wrapped {
     fn open_member(&self, url: &str, archive: &str, member: &str) -> Result<Begun, StoreError> {
         let name = named(url);
         let (archive, index) = self.archive(archive).map_err(|error| StoreError { url: name.clone(), ..error })?;
-        let head = self.member_head(&name, &archive, &index, member)?;
+        let head = member_head(&name, &archive, &index, member)?;
         match &*index {
             Index::Tar(members) => {
                 let place = members.get(&name, member)?.ok_or_else(|| no_member(&name, &index))?;
@@ -244,27 +244,11 @@ impl Wrapped {
                     let start = if whole { start } else { self.start(&name, &part)? };
                     return Ok((part, start));
                 };
-                let file = self.unpack(url, part, (packing, promise), (head, archive.told.clone()), start)?;
+                let file = self.unpack(url, part, (packing, promise), (head, archive.told.clone()), &start)?;
                 let start = self.start(&name, &file)?;
                 Ok((Arc::new(file), start))
             }
         }
-    }
-
-    /// What is said of a member, as far as the archive alone tells.
-    fn member_head(&self, name: &str, archive: &File, index: &Index, member: &str) -> Result<Head, StoreError> {
-        let Index::Zip(directory) = index else {
-            return Ok(Head { size: None, stored: Some(0), ..archive.head.clone() });
-        };
-        let entry = directory.get(member).ok_or_else(|| no_member(name, index))?;
-        let crc = format!("crc32:{:08x}", entry.crc());
-        let etag = match &archive.head {
-            Head { etag: Some(etag), .. } => Some(format!("{etag} {crc}")),
-            // Without anything that tells one archive from the next nothing is known of its members either.
-            Head { modified: None, .. } => None,
-            Head { .. } => Some(crc),
-        };
-        Ok(Head { size: Some(entry.promise().length), etag, modified: archive.head.modified.clone(), stored: None })
     }
 
     /// The file at an address, unless it is one that the store below reads as well.
@@ -315,6 +299,22 @@ impl Wrapped {
     }
 }
 
+/// What is said of a member, as far as the archive alone tells.
+fn member_head(name: &str, archive: &File, index: &Index, member: &str) -> Result<Head, StoreError> {
+    let Index::Zip(directory) = index else {
+        return Ok(Head { size: None, stored: Some(0), ..archive.head.clone() });
+    };
+    let entry = directory.get(member).ok_or_else(|| no_member(name, index))?;
+    let crc = format!("crc32:{:08x}", entry.crc());
+    let etag = match &archive.head {
+        Head { etag: Some(etag), .. } => Some(format!("{etag} {crc}")),
+        // Without anything that tells one archive from the next nothing is known of its members either.
+        Head { modified: None, .. } => None,
+        Head { .. } => Some(crc),
+    };
+    Ok(Head { size: Some(entry.promise().length), etag, modified: archive.head.modified.clone(), stored: None })
+}
+
 fn is_zip(start: &[u8]) -> bool {
     start.starts_with(ZIP) || start.starts_with(b"PK\x05\x06")
 }
@@ -329,6 +329,19 @@ fn no_member(name: &str, index: &Index) -> StoreError {
     let more = if names.len() > NAMED { ", …" } else { "" };
     let message = format!("the archive has no such member; it holds {} files: {}{more}", names.len(), listed.join(", "));
     StoreError::new(ErrorKind::NotFound, name, message)
+}
+
+impl Archives for Wrapped {
+    fn members(&self, archive: &str) -> Result<Vec<Member>, StoreError> {
+        let (_, index) = self.archive(archive)?;
+        let member = |(name, size): (&str, u64)| {
+            let url = format!("{archive}!{name}");
+            // What its own address would not lead to cannot be named at all.
+            let leads_back = matches!(address::split(&url), Ok(Some((of, member))) if of == archive && member == name);
+            leads_back.then(|| Member { name: name.to_owned(), url, size })
+        };
+        Ok(index.files().into_iter().filter_map(member).collect())
+    }
 }
 
 impl SourceStore for Wrapped {
@@ -399,7 +412,7 @@ impl SourceStore for Wrapped {
                 let mut input = Blocks::new(self, &name, &file, Bytes::new());
                 packing::copy(&name, &mut input, *promise, sink)
             }
-            Body::Unpacked { .. } | Body::Copied { .. } => match self.spooled(&name, &file, Bytes::new())? {
+            Body::Unpacked { .. } | Body::Copied { .. } => match self.spooled(&name, &file, &Bytes::new())? {
                 Some(spooled) => spooled.copy(&name, sink),
                 None => Ok(0),
             },

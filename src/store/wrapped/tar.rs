@@ -59,6 +59,14 @@ impl Members {
         }
     }
 
+    /// Length of a member that is a file.
+    pub(super) fn length(&self, name: &str) -> Option<u64> {
+        match self.by_name.get(name)? {
+            Member::File(place) => place.end.checked_sub(place.start),
+            Member::Other(_) => None,
+        }
+    }
+
     /// Names of the members that are files, sorted.
     pub(super) fn names(&self) -> Vec<&str> {
         let files = self.by_name.iter().filter(|(_, member)| matches!(member, Member::File(_)));

@@ -5,6 +5,7 @@
 //! higher ones have one per container. Not for other compressors than zstd, bit shuffle, or blocks of more than 4 MiB: those stay
 //! C-Blosc's own. Format: `README_CHUNK_FORMAT.rst` of c-blosc. Invariant: the bytes depend on settings and values only, neither on
 //! threads nor on what was compressed before; at levels 1 and 2 they are C-Blosc's (a property test holds both against each other).
+//! Level 3, the most used one, has an effort of its own where the block length is left open (`docs/design/004-kernels.md`).
 
 use std::cell::RefCell;
 
@@ -30,6 +31,12 @@ const WHOLE_ZSTD: u8 = 0x10 | 4 << 5;
 /// zstd levels up to this one find matches in tables that may be used again. Higher ones salt their hashes with what came before, so
 /// that only a container that begins with a fresh context gives the same bytes again.
 const LAST_REUSABLE_LEVEL: i32 = 3;
+
+/// Blocks that level 3 makes where it may choose. zstd finds in 256 KiB with two hash tables (its level 3) what takes a search through
+/// rows in 128 KiB (its level 5, C-Blosc's choice): as much or more, in half the time.
+const LONG_BLOCK: usize = 256 << 10;
+/// Up to this length zstd's level 3 looks for matches of five bytes only.
+const SHORT_BLOCK: usize = 128 << 10;
 
 /// Settings of one variable.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +85,7 @@ impl Blosc {
     pub(super) fn encode(&self, raw: &[u8]) -> Vec<u8> {
         let mut out = pages::with_capacity(raw.len() + HEADER);
         let packed = ROOM.with_borrow_mut(|room| {
-            if self.zstd_level() > LAST_REUSABLE_LEVEL {
+            if self.zstd_level(raw.len()) > LAST_REUSABLE_LEVEL {
                 room.context = CCtx::create();
             }
             self.blocks(raw, room, &mut out)
@@ -103,19 +110,19 @@ impl Blosc {
 
     /// Header, table of block starts, blocks; `None` if that is longer than the values.
     fn blocks(&self, raw: &[u8], room: &mut Room, out: &mut Vec<u8>) -> Option<()> {
-        let block = self.block_length(raw.len());
+        let (block, level) = (self.block_length(raw.len()), self.zstd_level(raw.len()));
         self.header(raw.len(), 0, out);
         out.resize(HEADER + raw.len().div_ceil(block) * 4, 0);
         for (number, values) in raw.chunks(block).enumerate() {
             let start = (out.len() as u32).to_le_bytes();
             out.get_mut(HEADER + number * 4..HEADER + number * 4 + 4)?.copy_from_slice(&start);
-            self.block(values, room, raw.len() + HEADER, out)?;
+            self.block(values, level, room, raw.len() + HEADER, out)?;
         }
         Some(())
     }
 
     /// Length and bytes of one block, stored as it is where zstd gains nothing; `None` if the container would pass `limit`.
-    fn block(&self, values: &[u8], room: &mut Room, limit: usize, out: &mut Vec<u8>) -> Option<()> {
+    fn block(&self, values: &[u8], level: i32, room: &mut Room, limit: usize, out: &mut Vec<u8>) -> Option<()> {
         let Room { context, planes, packed } = room;
         for buffer in [&mut *planes, &mut *packed] {
             buffer.resize(buffer.len().max(values.len()), 0);
@@ -129,7 +136,7 @@ impl Blosc {
         let left = limit.checked_sub(out.len() + 4).filter(|&left| left > 0)?;
         // As much as C-Blosc allows, because zstd's choices may depend on it.
         let allowed = packed.get_mut(..values.len().min(left))?;
-        let packed = context.compress(allowed, values, self.zstd_level()).ok().filter(|&length| length > 0);
+        let packed = context.compress(allowed, values, level).ok().filter(|&length| length > 0);
         let bytes = match packed {
             Some(length) if length != values.len() => allowed.get(..length)?,
             _ if left < values.len() => return None,
@@ -140,17 +147,22 @@ impl Blosc {
         Some(())
     }
 
-    fn zstd_level(&self) -> i32 {
-        if self.level < 9 { self.level * 2 - 1 } else { zstd_safe::max_c_level() }
+    /// zstd's own level for a buffer of `length` bytes, the same for all its blocks.
+    fn zstd_level(&self, length: usize) -> i32 {
+        match self.level {
+            3 if self.block == 0 && length > SHORT_BLOCK => 3,
+            9 => zstd_safe::max_c_level(),
+            level => level * 2 - 1,
+        }
     }
 
-    /// Bytes of each block but the last (`compute_blocksize`).
+    /// Bytes of each block but the last (`compute_blocksize`, but for level 3).
     fn block_length(&self, length: usize) -> usize {
         const KIB: usize = 1024;
         let by_level = match self.level {
             1 => 32 * KIB,
             2 => 64 * KIB,
-            3 => 128 * KIB,
+            3 => LONG_BLOCK,
             4 | 5 => 256 * KIB,
             6..=8 => 512 * KIB,
             _ => 1024 * KIB,

@@ -1,0 +1,11 @@
+//! The code host's side of the bot: what is delivered, what is asked and said, and what happens when the host fails.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod fake;
+mod looking;
+mod mirror;
+mod saying;
+mod server;
+mod tokens;
+mod webhooks;
