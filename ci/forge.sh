@@ -22,7 +22,7 @@ port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0));
 prism=$!
 trap 'kill "$prism" 2>/dev/null || true; rm -rf "$work"' EXIT
 api=http://127.0.0.1:$port
-for _ in $(seq 120); do
+for _ in $(seq 600); do
   curl --silent --fail --output /dev/null "$api/zen" && break
   kill -0 "$prism" 2>/dev/null || { cat "$work/prism.log" >&2; exit 1; }
   sleep 1

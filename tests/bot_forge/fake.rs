@@ -1,7 +1,7 @@
 //! A fake GitHub that remembers: repositories, pull requests, comments, checks, deployments, issues, and who may do what.
 //!
 //! It holds the bot to the rules: proofs are verified with the App's key, each token opens one repository and the things that it
-//! was asked for, lists come in pages, answers have ETags, 50 annotations are the most. Faults are scripted per request.
+//! was asked for, lists come in pages, answers have tags, 50 annotations are the most. Faults are scripted per request.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -183,7 +183,7 @@ fn wrong(status: u16, message: &str) -> Answer {
 }
 
 impl World {
-    /// With an ETag, or "not modified".
+    /// With a tag, or "not modified".
     fn tagged(&mut self, request: &Request) -> Answer {
         let answer = self.route(request).with("x-ratelimit-remaining", 4999).with("x-ratelimit-limit", 5000);
         if request.method != "GET" || answer.status != 200 {
@@ -411,8 +411,9 @@ impl Repo {
 }
 
 fn kept(list: &mut Vec<Value>, item: Value) -> Answer {
-    list.push(item.clone());
-    Answer::json(201, &item)
+    let answer = Answer::json(201, &item);
+    list.push(item);
+    answer
 }
 
 fn changed(list: &mut [Value], id: u64, key: &str, body: &Value) -> Answer {
@@ -476,5 +477,9 @@ fn is_proof(token: &str) -> bool {
         |at: usize| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(words.split('.').nth(at).unwrap()).unwrap()).unwrap() };
     let (now, claims) = (Timestamp::now().as_second(), part(1));
     let (from, until) = (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap());
-    part(0)["alg"] == "RS256" && claims["iss"] == APP.to_string() && from <= now && now < until && until - from <= 600
+    part(0)["alg"] == "RS256"
+        && claims["iss"].as_str() == Some(APP.to_string().as_str())
+        && from <= now
+        && now < until
+        && until - from <= 600
 }

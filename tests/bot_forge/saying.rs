@@ -191,11 +191,8 @@ fn one_issue_per_dataset() {
     github.say(&ice(), &issue(false, "fine")).unwrap();
     assert_eq!(fake.repo(|repo| repo.issues.len()), 0, "nothing was wrong, nothing is said");
     // A stranger's issue with our mark is a stranger's.
-    fake.repo(|repo| {
-        repo.issues.push(
-            json!({"number": 1, "title": "x", "body": "<!-- gristmill:issue ice -->", "state": "open", "user": {"login": "stranger"}}),
-        )
-    });
+    let theirs = json!({"number": 1, "title": "x", "body": "<!-- gristmill:issue ice -->", "state": "open", "user": {"login": "stranger"}});
+    fake.repo(|repo| repo.issues.push(theirs.clone()));
     github.say(&ice(), &issue(true, "broken")).unwrap();
     github.say(&ice(), &issue(true, "broken")).unwrap();
     let before = fake.count("PATCH", "/issues");

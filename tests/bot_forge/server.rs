@@ -40,6 +40,7 @@ impl Answer {
         Self { status, headers: vec![("Content-Type".into(), "application/json".into())], body: body.to_string().into_bytes() }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and texts are written as they are")]
     pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.headers.push((name.to_owned(), value.to_string()));
         self

@@ -74,17 +74,14 @@ impl GitHub {
             id: u64,
         }
         let path = ["repos", repository.owner(), repository.name(), "check-runs"];
-        let ask = match id.map(|id| id.to_string()) {
+        let ask = if let Some(id) = id.map(|id| id.to_string()) {
+            let [repos, owner, name, runs] = path;
             // A change that is lost and made again would add its annotations twice.
-            Some(id) => {
-                let [repos, owner, name, runs] = path;
-                Ask::patch([repos, owner, name, runs, &id], Value::Object(body), "change a check").once()
-            }
-            None => {
-                let mut body = body;
-                body.insert("head_sha".to_owned(), json!(check.head));
-                Ask::post(path, Value::Object(body), "create a check")
-            }
+            Ask::patch([repos, owner, name, runs, &id], Value::Object(body), "change a check").once()
+        } else {
+            let mut body = body;
+            body.insert("head_sha".to_owned(), json!(check.head));
+            Ask::post(path, Value::Object(body), "create a check")
         };
         self.ask(repository, Need::Check, &ask)?.read::<Written>().map(|written| written.id)
     }

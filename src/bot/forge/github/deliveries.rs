@@ -43,7 +43,7 @@ impl GitHub {
         let ask = Ask::get(["app", "hook", "deliveries"], "list deliveries");
         let make = |ask: &Ask| self.as_app(ask);
         // The newest come first.
-        let attempts = pages(ask, make, |answer| answer.read::<Vec<Attempt>>(), |attempt| attempt.delivered_at < since)?;
+        let attempts = pages(ask, make, Answer::read::<Vec<Attempt>>, |attempt| attempt.delivered_at < since)?;
         let mut asked = 0;
         for id in missed(&attempts, since) {
             let id = id.to_string();
@@ -63,7 +63,7 @@ impl GitHub {
     pub(super) fn every_repository(&self) -> Result<Vec<Repository>, ForgeError> {
         let make = |ask: &Ask| self.as_app(ask);
         let ask = Ask::get(["app", "installations"], "list where the App is installed");
-        let installations = pages(ask, make, |answer| answer.read::<Vec<Installation>>(), |_| false)?;
+        let installations = pages(ask, make, Answer::read::<Vec<Installation>>, |_| false)?;
         let mut all = Vec::new();
         for installation in installations.iter().filter(|installation| installation.suspended_at.is_none()) {
             let token = self.tokens.of_installation(&self.caller, installation.id)?;

@@ -32,16 +32,15 @@ impl GitHub {
         let find = Ask::get(path, "list deployments").with("sha", deployment.commit.as_str());
         let find = find.with("task", TASK).with("environment", environment.as_str()).with("per_page", "1");
         let made: Vec<Made> = self.ask(repository, Need::Deploy, &find)?.read()?;
-        let id = match made.first() {
-            Some(made) => made.id,
-            None => {
-                // Checks of the commit are no condition, and the commit is taken as it is: it was merged already.
-                let body = json!({
-                    "ref": deployment.commit, "task": TASK, "environment": environment, "auto_merge": false, "required_contexts": [],
-                    "description": format!("bake of {}", deployment.recipe), "payload": {"recipe": deployment.recipe},
-                });
-                self.ask(repository, Need::Deploy, &Ask::post(path, body, "create a deployment"))?.read::<Made>()?.id
-            }
+        let id = if let Some(made) = made.first() {
+            made.id
+        } else {
+            // Checks of the commit are no condition, and the commit is taken as it is: it was merged already.
+            let body = json!({
+                "ref": deployment.commit, "task": TASK, "environment": environment, "auto_merge": false, "required_contexts": [],
+                "description": format!("bake of {}", deployment.recipe), "payload": {"recipe": deployment.recipe},
+            });
+            self.ask(repository, Need::Deploy, &Ask::post(path, body, "create a deployment"))?.read::<Made>()?.id
         };
         self.tell_status(repository, id, deployment)
     }

@@ -1,4 +1,4 @@
-//! Answers that may still be true: kept with their ETag, so that asking again costs nothing of the hourly allowance.
+//! Answers that may still be true: kept with their `ETag`, so that asking again costs nothing of the hourly allowance.
 //!
 //! Invariant: an answer is used again only if the host says that it still holds, and only for who got it.
 
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Memory {
 }
 
 impl Memory {
-    /// The answer and its ETag.
+    /// The answer and its `ETag`.
     pub(super) fn get(&self, key: &str) -> Option<(String, Answer)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).answers.get(key).cloned()
     }

@@ -104,7 +104,7 @@ impl GitHub {
         ask: Ask,
         enough: impl Fn(&T) -> bool,
     ) -> Result<Vec<T>, ForgeError> {
-        call::pages(ask, |ask| self.ask(repository, need, ask), |answer| answer.read::<Vec<T>>(), enough)
+        call::pages(ask, |ask| self.ask(repository, need, ask), call::Answer::read::<Vec<T>>, enough)
     }
 
     fn say_once(&self, repository: &Repository, said: &Said) -> Result<(), ForgeError> {
