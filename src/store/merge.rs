@@ -114,7 +114,6 @@ fn keep(answer: &Bytes, inside: Range<usize>, neighbours: usize) -> Bytes {
 }
 
 #[cfg(test)]
-#[expect(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -45,6 +45,7 @@ impl Staging {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "reads as what is done with it")]
     fn go(&self, wanted: &Graduation) -> Result<Graduated, GraduateError> {
         // The feedstock's repository must know who commits.
         let git = git2::Repository::open(&wanted.to).or_else(|_| git2::Repository::init(&wanted.to)).unwrap();

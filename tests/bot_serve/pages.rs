@@ -36,7 +36,7 @@ fn t14_t19_hostile_names_and_logs_are_shown_as_text() {
     std::fs::write(folder.path().join(LOG), format!("{HOSTILE}\n</pre><script>x</script>\n")).unwrap();
     let failed = Ending::Failed { exit: Some(4), why: Some(HOSTILE.to_owned()) };
     let record = record(Stage::Ended(failed));
-    let pages = [page::index(&[record.clone()], Timestamp::now()), page::job(&record, folder.path(), Timestamp::now())];
+    let pages = [page::index(std::slice::from_ref(&record), Timestamp::now()), page::job(&record, folder.path(), Timestamp::now())];
     for page in pages {
         for forbidden in ["<script", "<img", "onerror=alert(1)>", "\u{202e}", "\u{1b}", "\u{7}", "</pre><script"] {
             assert!(!page.contains(forbidden), "{forbidden:?} in {page}");

@@ -42,8 +42,7 @@ fn bake(place: &Place, urls: &[String], folder: &Path) -> BTreeMap<PathBuf, Vec<
     );
     std::fs::create_dir_all(folder).unwrap();
     std::fs::write(folder.join("recipe.yaml"), recipe).unwrap();
-    let settings = place.access.certificates.as_ref().map(|path| format!("[network]\ncertificates = '{}'\n", path.display()));
-    std::fs::write(folder.join("gristmill.toml"), settings.unwrap_or_default()).unwrap();
+    std::fs::write(folder.join("gristmill.toml"), place.settings()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_gristmill"));
     let output = command.current_dir(folder).args(["run", "recipe.yaml", "--target", "out.zarr", "--quiet"]).output().unwrap();
     assert!(output.status.success(), "{}: {}", place.name, String::from_utf8_lossy(&output.stderr));

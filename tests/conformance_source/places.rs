@@ -48,6 +48,12 @@ impl Place {
         matches!(self.way, Way::Folder(_))
     }
 
+    /// What its reader's settings must say.
+    pub(crate) fn settings(&self) -> String {
+        let certificates = self.access.certificates.as_ref();
+        certificates.map(|path| format!("[network]\ncertificates = '{}'\n", path.display())).unwrap_or_default()
+    }
+
     /// The URL of a file.
     pub(crate) fn at(&self, name: &str) -> String {
         let name = if self.encoded { encode(name) } else { name.to_owned() };
@@ -80,7 +86,7 @@ fn hasty() -> Access {
         connect_timeout: Duration::from_secs(5),
         retries: Retries {
             attempts: 12,
-            give_up_after: Duration::from_secs(60),
+            give_up_after: Duration::from_mins(1),
             first_wait: Duration::from_millis(20),
             longest_wait: Duration::from_millis(500),
         },

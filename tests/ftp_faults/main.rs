@@ -1,6 +1,5 @@
 //! Broken FTP servers: each fault has its outcome, and no fault ever hands on wrong bytes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-#![expect(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 
 mod server;
 
@@ -66,7 +65,7 @@ fn a_cut_transfer_goes_on_where_it_broke() {
             let cut = Box::new(move |number: usize| (number == 0).then_some((length, end)));
             let server = serving(Script { cut, ..Script::default() });
             assert!(whole(&*client(), &server.url("a.nc")).unwrap() == content(300_000), "{end:?} {length}");
-            let rest = if length == 0 { 0 } else { 1 };
+            let rest = usize::from(length != 0);
             assert_eq!(server.script.count("REST"), rest, "{end:?} {length}");
             assert_eq!(server.script.sent.load(Ordering::SeqCst), 300_000, "{end:?} {length}");
         }

@@ -329,7 +329,7 @@ impl Move<'_> {
             }
             Some(_) => {}
             None => {
-                warnings.push(format!("`{url}` cannot be looked at from here: that it has commit {} is taken at your word", commit.id()))
+                warnings.push(format!("`{url}` cannot be looked at from here: that it has commit {} is taken at your word", commit.id()));
             }
         }
         let branch = format!("graduate/{id}");

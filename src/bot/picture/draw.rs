@@ -102,10 +102,10 @@ fn map(schema: &Schema, variable: &Variable) -> Option<(usize, usize)> {
 }
 
 /// The last two dimensions.
-fn sheet<'a>(schema: &Schema, variable: &&'a Variable) -> Option<(&'a Variable, (usize, usize))> {
+fn sheet<'a>(schema: &Schema, variable: &'a Variable) -> Option<(&'a Variable, (usize, usize))> {
     let columns = variable.dimensions.len().checked_sub(1)?;
     let rows = columns.checked_sub(1)?;
-    is_wide(&schema.shape(variable), rows, columns).then_some((*variable, (rows, columns)))
+    is_wide(&schema.shape(variable), rows, columns).then_some((variable, (rows, columns)))
 }
 
 fn is_wide(shape: &[u64], rows: usize, columns: usize) -> bool {

@@ -66,7 +66,7 @@ impl Picture {
     #[must_use]
     pub fn missing(&self) -> u64 {
         let shades = self.shades().unwrap_or_default();
-        let none = shades.iter().filter(|shade| **shade == 0).count() as u64;
+        let none = shades.iter().map(|shade| u64::from(*shade == 0)).sum::<u64>();
         (none * 100).checked_div(shades.len() as u64).unwrap_or(100)
     }
 

@@ -40,7 +40,7 @@ mod tests {
     fn letters_are_darker_where_values_are_larger_and_blank_where_there_are_none() {
         assert_eq!(picture(6, 2, &[1, 60, 120, 180, 254, 0, 1, 60, 120, 180, 254, 0]).text(), ["·░▒▓█"]);
         assert_eq!(picture(1, 1, &[0]).text(), [""]);
-        let wide = picture(240, 120, &[200; 240 * 120]).text();
+        let wide = picture(240, 120, &vec![200; 240 * 120]).text();
         assert_eq!((wide.len(), wide[0].chars().count()), (16, 64));
         assert_eq!(picture(1, 240, &[1; 240]).text().len(), 120);
     }

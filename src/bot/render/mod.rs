@@ -141,14 +141,12 @@ fn shown(picture: &Picture, id: &str, places: &Places) -> String {
     let at = if picture.at.is_empty() { String::new() } else { format!(" at {}", span(&picture.at, SENTENCE)) };
     let what = format!("{}{at}, from {} to {}{units}", span(&picture.variable, NAME), number(picture.low), number(picture.high));
     let missing = picture.missing();
-    match base {
-        Some(base) => format!("\n![A map of {id}]({base}{id}.png)\n\n{what}; grey: no value ({missing} %)\n"),
-        None => {
-            let lines = picture.text();
-            let map = block(lines.iter().map(String::as_str), SENTENCE);
-            format!("\n<details><summary>Map</summary>\n\n{what} as · ░ ▒ ▓ █; blank: no value ({missing} %)\n\n{map}\n</details>\n")
-        }
+    if let Some(base) = base {
+        return format!("\n![A map of {id}]({base}{id}.png)\n\n{what}; grey: no value ({missing} %)\n");
     }
+    let lines = picture.text();
+    let map = block(lines.iter().map(String::as_str), SENTENCE);
+    format!("\n<details><summary>Map</summary>\n\n{what} as · ░ ▒ ▓ █; blank: no value ({missing} %)\n\n{map}\n</details>\n")
 }
 
 fn mark(verdict: Verdict) -> &'static str {

@@ -43,7 +43,10 @@ impl Reading<'_> {
             session.in_step = false;
         }
         match listed? {
-            Some(text) => self.entries(&text, listing::plain),
+            Some(text) => {
+                let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+                self.entries(&text, |line| listing::plain(line, today))
+            }
             None => Err(StoreError::new(ErrorKind::Other, self.url, "the server lists no folders; name its files in the recipe").into()),
         }
     }
@@ -74,7 +77,7 @@ impl Reading<'_> {
         Ok(Some(String::from_utf8_lossy(&text).into_owned()))
     }
 
-    fn entries(&self, text: &str, parse: fn(&str) -> Result<Option<Entry>, Odd>) -> Result<Vec<Entry>, Fault> {
+    fn entries(&self, text: &str, parse: impl Fn(&str) -> Result<Option<Entry>, Odd>) -> Result<Vec<Entry>, Fault> {
         let lines = text.lines().filter(|line| !line.trim().is_empty());
         let parsed: Result<Vec<Option<Entry>>, &str> = lines.map(|line| parse(line).map_err(|Odd| line)).collect();
         match parsed {

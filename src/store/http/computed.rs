@@ -5,10 +5,10 @@
 
 use reqwest::{Method, StatusCode};
 
+use super::super::pace::Pace;
 use super::super::retry::Fault;
 use super::super::{ErrorKind, Head, StoreError};
 use super::answer;
-use super::super::pace::Pace;
 use super::{HttpSource, Reading};
 use crate::size::ByteSize;
 

@@ -6,10 +6,10 @@ use bytes::{Bytes, BytesMut};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 
+use super::super::pace::Pace;
 use super::super::retry::Fault;
 use super::super::runtime::wait;
 use super::super::{Document, Documents, ErrorKind, StoreError};
-use super::super::pace::Pace;
 use super::{HttpSource, Reading, answer};
 
 impl Documents for HttpSource {

@@ -53,7 +53,9 @@ pub(super) fn permit(access: &Access, url: &str, address: &Address) -> Result<()
     match address {
         Address::File(_) => refuse("a recipe that is not trusted may not read files of this machine; give an `https://` URL".into()),
         Address::Memory(_) => refuse("a recipe that is not trusted may not read memory".into()),
-        Address::Http(target) | Address::Ftp { url: target, .. } => permit_url(access, target).or_else(|refusal| refuse(refusal.to_string())),
+        Address::Http(target) | Address::Ftp { url: target, .. } => {
+            permit_url(access, target).or_else(|refusal| refuse(refusal.to_string()))
+        }
         Address::Dap(dataset) => permit_url(access, &dataset.url).or_else(|refusal| refuse(refusal.to_string())),
         Address::S3 { .. } => Ok(()),
     }
