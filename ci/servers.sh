@@ -3,7 +3,8 @@
 # a proxy that drops the conditions, and s3s-fs, which is right when alone and races otherwise; vsftpd, and pyftpdlib that cuts
 # transfers or demands encryption; OpenSSH for SFTP; Azurite for Azure.
 #
-#   ci/servers.sh start DIR    installs what is missing, starts all, waits until they answer, writes DIR/env
+#   ci/servers.sh start DIR [all]  installs what is missing, starts them, waits until they answer, writes DIR/env; OpenSSH and
+#                              Azurite only with `all`: no test of `cargo test` needs them yet
 #   ci/servers.sh stop DIR     stops what that start started
 #   . DIR/env                  GRISTMILL_TEST_NGINX, GRISTMILL_TEST_NGINX_ROOT, GRISTMILL_TEST_S3, GRISTMILL_TEST_S3_STRIPPED,
 #                              GRISTMILL_TEST_S3S_FS (only where the program is), GRISTMILL_TEST_FTP, GRISTMILL_TEST_FTP_CUTTING,
@@ -261,8 +262,10 @@ ENV
     make_certificates "$directory" || skip "certificates: openssl fails"
     start_vsftpd "$directory"
     start_pyftpdlib "$directory" "$python"
-    start_sshd "$directory"
-    start_azurite "$directory"
+    if [ "${2:-}" = all ]; then
+        start_sshd "$directory"
+        start_azurite "$directory"
+    fi
     cat "$directory/env"
 }
 
@@ -277,10 +280,10 @@ stop() { # DIR
 }
 
 case "${1:-} ${2:+directory}" in
-    "start directory") start "$2" ;;
+    "start directory") start "$2" "${3:-}" ;;
     "stop directory") stop "$2" ;;
     *)
-        echo "usage: ci/servers.sh start DIR | stop DIR" >&2
+        echo "usage: ci/servers.sh start DIR [all] | stop DIR" >&2
         exit 2
         ;;
 esac
