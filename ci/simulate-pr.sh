@@ -178,4 +178,4 @@ job update bake "$head"
 job update tell "$head"
 holds "$FORGE/issues.json" 'length == 1 and .[0].state == "closed"'
 [ -z "${KEEP:-}" ] || cp "$work"/comment-*.md "$FORGE/checks.json" "$work/issue.json" "$work"/pictures/* "$KEEP/"
-echo "ci/simulate-pr.sh: opened, mended, reported, drawn, merged, baked ($found times), told again, looked after: all holds"
+echo "ci/simulate-pr.sh: opened, mended, reported, drawn, merged, baked ($found time steps), told again, looked after: all holds"
