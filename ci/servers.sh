@@ -1,16 +1,22 @@
 #!/usr/bin/env bash
 # Real servers on loopback for tests: nginx for web faults, moto for S3, and S3 that is wrong about conditional puts: moto behind
-# a proxy that drops the conditions, and s3s-fs, which is right when alone and races otherwise.
+# a proxy that drops the conditions, and s3s-fs, which is right when alone and races otherwise; vsftpd, and pyftpdlib that cuts
+# transfers or demands encryption; OpenSSH for SFTP; Azurite for Azure.
 #
-#   ci/servers.sh start DIR    installs what is missing, starts all, waits until they answer, writes DIR/env
+#   ci/servers.sh start DIR [all]  installs what is missing, starts them, waits until they answer, writes DIR/env; OpenSSH and
+#                              Azurite only with `all`: no test of `cargo test` needs them yet
 #   ci/servers.sh stop DIR     stops what that start started
 #   . DIR/env                  GRISTMILL_TEST_NGINX, GRISTMILL_TEST_NGINX_ROOT, GRISTMILL_TEST_S3, GRISTMILL_TEST_S3_STRIPPED,
-#                              GRISTMILL_TEST_S3S_FS (only where the program is)
+#                              GRISTMILL_TEST_S3S_FS (only where the program is), GRISTMILL_TEST_FTP, GRISTMILL_TEST_FTP_CUTTING,
+#                              GRISTMILL_TEST_FTPS, GRISTMILL_TEST_CERTIFICATES, GRISTMILL_TEST_SFTP and _SFTP_KEY, _SFTP_KNOWN,
+#                              GRISTMILL_TEST_FILES_ROOT (what these serve), GRISTMILL_TEST_AZURE; each only where its server started
 #
+# What is missing is installed from Debian, PyPI or npm; a server that cannot be had is left out, said aloud with the reason.
 # PYTHON names a Python with moto; without it .venv of the repository is used, and made if absent. S3S_FS names s3s-fs; without it
 # the search path is looked through, and it is left out, said aloud, if absent: it takes minutes to build
 # (cargo install s3s-fs --version 0.14.1 --locked --features binary). OpenStack Swift is started by ci/stores.sh.
-# NGINX_PORT, S3_PORT, STRIPPED_PORT and S3S_FS_PORT choose ports (8041 to 8044).
+# NGINX_PORT, S3_PORT, STRIPPED_PORT, S3S_FS_PORT, VSFTPD_PORT, CUTTING_PORT, SECURE_PORT, SSH_PORT and AZURE_PORT choose ports
+# (8041 to 8049).
 set -euo pipefail
 
 repository=$(cd "$(dirname "$0")/.." && pwd)
@@ -18,6 +24,11 @@ nginx_port=${NGINX_PORT:-8041}
 s3_port=${S3_PORT:-8042}
 stripped_port=${STRIPPED_PORT:-8043}
 s3s_port=${S3S_FS_PORT:-8044}
+vsftpd_port=${VSFTPD_PORT:-8045}
+cutting_port=${CUTTING_PORT:-8046}
+secure_port=${SECURE_PORT:-8047}
+ssh_port=${SSH_PORT:-8048}
+azure_port=${AZURE_PORT:-8049}
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
@@ -100,13 +111,128 @@ start_s3s_fs() { # DIR
     echo "export GRISTMILL_TEST_S3S_FS=http://127.0.0.1:$s3s_port" >> "$1/env"
 }
 
-wait_for_port() { # PORT NAME
-    for _ in $(seq 100); do
+listens() { # PORT
+    for _ in $(seq 150); do
         if (exec 3<> "/dev/tcp/127.0.0.1/$1") 2>/dev/null; then return; fi
         sleep 0.1
     done
+    return 1
+}
+
+wait_for_port() { # PORT NAME
+    listens "$1" && return
     echo "ci/servers.sh: $2 does not listen at $1" >&2
     exit 1
+}
+
+skip() { echo "ci/servers.sh: SKIP $*" >&2; }
+
+# Key and certificate of 127.0.0.1, and of the authority that vouches for it.
+make_certificates() { # DIR
+    command -v openssl > /dev/null || "$repository/ci/packages.sh" openssl:openssl >&2 || return 1
+    (
+        cd "$1"
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=gristmill-tests \
+            -addext basicConstraints=critical,CA:TRUE -keyout authority.key -out authority.pem
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout server.key -out server.csr
+        printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n' > server.ext
+        openssl x509 -req -in server.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days 2 -extfile server.ext -out server.pem
+        cat server.key server.pem > both.pem
+    ) > "$1/openssl.log" 2>&1
+}
+
+start_vsftpd() { # DIR
+    local program
+    "$repository/ci/packages.sh" vsftpd:vsftpd >&2 || { skip "vsftpd: cannot be installed"; return 0; }
+    program=$(PATH=$PATH:/usr/sbin command -v vsftpd)
+    local privileges="run_as_launching_user=YES"
+    if [ "$(id -u)" = 0 ]; then
+        mkdir -p /var/run/vsftpd/empty
+        privileges="secure_chroot_dir=/var/run/vsftpd/empty"
+    fi
+    cat > "$1/vsftpd.conf" <<CONF
+listen=YES
+listen_address=127.0.0.1
+listen_port=$vsftpd_port
+background=NO
+anonymous_enable=YES
+no_anon_password=YES
+anon_root=$1/files
+anon_max_rate=0
+local_enable=NO
+write_enable=NO
+seccomp_sandbox=NO
+$privileges
+ssl_enable=$([ -f "$1/both.pem" ] && echo YES || echo NO)
+allow_anon_ssl=YES
+force_local_data_ssl=NO
+force_local_logins_ssl=NO
+rsa_cert_file=$1/both.pem
+ssl_ciphers=HIGH
+xferlog_enable=NO
+CONF
+    nohup "$program" "$1/vsftpd.conf" > "$1/vsftpd.log" 2>&1 &
+    echo $! > "$1/vsftpd.pid"
+    if ! listens "$vsftpd_port"; then skip "vsftpd: it does not start: $(cat "$1/vsftpd.log")"; return 0; fi
+    echo "export GRISTMILL_TEST_FTP=ftp://127.0.0.1:$vsftpd_port" >> "$1/env"
+}
+
+start_pyftpdlib() { # DIR PYTHON
+    "$2" -c 'import pyftpdlib, OpenSSL' 2> /dev/null ||
+        "$2" -m pip install --quiet --disable-pip-version-check 'pyftpdlib>=2,<3' pyOpenSSL >&2 || { skip "pyftpdlib: cannot be installed"; return 0; }
+    nohup "$2" "$repository/ci/ftp_server.py" cutting "$cutting_port" "$1/files" > "$1/cutting.log" 2>&1 &
+    echo $! > "$1/cutting.pid"
+    if ! listens "$cutting_port"; then skip "pyftpdlib: it does not start: $(tail -n 1 "$1/cutting.log")"; return 0; fi
+    echo "export GRISTMILL_TEST_FTP_CUTTING=ftp://127.0.0.1:$cutting_port" >> "$1/env"
+    [ -f "$1/both.pem" ] || { skip "FTPS: no certificate could be made: $(tail -n 1 "$1/openssl.log")"; return 0; }
+    nohup "$2" "$repository/ci/ftp_server.py" secure "$secure_port" "$1/files" "$1/both.pem" > "$1/secure.log" 2>&1 &
+    echo $! > "$1/secure.pid"
+    if ! listens "$secure_port"; then skip "FTPS: pyftpdlib does not start: $(tail -n 1 "$1/secure.log")"; return 0; fi
+    printf 'export GRISTMILL_TEST_FTPS=ftps://127.0.0.1:%s\nexport GRISTMILL_TEST_CERTIFICATES=%s\n' "$secure_port" "$1/authority.pem" >> "$1/env"
+}
+
+start_sshd() { # DIR
+    "$repository/ci/packages.sh" sshd:openssh-server ssh-keygen:openssh-client >&2 || { skip "sshd: cannot be installed"; return 0; }
+    local program
+    program=$(PATH=$PATH:/usr/sbin command -v sshd)
+    mkdir -p "$1/ssh"
+    ssh-keygen -q -t ed25519 -N '' -f "$1/ssh/host" < /dev/null
+    ssh-keygen -q -t ed25519 -N '' -f "$1/ssh/user" < /dev/null
+    [ "$(id -u)" != 0 ] || mkdir -p /run/sshd
+    cat > "$1/ssh/sshd_config" <<CONF
+ListenAddress 127.0.0.1
+Port $ssh_port
+HostKey $1/ssh/host
+PidFile $1/ssh/pid
+AuthorizedKeysFile $1/ssh/user.pub
+StrictModes no
+UsePAM no
+PasswordAuthentication yes
+PermitRootLogin prohibit-password
+Subsystem sftp internal-sftp
+MaxStartups 100
+CONF
+    echo "[127.0.0.1]:$ssh_port $(cut -d' ' -f1,2 "$1/ssh/host.pub")" > "$1/ssh/known_hosts"
+    "$program" -f "$1/ssh/sshd_config" -E "$1/ssh/log"
+    if ! listens "$ssh_port"; then skip "sshd: it does not start: $(cat "$1/ssh/log")"; return 0; fi
+    cat >> "$1/env" <<ENV
+export GRISTMILL_TEST_SFTP=sftp://$(id -un)@127.0.0.1:$ssh_port
+export GRISTMILL_TEST_SFTP_KEY=$1/ssh/user
+export GRISTMILL_TEST_SFTP_KNOWN=$1/ssh/known_hosts
+ENV
+}
+
+start_azurite() { # DIR
+    local home=${XDG_CACHE_HOME:-$HOME/.cache}/gristmill-tests
+    command -v npm > /dev/null || { skip "azurite: no npm here"; return 0; }
+    if ! [ -x "$home/node_modules/.bin/azurite-blob" ]; then
+        npm install --silent --no-audit --no-fund --prefix "$home" azurite@3 > "$1/npm.log" 2>&1 || { skip "azurite: npm cannot install it"; return 0; }
+    fi
+    nohup "$home/node_modules/.bin/azurite-blob" --inMemoryPersistence --silent --disableTelemetry --skipApiVersionCheck \
+        --blobHost 127.0.0.1 --blobPort "$azure_port" > "$1/azurite.log" 2>&1 &
+    echo $! > "$1/azurite.pid"
+    if ! listens "$azure_port"; then skip "azurite: it does not start: $(tail -n 1 "$1/azurite.log")"; return 0; fi
+    echo "export GRISTMILL_TEST_AZURE=http://127.0.0.1:$azure_port/devstoreaccount1" >> "$1/env"
 }
 
 start() { # DIR
@@ -131,11 +257,21 @@ export GRISTMILL_TEST_S3=http://127.0.0.1:$s3_port
 export GRISTMILL_TEST_S3_STRIPPED=http://127.0.0.1:$stripped_port
 ENV
     start_s3s_fs "$directory"
+    mkdir -p "$directory/files"
+    echo "export GRISTMILL_TEST_FILES_ROOT=$directory/files" >> "$directory/env"
+    make_certificates "$directory" || skip "certificates: openssl fails"
+    start_vsftpd "$directory"
+    start_pyftpdlib "$directory" "$python"
+    if [ "${2:-}" = all ]; then
+        start_sshd "$directory"
+        start_azurite "$directory"
+    fi
     cat "$directory/env"
 }
 
 stop() { # DIR
-    for pid in "$1/nginx/pid" "$1/moto.pid" "$1/stripped.pid" "$1/s3s-fs.pid"; do
+    for pid in "$1/nginx/pid" "$1/moto.pid" "$1/stripped.pid" "$1/s3s-fs.pid" "$1/vsftpd.pid" "$1/cutting.pid" \
+        "$1/secure.pid" "$1/ssh/pid" "$1/azurite.pid"; do
         if [ -f "$pid" ]; then
             kill "$(cat "$pid")" 2>/dev/null || true
             rm -f "$pid"
@@ -144,10 +280,10 @@ stop() { # DIR
 }
 
 case "${1:-} ${2:+directory}" in
-    "start directory") start "$2" ;;
+    "start directory") start "$2" "${3:-}" ;;
     "stop directory") stop "$2" ;;
     *)
-        echo "usage: ci/servers.sh start DIR | stop DIR" >&2
+        echo "usage: ci/servers.sh start DIR [all] | stop DIR" >&2
         exit 2
         ;;
 esac

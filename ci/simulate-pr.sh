@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A pull request from a stranger, from opening to the baked store: the commands that the workflows of `gristmill feedstock init` hold,
 # job by job, with the environment that their expressions give (ci/run_job.py), against a bare repository and a folder as the code host.
-#   ci/simulate-pr.sh [GRISTMILL]      the binary; target/debug/gristmill without it. KEEP=DIR keeps the comments there.
-# Needs jq, unzip and the shared data (GRISTMILL_SHARED, else ../shared). Not simulated: the download of the binary, OIDC.
+#   ci/simulate-pr.sh [GRISTMILL]      the binary; target/debug/gristmill without it. KEEP=DIR keeps comments, pictures and issues there.
+# The recipes that are tested come through the written-out steps at first, then through ci/action.yml. Needs jq, unzip and the shared data (GRISTMILL_SHARED, else ../shared). Not simulated: the download of the binary, OIDC.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ci=$PWD/ci
@@ -19,7 +19,9 @@ holds() { jq -e "$2" "$1" >/dev/null || { cat "$1" >&2; die "$1: does not hold: 
 says() { grep -qF -- "$2" "$1" || { cat "$1" >&2; die "$1 does not say: $2"; }; }
 
 # The archive; the operator's word that its private address is fine is given where no recipe can reach it.
-python3 -u -m http.server --bind 127.0.0.1 --directory "$data" 0 >"$work/server.log" 2>&1 &
+served=$work/served
+mkdir "$served" && ln -s "$data"/*.nc "$served/"
+python3 -u -m http.server --bind 127.0.0.1 --directory "$served" 0 >"$work/server.log" 2>&1 &
 server=$!
 for _ in $(seq 100); do port=$(sed -n 's/.*port \([0-9]*\).*/\1/p' "$work/server.log"); [ -n "$port" ] && break; sleep 0.1; done
 [ -n "$port" ] || die "the server did not begin"
@@ -33,6 +35,8 @@ git config --global user.name Ada && git config --global user.email ada@example.
 
 sum=$(sha256sum "$work/bin/gristmill" | cut -d' ' -f1)
 "$gristmill" --quiet feedstock init "$work/seed" --staging --id arco --maintainer ada --binary https://example.org/gristmill --binary-sha256 "$sum"
+"$gristmill" --quiet feedstock init "$work/with-action" --staging --id arco --maintainer ada --binary https://example.org/gristmill \
+  --binary-sha256 "$sum" --action "gristmill/gristmill/ci@$(printf 'a%.0s' $(seq 40))"
 git init --quiet "$work/seed" && git -C "$work/seed" add -A && git -C "$work/seed" commit --quiet -m "Begin"
 git clone --quiet --bare "$work/seed" "$work/base.git"
 git clone --quiet "$work/base.git" "$work/contributor"
@@ -57,7 +61,7 @@ propose() {
   git -C "$work/contributor" push --quiet origin "HEAD:refs/pull/1/head" --force
   head=$(git -C "$work/contributor" rev-parse HEAD)
   jq -n --arg sha "$head" '[{number: 1, state: "open", label: "stranger:psl", head: {sha: $sha}}]' >"$FORGE/pulls.json"
-  rm -f "$FORGE/result.zip" "$FORGE/checks.json"
+  rm -f "$FORGE/result.zip" "$FORGE/pictures.zip" "$FORGE/checks.json"
 }
 recipe=$work/contributor/recipes/cordex-psl/recipe.yaml
 mkdir -p "$(dirname "$recipe")"
@@ -103,6 +107,18 @@ holds "$FORGE/checks.json" 'length == 1 and .[0].conclusion == "success" and .[0
 says "$work/comment-2.md" "1 of 1 recipes pass"
 says "$work/comment-2.md" "opened again"
 says "$work/comment-2.md" "$head"
+says "$work/comment-2.md" "<summary>Map</summary>"
+says "$work/comment-2.md" "from \`2006-01-01T12:00:00\` to"
+says "$work/comment-2.md" "Cost class"
+! grep -q gaps "$work/comment-2.md" || die "what lies between the files of a sample is called a gap"
+says "$work/comment-2.md" "https://h.test/o/r/actions/runs/5"
+mkdir -p "$work/pictures" && unzip -q -o "$FORGE/pictures.zip" -d "$work/pictures"
+[ "$(head -c 8 "$work/pictures/cordex-psl.png" | od -An -tx1 | tr -d ' ')" = 89504e470d0a1a0a ] || die "no picture was kept"
+unzip -p "$FORGE/result.zip" result.json >"$work/written-out.json"
+workflows=$work/with-action/.github/workflows job test test "$head"
+[ "$result" = 0 ] || { cat "$log"; die "the test by the action failed"; }
+same() { jq 'del(.recipes[].tested.milliseconds, .recipes[].full.milliseconds, .recipes[].log)' "$1"; }
+[ "$(unzip -p "$FORGE/result.zip" result.json | same /dev/stdin)" = "$(same "$work/written-out.json")" ] || die "the action tells something else"
 [ ! -e "$work/published" ] || die "a pull request reached what is published"
 
 echo "3: a result that somebody made up"
@@ -125,6 +141,7 @@ git -C "$work/contributor" push --quiet origin HEAD:main
 job bake bake "$head" "$base"
 [ "$result" = 0 ] || { cat "$log"; die "the bake failed"; }
 "$gristmill" --quiet verify "$work/published/cordex-psl" --receipts --read-data || die "the published store is not what it should be"
+holds "$work/published/cordex-psl.gristmill/provenance.json" ".recipe.origin.commit == \"$head\""
 files=$(ls "$data"/*.nc | wc -l)
 found=$("$gristmill" --json inspect "$work/published/cordex-psl/current" | jq '.dimensions[] | select(.name == "time") | .length')
 [ "${found:-0}" -gt "$files" ] || die "the published store has $found times of $files files"
@@ -138,5 +155,27 @@ job update bake "$head"
 [ "$result" = 0 ] || { cat "$log"; die "running it again failed"; }
 says "$log" "nothing to do"
 [ "$before" = "$(cd "$work/published" && find . -type f -path '*/c/*' -exec sha256sum {} + | sort | sha256sum)" ] || die "objects changed"
-[ -z "${KEEP:-}" ] || cp "$work"/comment-*.md "$FORGE/checks.json" "$KEEP/"
-echo "ci/simulate-pr.sh: opened, mended, reported, merged, baked ($found times), told again: all holds"
+
+echo "6: one issue per dataset: a server gives a page instead of a file, and is mended"
+[ ! -e "$FORGE/issues.json" ] || die "there is an issue although all is well"
+job update tell "$head"
+[ "$result" = 0 ] || { cat "$log"; die "telling failed"; }
+holds <(cat "$FORGE/issues.json" 2>/dev/null || echo '[]') 'length == 0'
+one=$(ls "$served"/*.nc | head -n 1)
+rm "$one" && echo "<html>moved</html>" >"$one"
+for _ in 1 2; do
+  job update bake "$head"
+  [ "$result" != 0 ] || { cat "$log"; die "a page was taken for data"; }
+  job update tell "$head"
+  [ "$result" = 0 ] || { cat "$log"; die "telling failed"; }
+done
+holds "$FORGE/issues.json" 'length == 1 and .[0].state == "open" and .[0].edits == 1 and .[0].title == "gristmill: cordex-psl needs attention"'
+holds "$FORGE/issues.json" '.[0].body | contains("The last run failed") and contains("1 of its files changed after they were read")'
+cp "$FORGE/issues.json" "$work/issue.json"
+"$gristmill" --quiet verify "$work/published/cordex-psl" --receipts --read-data || die "what was published before is not there any more"
+rm "$one" && cp --preserve=timestamps -L "$data/$(basename "$one")" "$one"
+job update bake "$head"
+job update tell "$head"
+holds "$FORGE/issues.json" 'length == 1 and .[0].state == "closed"'
+[ -z "${KEEP:-}" ] || cp "$work"/comment-*.md "$FORGE/checks.json" "$work/issue.json" "$work"/pictures/* "$KEEP/"
+echo "ci/simulate-pr.sh: opened, mended, reported, drawn, merged, baked ($found time steps), told again, looked after: all holds"

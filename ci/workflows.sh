@@ -22,6 +22,13 @@ for forge in github forgejo gitlab; do
     "$gristmill" --quiet feedstock lint "$folder" 2>/dev/null
   done
 done
+# With Gristmill's own action in place of written-out steps, and that action itself.
+"$gristmill" --quiet feedstock init "$work/action" --id sea-ice --maintainer ada --action "gristmill/gristmill/ci@$(printf 'a%.0s' $(seq 40))"
+mkdir -p "$work/as-action" && cp ci/action.yml "$work/as-action/action.yml"
+(cd "$work/action" && "$tools/bin/zizmor" --offline --no-progress --persona pedantic .)
+(cd "$work/as-action" && "$tools/bin/zizmor" --offline --no-progress --persona pedantic action.yml)
+"$tools/bin/check-jsonschema" --builtin-schema vendor.github-actions ci/action.yml
+"$tools/bin/check-jsonschema" --builtin-schema vendor.github-workflows "$work"/action/.github/workflows/*.yml
 github=$work/github
 [ "$(ls "$github/.github/workflows" | wc -l)" = 4 ] || { echo "ci/workflows.sh: not four workflows" >&2; exit 1; }
 (cd "$github" && "$tools/bin/zizmor" --offline --no-progress --persona pedantic .)

@@ -66,6 +66,7 @@ fn accepted(actions: Vec<Action>) -> Vec<Action> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one row per case")]
 fn every_event_has_its_actions() {
     use Progress::{Active, Cancelled, Done, Failed};
     use PullAction::{Closed, Opened, Reopened, Synchronized};
@@ -263,6 +264,33 @@ fn t20_bots_are_not_answered() {
     let by = Actor { is_bot: true, role: Role::Admin };
     let event = Event::Comment(Asked { pull: 7, comment: 3, head: sha('a'), by, text: "/gristmill test".into() });
     assert_eq!(given(event, &state(), &ledger(&[])), [Action::Ignore(Ignored::Bot)]);
+}
+
+#[test]
+fn t20_a_storm_of_events_starts_each_job_once() {
+    let (state, mut ledger, mut started) = (state(), ledger(&[]), Vec::new());
+    for number in 0..1000 {
+        let event = match number % 4 {
+            0 => pulled(PullAction::Synchronized, 'a'),
+            1 => Event::Push { branch: "main".into(), after: Some(sha('b')) },
+            2 => Event::Schedule { day: "2026-11-21".into() },
+            _ => commented("/gristmill test", Role::Admin, 'a'),
+        };
+        // Every other one is a redelivery; the rest are new deliveries of the same thing.
+        let delivery = Delivery { id: format!("d{}", if number % 8 < 4 { number } else { number - 4 }), event };
+        for action in decide(&delivery, &state, &ledger) {
+            if let Action::Start(job) = action {
+                ledger.jobs.insert(job.clone(), Progress::Active);
+                started.push(job);
+            }
+        }
+        ledger.deliveries.insert(delivery.id);
+    }
+    started.sort();
+    let mut expected =
+        vec![test('a', "ice"), test('a', "sst"), bake('b', "ice"), bake('b', "sst"), update("ice"), update("rain"), update("sst")];
+    expected.sort();
+    assert_eq!(started, expected);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! One suite for every target store: a directory, memory, and S3 when `GRISTMILL_TEST_S3` names a server (`ci/servers.sh`).
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-#![expect(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 #![expect(clippy::print_stdout, reason = "what is left out for want of a server is said aloud")]
 
 use std::io::{Read, Write};

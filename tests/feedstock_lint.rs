@@ -11,7 +11,15 @@ const BINARY: (&str, &str) = ("https://example.org/gristmill", "0000000000000000
 
 fn wanted(forge: Forge, staging: bool) -> Wanted {
     let binary = Some((BINARY.0.to_owned(), BINARY.1.to_owned()));
-    Wanted { forge, staging, id: "sea-ice".into(), title: Some("Sea \"ice\": a title".into()), maintainer: "ada".into(), binary }
+    Wanted {
+        forge,
+        staging,
+        id: "sea-ice".into(),
+        title: Some("Sea \"ice\": a title".into()),
+        maintainer: "ada".into(),
+        binary,
+        action: None,
+    }
 }
 
 fn linted(folder: &Path) -> Lint {
@@ -73,7 +81,10 @@ fn words_that_could_leave_their_place_are_refused() {
         Wanted { maintainer: "ada\nroot: x".into(), ..good.clone() },
         Wanted { title: Some("a\nb".into()), ..good.clone() },
         Wanted { binary: Some(("https://h/$(id)".into(), BINARY.1.into())), ..good.clone() },
-        Wanted { binary: Some((BINARY.0.into(), "00".into())), ..good },
+        Wanted { binary: Some((BINARY.0.into(), "00".into())), ..good.clone() },
+        Wanted { action: Some("o/r/ci@v1".into()), ..good.clone() },
+        Wanted { action: Some(format!("o/../ci@{}", "a".repeat(40))), ..good.clone() },
+        Wanted { action: Some(format!("o/r/ci@{}", "a".repeat(40))), forge: Forge::Forgejo, ..good },
     ];
     assert!(bad.iter().all(|wanted| init(folder.path(), wanted).is_err()));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

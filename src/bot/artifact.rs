@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decide::Sha;
 use super::feedstock::is_id;
+use super::picture::Picture;
 
 /// Version of this format.
 pub const VERSION: u32 = 1;
@@ -19,6 +20,8 @@ pub const MOST_RECIPES: usize = 100;
 pub const MOST_ENTRIES: usize = 200;
 /// Most characters of a text.
 pub const LONGEST_TEXT: usize = 4000;
+/// Most lines of a log.
+pub const MOST_LINES: usize = 60;
 /// Largest number: what JavaScript can count to, and far more bytes than anybody has.
 const LARGEST_NUMBER: u64 = 1 << 53;
 
@@ -118,6 +121,12 @@ pub struct Outcome {
     pub errors: Vec<Problem>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// A map of what was baked, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Picture>,
+    /// The last lines of the log, each with the seconds since the test began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
 }
 
 /// Something that went wrong.
@@ -148,6 +157,21 @@ pub struct Dataset {
     pub dimensions: Vec<Dimension>,
     /// Its variables.
     pub variables: Vec<Variable>,
+    /// From when to when, once it is baked: the first and the last file are always in the sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<Times>,
+}
+
+/// From when to when a dataset goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Times {
+    /// Its dimension.
+    pub dimension: String,
+    /// The first instant: ISO 8601.
+    pub first: String,
+    /// The last.
+    pub last: String,
 }
 
 /// Files along one axis.
@@ -190,6 +214,12 @@ pub struct Variable {
     pub chunks: Vec<u64>,
     /// Bytes of values in a chunk.
     pub chunk_bytes: u64,
+    /// About the bytes of all its values in a full run.
+    #[serde(default)]
+    pub full_bytes: u64,
+    /// True if it is a coordinate, as far as the store tells.
+    #[serde(default)]
+    pub coordinate: bool,
 }
 
 /// What a test did.
@@ -246,6 +276,24 @@ pub enum Unbelievable {
     Rule(&'static str),
 }
 
+impl Artifact {
+    /// The result with as many pictures, and then logs, as it may have bytes.
+    #[must_use]
+    pub fn fitting(mut self) -> Self {
+        let length = |result: &Self| serde_json::to_vec(result).map_or(0, |text| text.len());
+        for number in (0..self.recipes.len()).rev() {
+            if length(&self) <= LARGEST {
+                return self;
+            }
+            self.recipes.iter_mut().skip(number).take(1).for_each(|recipe| recipe.picture = None);
+        }
+        if length(&self) > LARGEST {
+            self.recipes.iter_mut().for_each(|recipe| recipe.log.clear());
+        }
+        self
+    }
+}
+
 /// Reads a result that must be about `head`. The error quotes nothing of it.
 ///
 /// # Errors
@@ -271,7 +319,8 @@ pub fn read(bytes: &[u8], head: &Sha) -> Result<Artifact, Unbelievable> {
 pub fn is_recipe_path(path: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
     let inside = path.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && !part.starts_with('-'));
-    path.len() <= 300 && path.bytes().all(plain) && inside && (path.ends_with(".yaml") || path.ends_with(".yml"))
+    let is_yaml = std::path::Path::new(path).extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    path.len() <= 300 && path.bytes().all(plain) && inside && is_yaml
 }
 
 type Rule = Result<(), &'static str>;
@@ -294,7 +343,13 @@ fn outcome(outcome: &Outcome) -> Rule {
     must(outcome.errors.len() <= MOST_ENTRIES && outcome.warnings.len() <= MOST_ENTRIES, "too many errors or warnings")?;
     texts(outcome.warnings.iter())?;
     texts(outcome.errors.iter().flat_map(|error| error.code.iter().chain([&error.message]).chain(&error.help)))?;
+    must(outcome.log.len() <= MOST_LINES, "too many lines of a log")?;
+    texts(&outcome.log)?;
     outcome.dataset.as_ref().map_or(Ok(()), dataset)?;
+    if let Some(picture) = &outcome.picture {
+        must(picture.is_sound(), "a picture that is none")?;
+        texts([&picture.variable, &picture.at, &picture.units])?;
+    }
     if let Some(tested) = &outcome.tested {
         let Tested { inputs, fetch_bytes, value_bytes, stored_bytes, milliseconds, compared, of } = *tested;
         numbers([inputs, fetch_bytes, value_bytes, stored_bytes, milliseconds, compared, of])?;
@@ -313,15 +368,16 @@ fn outcome(outcome: &Outcome) -> Rule {
 }
 
 fn dataset(dataset: &Dataset) -> Rule {
-    let Dataset { title, license, axes, dimensions, variables } = dataset;
+    let Dataset { title, license, axes, dimensions, variables, times } = dataset;
     must([axes.len(), dimensions.len(), variables.len()].into_iter().all(|count| count <= MOST_ENTRIES), "too many variables")?;
     texts([title, license].into_iter().chain(axes.iter().flat_map(|axis| [&axis.name, &axis.first, &axis.last])))?;
     texts(dimensions.iter().map(|dimension| &dimension.name))?;
     numbers(axes.iter().map(|axis| axis.length).chain(dimensions.iter().flat_map(|dimension| [dimension.length, dimension.full])))?;
+    texts(times.iter().flat_map(|times| [&times.dimension, &times.first, &times.last]))?;
     for variable in variables {
         must(variable.dimensions.len() <= 32 && variable.chunks.len() <= 32, "too many dimensions")?;
         texts([&variable.name, &variable.dtype].into_iter().chain(&variable.dimensions))?;
-        numbers(variable.chunks.iter().copied().chain([variable.chunk_bytes]))?;
+        numbers(variable.chunks.iter().copied().chain([variable.chunk_bytes, variable.full_bytes]))?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::bot_serve::Confine;
+use super::bot_serve::{Confine, Serve};
 use super::interrupt::stop_flag;
 use super::progress::{Progress, Style};
 use super::resources::Resources;
@@ -41,6 +41,8 @@ enum Command {
     Test(TestCommand),
     /// Turn a result of `test`, taken for hostile, into the comment and the checks of a pull request; offline
     Comment(CommentCommand),
+    /// Answer webhooks of a code host: the same without workflows, for many repositories
+    Serve(Serve),
     /// Set limits on this process and become a job of the server
     #[command(hide = true)]
     Confine(Confine),
@@ -103,17 +105,36 @@ struct CommentCommand {
     /// Full id of the commit that it must be about, from the code host
     #[arg(long)]
     head: Sha,
-    /// Folder for comment.md and checks.json; without it the comment is printed
+    /// Folder for comment.md, checks.json and pictures/ID.png; without it the comment is printed
     #[arg(long)]
     out: Option<PathBuf>,
+    /// What stands before ID.png in the address of a picture that anybody can fetch; without it the comment shows maps as letters
+    #[arg(long, value_name = "URL", value_parser = address)]
+    pictures: Option<String>,
+    /// Page with the whole log
+    #[arg(long, value_name = "URL", value_parser = address)]
+    log: Option<String>,
+    /// Page where pictures/ can be fetched
+    #[arg(long, value_name = "URL", value_parser = address)]
+    album: Option<String>,
+}
+
+fn address(text: &str) -> Result<String, String> {
+    if render::is_address(text) { Ok(text.to_owned()) } else { Err("not an `https://` address of plain letters".to_owned()) }
 }
 
 impl Bot {
+    /// True for the server: it logs what happens even where nobody asks for it.
+    pub(super) fn serves(&self) -> bool {
+        matches!(self.command, Command::Serve(_))
+    }
+
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         match self.command {
             Command::Changes(command) => command.run(terminal),
             Command::Test(command) => command.run(terminal),
             Command::Comment(command) => command.run(terminal),
+            Command::Serve(command) => command.run(terminal),
             Command::Confine(command) => command.run(terminal),
         }
     }
@@ -173,6 +194,7 @@ impl TestCommand {
             privileged: found.privileged.clone(),
             recipes: self.every_recipe(&found, &access, terminal)?,
         };
+        let result = result.fitting();
         let text = serde_json::to_string(&result).unwrap_or_default();
         if let Err(error) = std::fs::write(&self.out, text) {
             terminal.tell(&format!("error: cannot write `{}`: {error}\n", self.out.display()))?;
@@ -237,11 +259,14 @@ impl TestCommand {
 
 impl CommentCommand {
     fn run(&self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
+        let places = render::Places { pictures: self.pictures.clone(), log: self.log.clone(), album: self.album.clone() };
+        let mut pictures = Vec::new();
         let (comment, checks, exit) = match self.result() {
             Ok(Some(artifact)) => {
+                pictures = render::pictures(&artifact);
                 let failed = artifact.recipes.iter().any(|outcome| outcome.verdict == Verdict::Failed);
                 tracing::info!(failed, recipes = artifact.recipes.len(), "result read");
-                (render::comment(&artifact), render::checks(&artifact), exit::DONE)
+                (render::comment_with(&artifact, &places), render::checks(&artifact), exit::DONE)
             }
             Ok(None) => (render::without_result(&self.head, None), Vec::new(), exit::DONE),
             Err(error) => {
@@ -252,7 +277,9 @@ impl CommentCommand {
         let Some(folder) = &self.out else { return terminal.print(&comment).map(|()| exit) };
         let written = std::fs::create_dir_all(folder)
             .and_then(|()| std::fs::write(folder.join("comment.md"), &comment))
-            .and_then(|()| std::fs::write(folder.join("checks.json"), serde_json::Value::from(checks).to_string()));
+            .and_then(|()| std::fs::write(folder.join("checks.json"), serde_json::Value::from(checks).to_string()))
+            .and_then(|()| std::fs::create_dir_all(folder.join("pictures")))
+            .and_then(|()| pictures.iter().try_for_each(|(id, image)| std::fs::write(folder.join(format!("pictures/{id}.png")), image)));
         match written {
             Ok(()) => Ok(exit),
             Err(error) => {

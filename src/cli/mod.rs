@@ -193,7 +193,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return code;
         }
     };
-    log(cli.global.verbose);
+    let serves = matches!(&cli.command, Command::Bot(bot) if bot.serves());
+    log(cli.global.verbose.max(u8::from(serves)));
     #[cfg(feature = "netcdf-c")]
     serve_netcdf_c();
     // Not locked: progress is printed from other threads.

@@ -75,7 +75,10 @@ fn sort_out(folder: &Folder, entries: Vec<Entry>, glob: &Glob, (found, next): (&
 }
 
 /// Does the same for every item, several at a time; the results in order, or the first error.
-pub(super) fn at_once<I: Sync, T: Send>(items: &[I], each: &(dyn Fn(&I) -> Result<T, DiscoverError> + Sync)) -> Result<Vec<T>, DiscoverError> {
+pub(super) fn at_once<I: Sync, T: Send>(
+    items: &[I],
+    each: &(dyn Fn(&I) -> Result<T, DiscoverError> + Sync),
+) -> Result<Vec<T>, DiscoverError> {
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
     let results: Mutex<Vec<(usize, Result<T, DiscoverError>)>> = Mutex::new(Vec::with_capacity(items.len()));
     let work = || loop {

@@ -34,7 +34,7 @@ pub fn is_license(text: &str) -> bool {
     let known = |word: &str| {
         let well_formed = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-+".contains(&byte));
         let member = FAMILIES.iter().any(|family| word.starts_with(family)) && word.bytes().any(|byte| byte.is_ascii_digit());
-        LICENSES.contains(&word) || (well_formed && member) || word.starts_with("LicenseRef-")
+        LICENSES.contains(&word) || (well_formed && (member || word.starts_with("LicenseRef-")))
     };
     !text.is_empty()
         && text.split_whitespace().filter(|word| !matches!(*word, "AND" | "OR" | "WITH")).all(|word| known(word.trim_matches(['(', ')'])))

@@ -167,10 +167,7 @@ pub(super) fn begin(
             clear_leftovers(state, &*opened.store, &past, &plan, &identity)?;
             None
         }
-        Standing::Unfinished => {
-            permitted(Mode::Versioned)?;
-            None
-        }
+        Standing::Unfinished => permitted(Mode::Versioned).map(|()| None)?,
         Standing::Continued(continuation) => {
             permitted(Mode::Append)?;
             Some(continuation)

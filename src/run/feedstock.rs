@@ -120,7 +120,8 @@ pub enum FeedstockError {
 pub fn locate(reference: &str) -> Result<Located, FeedstockError> {
     let whole = Path::new(reference);
     if whole.exists() && !whole.is_dir() {
-        return file(whole);
+        let located = file(whole)?;
+        return Ok(Located { commit: committed(whole, &located.text.text), ..located });
     }
     let (place, id) = reference.rsplit_once('#').map_or((reference, None), |(place, id)| (place, Some(id)));
     let folder = Path::new(place);
@@ -157,6 +158,16 @@ fn read(path: &Path) -> Result<String, FeedstockError> {
         let cut = truncated && error.as_bytes().len() - whole < 4;
         if cut { Ok("\n".repeat(READ_LIMIT as usize)) } else { Err(FeedstockError::NotText { path: path.display().to_string() }) }
     })
+}
+
+/// The commit that has a file as it is on disk; `None` outside of git and for what was changed since.
+fn committed(path: &Path, text: &str) -> Option<String> {
+    let path = fs::canonicalize(path).ok()?;
+    let repository = git2::Repository::discover(path.parent()?).ok()?;
+    let below = path.strip_prefix(fs::canonicalize(repository.workdir()?).ok()?).ok()?;
+    let entry = repository.head().ok()?.peel_to_tree().ok()?.get_path(below).ok()?;
+    let same = repository.find_blob(entry.id()).ok()?.content() == text.as_bytes();
+    if same { head(&repository) } else { None }
 }
 
 fn head(repository: &git2::Repository) -> Option<String> {

@@ -311,6 +311,14 @@ impl State {
         self.put("report.json", serde_json::to_vec_pretty(report).unwrap_or_default())
     }
 
+    /// What the last run that opened the target told of itself; `None` too if that is of a version that nobody reads any more.
+    ///
+    /// # Errors
+    /// [`RunError::Store`].
+    pub fn report(&self) -> Result<Option<Report>, RunError> {
+        self.json("report.json")
+    }
+
     /// Forgets what was committed, and then the receipts of it: whose objects are there is still known.
     ///
     /// # Errors

@@ -64,7 +64,9 @@ pub fn open_begun(
         Format::NetCdf3 => netcdf3::open(window).map(|opened| Box::new(opened) as Box<dyn Source>),
         Format::Hdf5 => hdf5::open(window).map(|opened| Box::new(opened) as Box<dyn Source>),
         // No bytes of a file say that.
-        Format::Dap2 | Format::Dap4 => Err(SourceError::Format { url: url.to_owned(), message: "it is a dataset without a description".to_owned() }),
+        Format::Dap2 | Format::Dap4 => {
+            Err(SourceError::Format { url: url.to_owned(), message: "it is a dataset without a description".to_owned() })
+        }
     };
     #[cfg(feature = "netcdf-c")]
     let opened = opened.or_else(|error| netcdf_c::instead(store, url, format, error));

@@ -10,6 +10,9 @@ use url::Url;
 use super::dap::{self, Dataset};
 use super::{ErrorKind, StoreError};
 
+/// What is said of a scheme that only sources have.
+pub(super) const READ_ONLY: &str = "servers of this kind cannot be written to; use a path or `s3://`";
+
 /// Where something is, by scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -17,6 +20,13 @@ pub enum Address {
     File(PathBuf),
     /// A web server.
     Http(Url),
+    /// A file server of the older kind.
+    Ftp {
+        /// The URL, its scheme written as `ftp`, so that numbers are read as addresses whatever their notation.
+        url: Url,
+        /// True if the connection is encrypted (`ftps://`).
+        secure: bool,
+    },
     /// A bucket of an S3-compatible server and a key or prefix in it, without slashes at its ends.
     S3 {
         /// The bucket.
@@ -31,7 +41,7 @@ pub enum Address {
 }
 
 impl Address {
-    /// Reads `path`, `file://`, `http(s)://`, `s3://bucket/path`, `dap2://`, `dap4://` and `memory://name`.
+    /// Reads `path`, `file://`, `http(s)://`, `ftp(s)://`, `s3://bucket/path`, `dap2://`, `dap4://` and `memory://name`.
     ///
     /// # Errors
     /// `Policy` for another scheme, `Other` for a URL that cannot be read.
@@ -41,6 +51,8 @@ impl Address {
             Some((scheme, rest)) => match scheme.to_ascii_lowercase().as_str() {
                 "file" => file(text),
                 "http" | "https" => http(text),
+                "ftp" => Ok(Self::Ftp { url: server(text, rest)?, secure: false }),
+                "ftps" => Ok(Self::Ftp { url: server(text, rest)?, secure: true }),
                 "s3" => s3(text, rest),
                 "memory" => memory(text, rest),
                 other => dap::parse(text, other, rest).map_or_else(|| Err(unknown(text, other)), |dataset| dataset.map(Self::Dap)),
@@ -71,6 +83,17 @@ fn file(text: &str) -> Result<Address, StoreError> {
 fn http(text: &str) -> Result<Address, StoreError> {
     let url = Url::parse(text).map_err(|error| unreadable(text, &error.to_string()))?;
     if url.host_str().is_none_or(str::is_empty) { Err(unreadable(text, "it has no host")) } else { Ok(Address::Http(url)) }
+}
+
+/// The URL of a server that is not the web's. The library knows special hosts of `ftp` only: of other schemes it would take
+/// `0x7f000001` for a name.
+fn server(text: &str, rest: &str) -> Result<Url, StoreError> {
+    // The library would take the first folder for the host.
+    if rest.starts_with(['/', '\\']) {
+        return Err(unreadable(text, "it has no host"));
+    }
+    let url = Url::parse(&format!("ftp://{rest}")).map_err(|error| unreadable(text, &error.to_string()))?;
+    if url.host_str().is_none_or(str::is_empty) { Err(unreadable(text, "it has no host")) } else { Ok(url) }
 }
 
 fn s3(text: &str, rest: &str) -> Result<Address, StoreError> {
@@ -109,7 +132,7 @@ pub fn sibling(url: &str, suffix: &str) -> Result<String, StoreError> {
         Address::S3 { path, .. } if path.is_empty() => Err(no_name(url)),
         Address::S3 { bucket, path } => Ok(format!("s3://{bucket}/{path}{suffix}")),
         Address::Memory(name) => Ok(format!("memory://{name}{suffix}")),
-        Address::Http(_) | Address::Dap(_) => Err(StoreError::new(ErrorKind::Policy, url, "a web server cannot be written to; use a path or `s3://`")),
+        Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) => Err(StoreError::new(ErrorKind::Policy, url, READ_ONLY)),
     }
 }
 
@@ -141,9 +164,15 @@ mod tests {
         assert!(matches!(Address::parse("https://a/b?c"), Ok(Address::Http(_))));
         let kind = |text: &str| Address::parse(text).err().map(|error| error.kind);
         assert_eq!(
-            [kind("ftp://a/b"), kind("s3://"), kind("file://host/x")],
-            [Some(ErrorKind::Policy), Some(ErrorKind::Other), Some(ErrorKind::Other)]
+            [kind("gopher://a/b"), kind("s3://"), kind("file://host/x"), kind("ftp:///a")],
+            [Some(ErrorKind::Policy), Some(ErrorKind::Other), Some(ErrorKind::Other), Some(ErrorKind::Other)]
         );
+        let host = |text: &str| match Address::parse(text) {
+            Ok(Address::Ftp { url, secure }) => Some((url.host_str().map(str::to_owned), url.port(), secure)),
+            _ => None,
+        };
+        assert_eq!(host("ftp://h/a b"), Some((Some("h".into()), None, false)));
+        assert_eq!(host("ftps://0x7f.1:990/a"), Some((Some("127.0.0.1".into()), Some(990), true)));
     }
 
     #[test]

@@ -131,7 +131,6 @@ fn copy(url: &str, file: &mut dyn Read, sink: &mut dyn Write) -> Result<u64, Sto
 }
 
 #[cfg(test)]
-#[expect(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 mod tests {
     use super::*;
 

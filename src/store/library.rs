@@ -47,7 +47,7 @@ pub fn client(url: &str, access: &Access) -> Result<Client, StoreError> {
             let (objects, prefix) = s3::client(access, url, &bucket, &path)?;
             Ok(Client { objects: Arc::new(objects), prefix, conditional: !access.single_writer, metadata: true })
         }
-        Address::Http(_) | Address::Dap(_) | Address::Memory(_) => {
+        Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) | Address::Memory(_) => {
             Err(StoreError::new(ErrorKind::Policy, url, "this format cannot be written there; use a path or `s3://`"))
         }
     }

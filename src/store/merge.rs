@@ -49,6 +49,12 @@ where
     Ok(ranges.iter().map(|range| gather(range, &spans, &answers, ranges.len())).collect())
 }
 
+/// Requests that fetching these ranges takes, and the bytes they bring.
+pub(super) fn cost(ranges: &[Range<u64>]) -> (u64, u64) {
+    let spans = spans(ranges);
+    (spans.iter().map(|span| cut(span).len() as u64).sum(), spans.iter().map(|span| span.end - span.start).sum())
+}
+
 fn wrong_length(url: &str) -> StoreError {
     StoreError::new(ErrorKind::Integrity, url, "the server's answer is not as long as the range asked for")
 }
@@ -108,7 +114,6 @@ fn keep(answer: &Bytes, inside: Range<usize>, neighbours: usize) -> Bytes {
 }
 
 #[cfg(test)]
-#[expect(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -128,6 +133,7 @@ mod tests {
         assert_eq!(spans(&[200_000..200_010, 0..10, 20..30]), [0..30, 200_000..200_010]);
         assert_eq!(cut(&(5..LONGEST + 6)), [5..LONGEST + 5, LONGEST + 5..LONGEST + 6]);
         assert!(spans(&[5..5]).is_empty());
+        assert_eq!((cost(&[200_000..200_010, 0..10, 20..30]), cost(&[0..LONGEST + 1])), ((2, 40), (2, LONGEST + 1)));
     }
 
     #[test]

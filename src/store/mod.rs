@@ -14,6 +14,7 @@ mod error;
 pub mod fault;
 mod file;
 mod folder;
+mod ftp;
 mod http;
 #[cfg(feature = "icechunk")]
 pub mod library;
@@ -23,6 +24,8 @@ pub mod manners;
 mod memory;
 mod merge;
 mod open;
+mod pace;
+mod passed;
 mod policy;
 pub mod probe;
 mod retry;

@@ -11,10 +11,11 @@ use bytes::Bytes;
 use crate::event::{Reporter, Silent};
 
 use super::access::Access;
-use super::address::{Address, shown};
+use super::address::{Address, READ_ONLY, shown};
 use super::dap::{self, DapSource};
 use super::file::FileSource;
 use super::folder::Folders;
+use super::ftp::FtpSource;
 use super::http::{HttpSource, streamed};
 use super::local::LocalTarget;
 use super::memory::MemoryTarget;
@@ -22,9 +23,11 @@ use super::policy::{Counted, Limits};
 use super::s3::{S3Source, S3Target};
 use super::watch::Watchdog;
 use super::wrapped::Wrapped;
-use super::{Archives, Conditional, Document, Documents, ErrorKind, Head, Listing, START, SourceStore, StoreError, TargetStore, Uploads, policy};
+use super::{
+    Archives, Conditional, Document, Documents, ErrorKind, Head, Listing, START, SourceStore, StoreError, TargetStore, Uploads, policy,
+};
 
-/// Reads every supported scheme: paths, `file://`, `http(s)://`, `s3://`, `dap2://`, `dap4://`; packed files and members of archives as well. Make one per run: it holds the limits per host.
+/// Reads every supported scheme: paths, `file://`, `http(s)://`, `ftp(s)://`, `s3://`, `dap2://`, `dap4://`; packed files and members of archives as well. Make one per run: it holds the limits per host.
 #[must_use]
 pub fn source(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn SourceStore> {
     Arc::new(Wrapped::around(Arc::new(AnySource::new(access, reporter)), access))
@@ -45,9 +48,7 @@ pub fn target(url: &str, access: &Access) -> Result<Arc<dyn TargetStore>, StoreE
         Address::File(path) => Arc::new(LocalTarget::new(path, access.flush_chunks)),
         Address::Memory(name) => Arc::new(MemoryTarget::open(&name)),
         Address::S3 { bucket, path } => Arc::new(S3Target::open(access, url, &bucket, &path)?),
-        Address::Http(_) | Address::Dap(_) => {
-            return Err(StoreError::new(ErrorKind::Policy, url, "a web server cannot be written to; use a path or `s3://`"));
-        }
+        Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) => return Err(StoreError::new(ErrorKind::Policy, url, READ_ONLY)),
     };
     let watched = if is_far(url) { Arc::new(access.manners.watch().around(url, &access.waits, store)) } else { store };
     Ok(access.wrapping.around(url, watched))
@@ -65,7 +66,7 @@ pub fn conditional(url: &str, access: &Access) -> Result<Option<Arc<dyn Conditio
             let store = Arc::new(S3Target::open(access, url, &bucket, &path)?);
             Some(Arc::new(access.manners.watch().around(url, &access.waits, store)))
         }
-        Address::File(_) | Address::Http(_) | Address::Dap(_) => None,
+        Address::File(_) | Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) => None,
     })
 }
 
@@ -76,7 +77,7 @@ pub fn conditional(url: &str, access: &Access) -> Result<Option<Arc<dyn Conditio
 pub fn uploads(url: &str, access: &Access) -> Result<Option<Arc<dyn Uploads>>, StoreError> {
     Ok(match Address::parse(url)? {
         Address::S3 { bucket, path } => Some(Arc::new(S3Target::open(access, url, &bucket, &path)?)),
-        Address::Memory(_) | Address::File(_) | Address::Http(_) | Address::Dap(_) => None,
+        Address::Memory(_) | Address::File(_) | Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) => None,
     })
 }
 
@@ -90,6 +91,7 @@ pub fn listing(url: &str, access: &Access) -> Result<Option<Arc<dyn Listing>>, S
     Ok(match address {
         Address::File(_) => Some(Arc::new(Folders)),
         Address::Http(_) => Some(Arc::new(HttpSource::new(access, Arc::new(Silent))?)),
+        Address::Ftp { .. } => Some(Arc::new(FtpSource::new(access, Arc::new(Silent)))),
         Address::S3 { .. } => Some(Arc::new(S3Source::new(access, Arc::new(Silent)))),
         Address::Memory(_) | Address::Dap(_) => None,
     })
@@ -141,14 +143,17 @@ struct AnySource {
     /// Made when first needed: loading certificates takes its time.
     http: OnceLock<Arc<HttpSource>>,
     dap: OnceLock<DapSource>,
+    ftp: FtpSource,
     s3: S3Source,
 }
 
 impl AnySource {
     fn new(access: &Access, reporter: Arc<dyn Reporter>) -> Self {
         let s3 = S3Source::new(access, Arc::clone(&reporter));
+        let ftp = FtpSource::new(access, Arc::clone(&reporter));
         let (watchdog, limits) = (Watchdog::new(&access.waits, Arc::clone(&reporter)), access.limits());
-        Self { access: access.clone(), limits, watchdog, reporter, file: FileSource::default(), http: OnceLock::new(), dap: OnceLock::new(), s3 }
+        let (file, http, dap) = (FileSource::default(), OnceLock::new(), OnceLock::new());
+        Self { access: access.clone(), limits, watchdog, reporter, file, http, dap, ftp, s3 }
     }
 
     fn of(&self, url: &str) -> Result<&dyn SourceStore, StoreError> {
@@ -159,6 +164,7 @@ impl AnySource {
             Address::Http(_) if self.dap.get().is_some_and(|dap| dap.knows(url)) => Ok(self.dap()?),
             Address::Http(_) => Ok(&**self.http()?),
             Address::Dap(_) => Ok(self.dap()?),
+            Address::Ftp { .. } => Ok(&self.ftp),
             Address::S3 { .. } => Ok(&self.s3),
             Address::Memory(_) => {
                 Err(StoreError::new(ErrorKind::Policy, url, "memory holds targets only; give a path or an `https://` URL"))
@@ -177,7 +183,12 @@ impl AnySource {
     /// The dataset of an OPeNDAP server at a web address that gave no file.
     fn dataset_instead(&self, url: &str, error: StoreError) -> Result<(Head, Bytes), StoreError> {
         match dap::candidate(url, &error) {
-            Some(plain) => self.call(url, || "a description".to_owned(), |(_, start): &(Head, Bytes)| start.len(), |_| self.dap()?.instead(url, &plain, error)),
+            Some(plain) => self.call(
+                url,
+                || "a description".to_owned(),
+                |(_, start): &(Head, Bytes)| start.len(),
+                |_| self.dap()?.instead(url, &plain, error),
+            ),
             None => Err(error),
         }
     }
@@ -212,7 +223,8 @@ impl SourceStore for AnySource {
 
     fn begin(&self, url: &str) -> Result<(Head, Bytes), StoreError> {
         tracing::debug!(url = %shown(url), "begin");
-        self.call(url, || format!("bytes 0-{}", START - 1), |(_, start): &(Head, Bytes)| start.len(), |store| store.begin(url)).or_else(|error| self.dataset_instead(url, error))
+        self.call(url, || format!("bytes 0-{}", START - 1), |(_, start): &(Head, Bytes)| start.len(), |store| store.begin(url))
+            .or_else(|error| self.dataset_instead(url, error))
     }
 
     fn ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {

@@ -207,7 +207,7 @@ fn what_is_no_store_is_a_usage_error() {
     Foreign::good().write(folder.path());
     exits(&verify(&["--receipts"]), 2, "no state of a finished run beside it");
     exits(&verify(&["--against-source"]), 2, "no state of a finished run beside it");
-    exits(&command().args(["verify", "https://example.org/a.zarr"]).output().unwrap(), 2, "web server");
+    exits(&command().args(["verify", "https://example.org/a.zarr"]).output().unwrap(), 2, "cannot be written to");
 }
 
 #[test]

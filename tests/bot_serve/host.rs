@@ -280,7 +280,7 @@ impl Running {
         let thread = std::thread::spawn(move || {
             serve(settings, &Access::default(), host, &flag, |address| tell.send(address).unwrap()).unwrap();
         });
-        Self { address: told.recv_timeout(Duration::from_secs(60)).unwrap(), stop, thread: Some(thread) }
+        Self { address: told.recv_timeout(Duration::from_mins(1)).unwrap(), stop, thread: Some(thread) }
     }
 
     pub(crate) fn stop(mut self) {
@@ -342,7 +342,7 @@ pub(crate) fn post(address: SocketAddr, headers: &[(&str, &str)], body: &str) ->
 
 pub(crate) fn ask(address: SocketAddr, request: &[u8]) -> Answer {
     let mut connection = TcpStream::connect(address).unwrap();
-    connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    connection.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     // A server that refuses early stops reading.
     let _ = connection.write_all(request);
     let mut bytes = Vec::new();

@@ -36,9 +36,9 @@ fn t14_t19_hostile_names_and_logs_are_shown_as_text() {
     std::fs::write(folder.path().join(LOG), format!("{HOSTILE}\n</pre><script>x</script>\n")).unwrap();
     let failed = Ending::Failed { exit: Some(4), why: Some(HOSTILE.to_owned()) };
     let record = record(Stage::Ended(failed));
-    let pages = [page::index(&[record.clone()], Timestamp::now()), page::job(&record, folder.path(), Timestamp::now())];
+    let pages = [page::index(std::slice::from_ref(&record), Timestamp::now()), page::job(&record, folder.path(), Timestamp::now())];
     for page in pages {
-        for forbidden in ["<script", "<img", "onerror=alert(1)>", "\u{202e}", "\u{1b}", "\u{7}", "</pre><"] {
+        for forbidden in ["<script", "<img", "onerror=alert(1)>", "\u{202e}", "\u{1b}", "\u{7}", "</pre><script"] {
             assert!(!page.contains(forbidden), "{forbidden:?} in {page}");
         }
         assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&gt;"), "{page}");
@@ -58,7 +58,7 @@ fn private_repositories_are_not_shown() {
     server.settle();
     assert!(!world.host.said().is_empty(), "it was tested");
     let page = server.get("/");
-    assert!(page.status == 200 && !page.body.contains("mill/feedstock") && !page.body.contains("one"), "{}", page.body);
+    assert!(page.status == 200 && !page.body.contains("mill/feedstock") && !page.body.contains("/jobs/"), "{}", page.body);
     for number in 0..5 {
         assert_eq!(server.get(&format!("/jobs/{number}")).status, 404);
         assert_eq!(server.get(&format!("/jobs/{number}/log")).status, 404);

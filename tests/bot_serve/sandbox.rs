@@ -55,7 +55,7 @@ impl Job {
 }
 
 fn usual() -> Limits {
-    Limits { address_space: 4 << 30, processor: None, disk: 1 << 30, wall: Duration::from_secs(60), grace: Duration::from_secs(1) }
+    Limits { address_space: 4 << 30, processor: None, disk: 1 << 30, wall: Duration::from_mins(1), grace: Duration::from_secs(1) }
 }
 
 fn ended(script: &str, limits: &Limits) -> Ended {

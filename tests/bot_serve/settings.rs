@@ -10,7 +10,7 @@ fn load(text: &str) -> Result<Settings, SettingsError> {
     let file = folder.path().join("bot.toml");
     std::fs::write(&file, text).unwrap();
     std::fs::write(folder.path().join("key.pem"), "the key\n").unwrap();
-    let text = text.replace("KEY", &folder.path().join("key.pem").display().to_string());
+    let text = text.replace("KEYFILE", &folder.path().join("key.pem").display().to_string());
     std::fs::write(&file, text).unwrap();
     Settings::load(&file, &|name| (name == "WEBHOOK").then(|| "hidden-webhook-secret".to_owned()))
 }
@@ -23,7 +23,7 @@ public_url = "https://bot.example.org/"
 secrets = [{env = "WEBHOOK"}]
 [host]
 app = 12
-key = {file = "KEY"}
+key = {file = "KEYFILE"}
 [jobs]
 memory = "3 GiB"
 [repository."org/feedstock"]
@@ -80,4 +80,16 @@ fn the_example_in_the_documentation_works() {
     let told = Settings::load(&file, &secret).map(drop).map_err(|error| error.to_string());
     let lines = told.err().unwrap_or_default();
     assert!(lines.lines().all(|line| line.contains("cannot be read")), "{lines}");
+}
+
+#[test]
+fn the_command_tells_what_is_wrong_and_ends() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("bot.toml");
+    std::fs::write(&file, GOOD.replace("KEYFILE", "/nowhere/key.pem").replace("{env = \"WEBHOOK\"}", "{env = \"NOT_SET_ANYWHERE\"}"))
+        .unwrap();
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_gristmill")).args(["bot", "serve", "--check"]).arg(&file).output().unwrap();
+    let told = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(2), "{told}");
+    assert!(told.contains("/nowhere/key.pem") && told.contains("NOT_SET_ANYWHERE"), "{told}");
 }

@@ -1,6 +1,10 @@
 //! Credentials: what is sent, where it goes, what comes of expiry and refusal, and that no secret stays anywhere.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-#![expect(clippy::print_stdout, clippy::panic, reason = "what is left out for want of a server is said aloud, and a test fails by panicking")]
+#![expect(
+    clippy::print_stdout,
+    clippy::panic,
+    reason = "what is left out for want of a server is said aloud, and a test fails by panicking"
+)]
 
 mod canary;
 mod dance;

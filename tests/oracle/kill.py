@@ -129,8 +129,8 @@ def done(target):
     return {key: written for key, written in target.written().items() if key in named}
 
 
-def start(binary, recipe, target, more=()):
-    return subprocess.Popen([binary, "run", str(recipe), "--target", target.url, "--quiet", *more], start_new_session=True,
+def start(binary, recipe, url, more=()):
+    return subprocess.Popen([binary, "run", str(recipe), "--target", url, "--quiet", *more], start_new_session=True,
                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -170,7 +170,7 @@ def kill(binary, options, chance, scratch):
         used = recipe or generate(scratch / "data", months)
         undisturbed.remove()
         started = time.monotonic()
-        finish(start(binary, used, undisturbed, more), "the undisturbed run")
+        finish(start(binary, used, undisturbed.url, more), "the undisturbed run")
         seconds = time.monotonic() - started
         if seconds >= 3:
             break
@@ -179,7 +179,7 @@ def kill(binary, options, chance, scratch):
     kills = rounds = early = kept = 0
     before = {}
     while kills < options.kills:
-        process = start(binary, used, disturbed, more)
+        process = start(binary, used, disturbed.url, more)
         # Resumed runs have less and less to do: moments are drawn from what an undisturbed rest would need, at most a few seconds.
         moment = chance.uniform(0.02, min(seconds, 12) * 0.6)
         try:
@@ -201,7 +201,7 @@ def kill(binary, options, chance, scratch):
         check(disturbed, wanted, rounds)
         disturbed.remove()
         before = {}
-    finish(start(binary, used, disturbed, more), "the last resumed run")
+    finish(start(binary, used, disturbed.url, more), "the last resumed run")
     check(disturbed, wanted, rounds + 1)
     print(f"{kills} kills, {rounds + 1} bakes completed by resuming ({early} kills after the root metadata was visible): every store equals the undisturbed one; "
           f"objects that had a receipt when their run was killed: {kept}, written again: 0")

@@ -4,7 +4,7 @@
 //! touched, and whatever is filled in cannot leave its place in YAML, Markdown or a shell.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{is_account, is_id};
@@ -35,6 +35,8 @@ pub struct Wanted {
     pub maintainer: String,
     /// Where workflows get gristmill from, and its SHA-256 in hexadecimal.
     pub binary: Option<(String, String)>,
+    /// Gristmill's own action (`ci/action.yml`) by its full commit id, to be used in place of written-out steps.
+    pub action: Option<String>,
 }
 
 /// Why a repository cannot be begun.
@@ -106,12 +108,15 @@ pub fn init(folder: &Path, wanted: &Wanted) -> Result<(Vec<String>, Vec<String>)
     Ok((written, left))
 }
 
-/// The kernel refuses what exists, links that lead nowhere included.
+/// The kernel refuses what exists, links that lead nowhere included. Half a file would be left alone ever after: it is not begun before
+/// it is whole.
 fn create(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
     }
-    fs::OpenOptions::new().write(true).create_new(true).open(path)?.write_all(text.as_bytes())
+    super::place(path, text.as_bytes(), folder)
 }
 
 /// The files of a repository.
@@ -146,6 +151,9 @@ fn check(wanted: &Wanted) -> Result<(), InitError> {
     if let Some(title) = wanted.title.as_ref().filter(|title| title.chars().any(char::is_control) || title.chars().count() > 200) {
         return word(title, "title", "use one line of at most 200 characters");
     }
+    if let Some(action) = wanted.action.as_ref().filter(|action| wanted.forge != Forge::Github || !is_action(action)) {
+        return word(action, "action", "use `OWNER/REPOSITORY/ci@` and a full commit id, on GitHub only");
+    }
     let Some((url, sum)) = &wanted.binary else { return Ok(()) };
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?%&=+".contains(&byte);
     if !url.starts_with("https://") || !url.bytes().all(plain) {
@@ -155,6 +163,25 @@ fn check(wanted: &Wanted) -> Result<(), InitError> {
         return word(sum, "SHA-256", "give its 64 hexadecimal digits");
     }
     Ok(())
+}
+
+/// True for an action that cannot become another one.
+fn is_action(text: &str) -> bool {
+    let plain = |part: &str| {
+        !part.is_empty() && !part.starts_with('.') && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    let pinned = |id: &str| id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    text.split_once('@').is_some_and(|(path, id)| path.split('/').count() >= 2 && path.split('/').all(plain) && pinned(id))
+}
+
+/// The steps that stand for a mark of the workflows.
+fn steps(wanted: &Wanted) -> [(&'static str, String); 3] {
+    let (install, test) = match &wanted.action {
+        None => (include_str!("templates/steps/install.yml"), include_str!("templates/steps/test.yml")),
+        Some(_) => (include_str!("templates/steps/install_action.yml"), include_str!("templates/steps/test_action.yml")),
+    };
+    let steps = |text: &str| text.trim_end().to_owned();
+    [("@INSTALL@", steps(install)), ("@TEST@", steps(test)), ("@ACTION@", wanted.action.clone().unwrap_or_default())]
 }
 
 fn filled(template: &str, wanted: &Wanted) -> String {
@@ -188,7 +215,8 @@ fn filled(template: &str, wanted: &Wanted) -> String {
         ("@ID@", wanted.id.clone()),
         ("@TITLE@", title),
     ];
-    pairs.iter().fold(template.to_owned(), |text, (mark, word)| text.replace(mark, word))
+    let pairs = steps(wanted).into_iter().chain(pairs);
+    pairs.fold(template.to_owned(), |text, (mark, word)| text.replace(mark, &word))
 }
 
 /// Addresses relative to the page of the repository, whose owner `init` cannot know.

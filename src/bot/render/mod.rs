@@ -11,6 +11,8 @@ pub use escape::{block, plain, span};
 
 use super::artifact::{Artifact, Change, Dataset, Full, Outcome, Problem, Stage, Tested, Unbelievable, Verdict};
 use super::decide::Sha;
+use super::feedstock::is_id;
+use super::picture::{Picture, number};
 use crate::size::ByteSize;
 
 /// First line of the comment, by which it is found again.
@@ -23,9 +25,41 @@ const SENTENCE: usize = 600;
 /// Most variables and problems shown.
 const SHOWN: usize = 30;
 
+/// Where a comment can point to. Words of ours or of the operator, never of a result.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// What stands before `ID.png` in the address of each picture, if images can be fetched from there without a login. Without it
+    /// maps are shown as letters: code hosts keep no images of comments that a token may write, and drop those that stand in the text.
+    pub pictures: Option<String>,
+    /// A page with the whole log.
+    pub log: Option<String>,
+    /// A page where the pictures can be fetched, with a login perhaps.
+    pub album: Option<String>,
+}
+
+/// True for an address that can stand in Markdown and in HTML as it is.
+#[must_use]
+pub fn is_address(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?%&=+".contains(&byte);
+    text.starts_with("https://") && text.len() <= 1000 && text.bytes().all(plain)
+}
+
 /// The comment about a result.
 #[must_use]
 pub fn comment(artifact: &Artifact) -> String {
+    comment_with(artifact, &Places::default())
+}
+
+/// The pictures of a result as PNG, each with the id of its recipe.
+#[must_use]
+pub fn pictures(artifact: &Artifact) -> Vec<(String, Vec<u8>)> {
+    let image = |outcome: &Outcome| Some((outcome.id.clone(), outcome.picture.as_ref()?.png()?));
+    artifact.recipes.iter().filter(|outcome| is_id(&outcome.id)).filter_map(image).collect()
+}
+
+/// The comment about a result, with pictures and a link where there are places for them.
+#[must_use]
+pub fn comment_with(artifact: &Artifact, places: &Places) -> String {
     let tested: Vec<&Outcome> = artifact.recipes.iter().filter(|one| one.verdict != Verdict::Skipped).collect();
     let passed = tested.iter().filter(|one| one.verdict == Verdict::Passed).count();
     let verdict = match (artifact.refused.len(), tested.len()) {
@@ -40,14 +74,23 @@ pub fn comment(artifact: &Artifact) -> String {
     );
     let mut text = head + &files(artifact);
     for (number, outcome) in artifact.recipes.iter().enumerate() {
-        let section = section(outcome, &artifact.head);
+        // The first ones have maps; all have their figures.
+        let section = section(outcome, &artifact.head, places, text.len() < LONGEST / 2);
         if text.len() + section.len() > LONGEST {
             text += &format!("\n…and {} more recipes; the checks tell of each.\n", artifact.recipes.len() - number);
             break;
         }
         text += &section;
     }
-    text
+    text + &footer(places)
+}
+
+fn footer(places: &Places) -> String {
+    let link = |name: &str, place: &Option<String>| {
+        place.as_ref().filter(|address| is_address(address)).map(|address| format!("[{name}]({address})"))
+    };
+    let links: Vec<String> = [link("The whole log", &places.log), link("Maps as pictures", &places.album)].into_iter().flatten().collect();
+    if links.is_empty() { String::new() } else { format!("\n{}\n", links.join(" · ")) }
 }
 
 /// The comment if there is no result that can be believed.
@@ -72,16 +115,38 @@ fn files(artifact: &Artifact) -> String {
     text
 }
 
-fn section(outcome: &Outcome, head: &Sha) -> String {
+fn section(outcome: &Outcome, head: &Sha, places: &Places, map: bool) -> String {
     let mut text = format!("\n#### {} `{}`: {}\n", mark(outcome.verdict), outcome.id, verdict(outcome));
     text += &problems(&outcome.errors, &outcome.path);
     text += &outcome.warnings.iter().take(SHOWN).map(|warning| format!("- ⚠️ {}\n", span(warning, SENTENCE))).collect::<String>();
     text += &outcome.dataset.as_ref().map_or(String::new(), |dataset| described(dataset, outcome));
+    if let Some(picture) = outcome.picture.as_ref().filter(|_| map) {
+        text += &shown(picture, &outcome.id, places);
+    }
+    if outcome.verdict == Verdict::Failed && !outcome.log.is_empty() {
+        let log = block(outcome.log.iter().map(String::as_str), SENTENCE);
+        text += &format!("\n<details><summary>Last lines of the log</summary>\n\n{log}\n</details>\n");
+    }
     if outcome.verdict != Verdict::Skipped {
         let command = format!("gristmill bot test --head {head} --recipe {} --out result.json", outcome.path);
         text += &format!("\nThe same on your machine, at that commit:\n\n{}", block([command.as_str()], SENTENCE));
     }
     text
+}
+
+/// A map: as an image where one can be fetched, else as letters.
+fn shown(picture: &Picture, id: &str, places: &Places) -> String {
+    let base = places.pictures.as_ref().filter(|base| is_address(base));
+    let units = if picture.units.is_empty() { String::new() } else { format!(" {}", span(&picture.units, NAME)) };
+    let at = if picture.at.is_empty() { String::new() } else { format!(" at {}", span(&picture.at, SENTENCE)) };
+    let what = format!("{}{at}, from {} to {}{units}", span(&picture.variable, NAME), number(picture.low), number(picture.high));
+    let missing = picture.missing();
+    if let Some(base) = base {
+        return format!("\n![A map of {id}]({base}{id}.png)\n\n{what}; grey: no value ({missing} %)\n");
+    }
+    let lines = picture.text();
+    let map = block(lines.iter().map(String::as_str), SENTENCE);
+    format!("\n<details><summary>Map</summary>\n\n{what} as · ░ ▒ ▓ █; blank: no value ({missing} %)\n\n{map}\n</details>\n")
 }
 
 fn mark(verdict: Verdict) -> &'static str {
@@ -127,10 +192,16 @@ fn problems(errors: &[Problem], path: &str) -> String {
 
 fn described(dataset: &Dataset, outcome: &Outcome) -> String {
     let axis = |axis: &super::artifact::Axis| {
-        format!("- {}: {} files, first {}, last {}\n", span(&axis.name, NAME), axis.length, span(&axis.first, NAME), span(&axis.last, NAME))
+        // Files that are listed one by one have no names along their axis.
+        let ends = format!(", first {}, last {}", span(&axis.first, NAME), span(&axis.last, NAME));
+        let ends = if axis.first.is_empty() { String::new() } else { ends };
+        format!("- {}: {} files{ends}\n", span(&axis.name, NAME), axis.length)
     };
     let title = format!("\n{} under {}\n\n", span(&dataset.title, SENTENCE), span(&dataset.license, NAME));
-    let axes: String = dataset.axes.iter().map(axis).collect();
+    let times = dataset.times.as_ref().map_or(String::new(), |times| {
+        format!("- {}: from {} to {}\n", span(&times.dimension, NAME), span(&times.first, NAME), span(&times.last, NAME))
+    });
+    let axes: String = std::iter::once(times).chain(dataset.axes.iter().map(axis)).collect();
     let numbers = sizes(outcome.tested.as_ref(), outcome.full.as_ref());
     format!(
         "{title}{axes}{numbers}\n<details><summary>Dataset and chunks</summary>\n\n{}\n{}\n</details>\n",
@@ -148,10 +219,15 @@ fn repr(dataset: &Dataset) -> String {
             format!("{}: {} (in full about {})", one.name, one.length, one.full)
         }
     };
-    let is_dimension = |name: &str| dataset.dimensions.iter().any(|dimension| dimension.name == name);
-    let row = |one: &super::artifact::Variable| format!("    {}  ({})  {}", one.name, one.dimensions.join(", "), one.dtype);
-    let (coordinates, data): (Vec<_>, Vec<_>) = dataset.variables.iter().take(SHOWN).partition(|one| is_dimension(&one.name));
+    let is_coordinate =
+        |one: &super::artifact::Variable| one.coordinate || dataset.dimensions.iter().any(|dimension| dimension.name == one.name);
+    let row = |one: &super::artifact::Variable| {
+        format!("    {}  ({})  {}  {}", one.name, one.dimensions.join(", "), one.dtype, ByteSize(one.full_bytes))
+    };
+    let all = dataset.variables.iter().fold(0_u64, |sum, one| sum.saturating_add(one.full_bytes));
+    let (coordinates, data): (Vec<_>, Vec<_>) = dataset.variables.iter().take(SHOWN).partition(|one| is_coordinate(one));
     let mut lines = vec![format!("Dimensions: ({})", dataset.dimensions.iter().map(dimension).collect::<Vec<_>>().join(", "))];
+    lines.push(format!("Size in full: about {}", ByteSize(all)));
     lines.extend(std::iter::once("Coordinates:".to_owned()).chain(coordinates.into_iter().map(row)));
     lines.extend(std::iter::once("Data variables:".to_owned()).chain(data.into_iter().map(row)));
     block(lines.iter().map(String::as_str), SENTENCE)
@@ -226,6 +302,6 @@ fn check(outcome: &Outcome, head: &Sha) -> Value {
         "head_sha": head,
         "status": "completed",
         "conclusion": conclusion,
-        "output": {"title": verdict(outcome), "summary": section(outcome, head), "annotations": annotations},
+        "output": {"title": verdict(outcome), "summary": section(outcome, head, &Places::default(), true), "annotations": annotations},
     })
 }

@@ -12,13 +12,13 @@ use crate::bot::forge::CloneAccess;
 
 /// The clones, in a folder.
 #[derive(Debug)]
-pub struct Clones {
+pub(super) struct Clones {
     folder: PathBuf,
 }
 
 /// Why a repository cannot be fetched, or a commit is not there.
 #[derive(Debug, thiserror::Error)]
-pub enum CloneError {
+pub(super) enum CloneError {
     /// Git failed.
     #[error("`{repository}` cannot be fetched: {}", cause.message())]
     Git {
@@ -41,13 +41,13 @@ pub enum CloneError {
 impl Clones {
     /// In a folder.
     #[must_use]
-    pub fn new(folder: PathBuf) -> Self {
+    pub(super) fn new(folder: PathBuf) -> Self {
         Self { folder }
     }
 
     /// The folder of a repository's clone.
     #[must_use]
-    pub fn path(&self, repository: &str) -> PathBuf {
+    pub(super) fn path(&self, repository: &str) -> PathBuf {
         self.folder.join(repository.replace('/', "__") + ".git")
     }
 
@@ -55,7 +55,7 @@ impl Clones {
     ///
     /// # Errors
     /// [`CloneError`].
-    pub fn fetch(&self, repository: &str, access: &CloneAccess, pull: Option<u64>, wanted: &[Sha]) -> Result<PathBuf, CloneError> {
+    pub(super) fn fetch(&self, repository: &str, access: &CloneAccess, pull: Option<u64>, wanted: &[Sha]) -> Result<PathBuf, CloneError> {
         let failed = |cause| CloneError::Git { repository: repository.to_owned(), cause };
         let path = self.path(repository);
         let clone = Repository::open_bare(&path).or_else(|_| Repository::init_bare(&path)).map_err(failed)?;
@@ -76,13 +76,13 @@ impl Clones {
 
     /// True if all of these commits are here.
     #[must_use]
-    pub fn have(&self, repository: &str, wanted: &[Sha]) -> bool {
+    pub(super) fn have(&self, repository: &str, wanted: &[Sha]) -> bool {
         Repository::open_bare(self.path(repository)).is_ok_and(|clone| wanted.iter().all(|sha| has(&clone, sha)))
     }
 
     /// True if `old` is `new`, or came before it.
     #[must_use]
-    pub fn is_before(&self, repository: &str, old: &Sha, new: &Sha) -> bool {
+    pub(super) fn is_before(&self, repository: &str, old: &Sha, new: &Sha) -> bool {
         let ids = Oid::from_str(old.as_str()).and_then(|old| Ok((old, Oid::from_str(new.as_str())?)));
         let (Ok((old, new)), Ok(clone)) = (ids, Repository::open_bare(self.path(repository))) else { return false };
         old == new || clone.graph_descendant_of(new, old).unwrap_or(false)
@@ -90,7 +90,7 @@ impl Clones {
 
     /// The commit of a branch, as it was fetched last.
     #[must_use]
-    pub fn tip(&self, repository: &str, branch: &str) -> Option<Sha> {
+    pub(super) fn tip(&self, repository: &str, branch: &str) -> Option<Sha> {
         let clone = Repository::open_bare(self.path(repository)).ok()?;
         let commit = clone.find_reference(&format!("refs/heads/{branch}")).ok()?.peel_to_commit().ok()?;
         commit.id().to_string().parse().ok()
@@ -100,7 +100,7 @@ impl Clones {
     ///
     /// # Errors
     /// [`CloneError`].
-    pub fn check_out(&self, repository: &str, commit: &Sha, folder: &Path) -> Result<(), CloneError> {
+    pub(super) fn check_out(&self, repository: &str, commit: &Sha, folder: &Path) -> Result<(), CloneError> {
         let failed = |cause| CloneError::Git { repository: repository.to_owned(), cause };
         let copy = || -> Result<(), git2::Error> {
             let source = self.path(repository).display().to_string();

@@ -27,8 +27,8 @@ pub(super) const RESULT: &str = "result.json";
 const REPORT: &str = "report.json";
 /// Address space besides the memory that a job may use: the program, its libraries and stacks.
 const BESIDES: u64 = 2 << 30;
-/// Time between asking a job to end and ending it: as `cli::interrupt` has it, and a little more.
-const GRACE: Duration = Duration::from_secs(28);
+/// Time between asking a job to end and ending it; less than `cli::interrupt` gives the server itself.
+const GRACE: Duration = Duration::from_secs(20);
 /// Header of what the server tells itself.
 pub(super) const OWN: &str = "x-gristmill-event";
 

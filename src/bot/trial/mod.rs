@@ -3,6 +3,7 @@
 //! Runs in the job that has no secrets. Not for judging the result (`render`) or for whole runs (`run`). Invariant: passed means
 //! written, opened again, every object read and a part compared with its source; whatever happens there is an outcome.
 
+mod log;
 mod sample;
 
 use std::path::{Path, PathBuf};
@@ -14,14 +15,16 @@ use jiff::civil::Date;
 
 pub use sample::{Extent, sample};
 
+use self::log::Log;
 use super::artifact::{
-    Axis, Change, Dataset, Dimension, Full, LONGEST_TEXT, MOST_ENTRIES, Outcome, Problem, Stage, Tested, Variable, Verdict,
+    Axis, Change, Dataset, Dimension, Full, LONGEST_TEXT, MOST_ENTRIES, Outcome, Problem, Stage, Tested, Times, Variable, Verdict,
 };
 use super::decide::Sha;
+use super::picture;
 use crate::event::Reporter;
 use crate::pattern::{KeyValue, Role};
 use crate::plan::Explanation;
-use crate::recipe::diagnostic::{Diagnostic, exit_of};
+use crate::recipe::diagnostic::{Code, Diagnostic, exit_of};
 use crate::recipe::{Recipe, RecipeText, parse_on};
 use crate::run::audit::{self, audit};
 use crate::run::report::Report;
@@ -29,6 +32,8 @@ use crate::run::{self, Options, RunError, Setting, with_causes};
 use crate::size::ByteSize;
 use crate::store::Access;
 
+/// Exit code of a recipe that is not right (DESIGN §8).
+const RECIPE: u8 = 2;
 /// Exit code of what does not fit its limits (DESIGN §8).
 const LIMITS: u8 = 8;
 /// Exit code of a store that is not what it should be (DESIGN §8).
@@ -76,7 +81,10 @@ pub struct Terms<'a> {
 /// Tests a recipe.
 #[must_use]
 pub fn test(subject: &Subject, terms: &Terms<'_>) -> Outcome {
-    let mut trial = Trial { subject, terms, begun: Instant::now(), late: AtomicBool::new(false), outcome: begun(subject) };
+    let begun_at = Instant::now();
+    let log = Arc::new(Log::new(begun_at, Arc::clone(terms.reporter)));
+    let reporter: Arc<dyn Reporter> = Arc::clone(&log) as _;
+    let mut trial = Trial { subject, terms, reporter, begun: begun_at, late: AtomicBool::new(false), outcome: begun(subject) };
     let ended = trial.go();
     let mut outcome = trial.outcome;
     match ended {
@@ -87,6 +95,7 @@ pub fn test(subject: &Subject, terms: &Terms<'_>) -> Outcome {
         }
     }
     outcome.warnings = outcome.warnings.into_iter().take(MOST_ENTRIES).map(|text| shortened(&text)).collect();
+    outcome.log = log.lines();
     outcome
 }
 
@@ -103,6 +112,8 @@ fn begun(subject: &Subject) -> Outcome {
         full: None,
         errors: Vec::new(),
         warnings: Vec::new(),
+        picture: None,
+        log: Vec::new(),
     }
 }
 
@@ -149,6 +160,8 @@ fn shortened(text: &str) -> String {
 struct Trial<'a> {
     subject: &'a Subject,
     terms: &'a Terms<'a>,
+    /// Keeps the log, and tells whoever listens besides.
+    reporter: Arc<dyn Reporter>,
     begun: Instant,
     /// True if the time ran out.
     late: AtomicBool,
@@ -167,7 +180,9 @@ impl Trial<'_> {
         let (target, report) = self.bake(&sampled)?;
         self.outcome.stage = Stage::Verify;
         self.verify(&target, &report)?;
-        self.outcome.warnings.extend(report.warnings.iter().cloned());
+        self.look(&target);
+        let is_sample = sampled.inputs.len() < recipe.inputs.len();
+        self.outcome.warnings.extend(report.warnings.iter().filter(|text| !(is_sample && is_gap(text))).cloned());
         self.count(&recipe, &sampled, &explanation, &report);
         Ok(())
     }
@@ -175,6 +190,11 @@ impl Trial<'_> {
     fn lint(&mut self) -> Result<Recipe, Failure> {
         let text = RecipeText { name: self.subject.path.clone(), text: self.subject.text.clone() };
         match parse_on(&text, &self.subject.base, Some(self.terms.day)) {
+            Ok((_, advice)) if advice.iter().any(|one| one.code == Code::LicenseUnknown) => {
+                // Advice to whoever bakes at home; nobody can publish under a licence that nobody can look up (T19).
+                let unknown = advice.iter().filter(|one| one.code == Code::LicenseUnknown);
+                Err(Failure { exit: RECIPE, problems: unknown.map(|one| told(one, &text.text)).collect() })
+            }
             Ok((recipe, advice)) => {
                 self.outcome.warnings.extend(advice.iter().map(|one| one.message.clone()));
                 Ok(recipe)
@@ -234,6 +254,22 @@ impl Trial<'_> {
         Ok(())
     }
 
+    /// What a person sees of the store at a glance: from when to when, and a map. A store without either is as good.
+    fn look(&mut self, target: &str) {
+        let Ok(Some(reader)) = run::inspect::open_store(target, self.terms.access) else { return };
+        self.outcome.picture = picture::draw(&reader);
+        let times = picture::period(&reader).map(|period| Times {
+            dimension: shortened(&period.dimension),
+            first: period.first,
+            last: period.last,
+        });
+        if let Some(dataset) = &mut self.outcome.dataset {
+            dataset.times = times;
+            let is_one = |name: &str| reader.schema().variable(name).is_some_and(|variable| variable.coordinate);
+            dataset.variables.iter_mut().for_each(|variable| variable.coordinate |= is_one(&variable.name));
+        }
+    }
+
     fn options(&self, target: String) -> Options {
         Options { target, memory: self.terms.memory, threads: self.terms.threads, ..Options::default() }
     }
@@ -251,7 +287,7 @@ impl Trial<'_> {
                     stop.fetch_or(self.late.load(Ordering::Relaxed) || self.terms.stop.load(Ordering::Relaxed), Ordering::Relaxed);
                 }
             });
-            let result = work(Setting { access: self.terms.access, reporter: self.terms.reporter, stop: &stop });
+            let result = work(Setting { access: self.terms.access, reporter: &self.reporter, stop: &stop });
             drop(done);
             result
         });
@@ -318,6 +354,8 @@ fn dataset(recipe: &Recipe, sampled: &Recipe, explanation: &Explanation) -> Data
         dimensions: one.dimensions.iter().map(|name| shortened(name)).collect(),
         chunks: one.chunks.clone(),
         chunk_bytes: one.chunk_bytes,
+        full_bytes: full_bytes(one, &full),
+        coordinate: one.dimensions == [one.name.as_str()],
     };
     Dataset {
         title: shortened(&recipe.about.title),
@@ -325,7 +363,22 @@ fn dataset(recipe: &Recipe, sampled: &Recipe, explanation: &Explanation) -> Data
         axes: recipe.axes.iter().take(MOST_ENTRIES).map(axis).collect(),
         dimensions: explanation.dimensions.iter().take(MOST_ENTRIES).map(dimension).collect(),
         variables: explanation.variables.iter().take(MOST_ENTRIES).map(variable).collect(),
+        times: None,
     }
+}
+
+/// True for a warning about what lies between the files of a sample, where there always is something (`combine::whole` words them).
+fn is_gap(warning: &str) -> bool {
+    let of_time = warning.starts_with("coordinate `") && (warning.contains("` has a gap") || warning.contains(" gaps, the first"));
+    of_time || (warning.starts_with("bounds `") && warning.ends_with(" do not touch"))
+}
+
+/// About the bytes of a variable's values in a full run, by what one chunk of the sample holds.
+fn full_bytes(variable: &crate::plan::VariableExplanation, full: &dyn Fn(&str, u64) -> u64) -> u64 {
+    let count = |lengths: &mut dyn Iterator<Item = u64>| lengths.fold(1_u64, u64::saturating_mul);
+    let held = count(&mut variable.chunks.iter().zip(&variable.shape).map(|(chunk, length)| *chunk.min(length)));
+    let all = count(&mut variable.dimensions.iter().zip(&variable.shape).map(|(name, length)| full(name, *length)));
+    (u128::from(variable.chunk_bytes) * u128::from(all)).checked_div(u128::from(held)).map_or(0, |bytes| bytes.min(1 << 53) as u64)
 }
 
 /// An outcome for a recipe that is not tested: it moved, or it is gone.

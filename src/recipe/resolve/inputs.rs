@@ -24,9 +24,9 @@ const MOST_TOLD: usize = 100;
 /// Values of keys that all exceptions together may match.
 const MOST_MATCHED: usize = 4 * MAX_INPUTS;
 /// Schemes that can be read.
-const SCHEMES: [&str; 4] = ["https", "http", "file", "s3"];
+const SCHEMES: [&str; 6] = ["https", "http", "file", "ftp", "ftps", "s3"];
 /// Schemes that will be.
-const LATER: [&str; 6] = ["ftp", "ftps", "sftp", "gs", "az", "abfs"];
+const LATER: [&str; 4] = ["sftp", "gs", "az", "abfs"];
 
 /// Schemes of datasets on OPeNDAP servers: protocol, and transport where it is not https.
 const DATASETS: [&str; 6] = ["dap2", "dap4", "dap2+https", "dap4+https", "dap2+http", "dap4+http"];

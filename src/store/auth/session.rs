@@ -89,7 +89,7 @@ impl<'a> Ticket<'a> {
             let token = self.oauth_token(chosen, of, client, idle).await?;
             put(request, AUTHORIZATION, &format!("Bearer {}", token.reveal()));
         }
-        self.add_cookies(chosen, request);
+        add_cookies(chosen, request);
         Ok(Signed::Ready)
     }
 
@@ -117,15 +117,8 @@ impl<'a> Ticket<'a> {
                 put(request, AUTHORIZATION, &format!("Bearer {}", token.value().reveal()));
             }
         }
-        self.add_cookies(chosen, request);
+        add_cookies(chosen, request);
         Ok(Signed::Ready)
-    }
-
-    fn add_cookies(&self, chosen: &Chosen, request: &mut Request) {
-        // What may be sent at all is sent where nobody listens, or where the operator does not mind.
-        if let Some(cookies) = chosen.session.jar.header(request.url(), true) {
-            put(request, COOKIE, &cookies);
-        }
     }
 
     /// Takes note of what an answer sets. To be called for every hop.
@@ -310,5 +303,12 @@ fn carry(request: &mut Request, carrier: &Carrier, secret: &str) {
                 request.url_mut().query_pairs_mut().append_pair(name, secret);
             }
         }
+    }
+}
+
+/// What may be sent at all is sent where nobody listens, or where the operator does not mind.
+fn add_cookies(chosen: &Chosen, request: &mut Request) {
+    if let Some(cookies) = chosen.session.jar.header(request.url(), true) {
+        put(request, COOKIE, &cookies);
     }
 }

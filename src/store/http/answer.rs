@@ -47,9 +47,10 @@ pub(super) fn judge_status(url: &str, status: StatusCode, headers: &HeaderMap) -
         412 => Err(changed(url, "its validator no longer matches")),
         416 => fail(ErrorKind::Integrity, "the file is shorter than its own index says; it is truncated: fetch it anew"),
         202 | 408 | 409 | 425 | 429 | 500 | 502..=504 | 506..=599 => Err(passing(told, status, headers)),
-        400 if url.starts_with("https://") => {
-            fail(ErrorKind::Other, "the request is not understood; check the URL, and whether the server wants a client certificate (`auth`)")
-        }
+        400 if url.starts_with("https://") => fail(
+            ErrorKind::Other,
+            "the request is not understood; check the URL, and whether the server wants a client certificate (`auth`)",
+        ),
         300..=399 => fail(ErrorKind::Other, "a redirect that leads nowhere; check the URL"),
         _ => fail(ErrorKind::Other, "the request is not understood; check the URL"),
     }

@@ -5,22 +5,16 @@
 use std::io::Write;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use bytes::BytesMut;
-use reqwest::{Response, StatusCode};
-use xxhash_rust::xxh3::Xxh3;
+use reqwest::StatusCode;
 
+use super::super::pace::{PROGRESS, Pace};
+use super::super::passed::Passed;
 use super::super::retry::Fault;
 use super::super::{ErrorKind, StoreError};
 use super::answer;
 use super::{Reading, Seen};
-
-/// Bytes that count as progress; a server that drips less in [`WINDOWS`] idle timeouts is as good as silent.
-const PROGRESS: u64 = 1 << 10;
-
-/// Idle timeouts in which [`PROGRESS`] must be made.
-const WINDOWS: u32 = 4;
 
 impl Reading<'_> {
     /// One range of the file, whole, into an empty buffer that has room for it.
@@ -51,7 +45,7 @@ impl Reading<'_> {
         }
         let sent = answer::judge_range(self.url, response.headers(), &asked, seen.head.size)?;
         let end = sent.end - range.start;
-        let mut pace = Pace::new(self);
+        let mut pace = Pace::new(self.source.idle);
         while let Some(piece) = self.piece(&mut response).await? {
             if buffer.len() as u64 + piece.len() as u64 > end {
                 return Err(self.longer());
@@ -83,33 +77,36 @@ impl Reading<'_> {
     /// The whole file into a sink; its length.
     pub(super) async fn download(&self, seen: &Seen, sink: &mut dyn Write) -> Result<u64, StoreError> {
         let mut patience = self.patience();
-        let mut passed = Passed { sink, length: 0, hash: Xxh3::new() };
+        let mut passed = Passed::new(sink);
         let endless = loop {
-            let before = passed.length;
+            let before = passed.length();
             match self.download_on(seen, &mut passed).await {
                 Ok(endless) => break endless,
                 Err(fault) => {
-                    if passed.length >= before + PROGRESS {
+                    if passed.length() >= before + PROGRESS {
                         patience.renew();
                     }
                     patience.after(fault).await?;
                 }
             }
         };
-        self.judge_length(seen, passed.length)?;
+        self.judge_length(seen, passed.length())?;
         if endless && seen.head.size.is_none() {
             self.read_again(seen, &passed).await?;
         }
-        Ok(passed.length)
+        Ok(passed.length())
     }
 
     /// Passes on what is still missing of the file. True if only the closed connection told its end.
     async fn download_on(&self, seen: &Seen, passed: &mut Passed<'_>) -> Result<bool, Fault> {
         let _pass = self.gate.enter().await;
-        let rest = seen.head.size.filter(|size| passed.length > 0 && *size > passed.length).map(|size| passed.length..size);
+        let rest = seen.head.size.filter(|size| passed.length() > 0 && *size > passed.length()).map(|size| passed.length()..size);
         let mut response = self.ask(seen, rest.as_ref()).await?;
         let end = match rest.filter(|_| response.status() == StatusCode::PARTIAL_CONTENT) {
-            Some(rest) => Some(answer::judge_range(self.url, response.headers(), &rest, seen.head.size)?.end),
+            Some(rest) => {
+                passed.go_on();
+                Some(answer::judge_range(self.url, response.headers(), &rest, seen.head.size)?.end)
+            }
             None if response.status() == StatusCode::PARTIAL_CONTENT => {
                 return Err(
                     StoreError::new(ErrorKind::Integrity, self.url, "the server sends a part although the whole was asked for").into()
@@ -118,47 +115,29 @@ impl Reading<'_> {
             None => {
                 let announced = answer::announced(response.headers());
                 self.judge_announced(seen, announced)?;
-                self.skip(&mut response, passed).await?;
+                passed.begin_anew();
                 announced
             }
         };
-        let mut pace = Pace::new(self);
+        let mut pace = Pace::new(self.source.idle);
         while let Some(piece) = self.piece(&mut response).await? {
-            if passed.length == 0 && answer::looks_like_page(&piece) {
+            if passed.place() == 0 && answer::looks_like_page(&piece) {
                 return Err(answer::page(self.url, &piece));
             }
-            if end.or(seen.head.size).is_some_and(|end| passed.length + piece.len() as u64 > end) {
+            if end.or(seen.head.size).is_some_and(|end| passed.place() + piece.len() as u64 > end) {
                 return Err(self.longer());
             }
             passed.pass(self.url, &piece)?;
             pace.keep(piece.len())?;
         }
-        if end.or(seen.head.size).is_some_and(|end| passed.length < end) || seen.head.size.is_some_and(|size| passed.length < size) {
+        if end.or(seen.head.size).is_some_and(|end| passed.place() < end)
+            || seen.head.size.is_some_and(|size| passed.place() < size)
+            || passed.place() < passed.length()
+        {
             return Err(Fault::passing("the answer ended before its announced length"));
         }
         self.gate.praise();
         Ok(answer::is_endless(response.version(), response.headers()))
-    }
-
-    /// A file begun anew because its server cannot send a rest: what was passed on already must come again, byte for byte.
-    async fn skip(&self, response: &mut Response, passed: &mut Passed<'_>) -> Result<(), Fault> {
-        if passed.length == 0 {
-            return Ok(());
-        }
-        let (mut hash, mut left) = (Xxh3::new(), passed.length);
-        while left > 0 {
-            let piece = self.piece(response).await?.ok_or_else(|| Fault::passing("the answer ended before its announced length"))?;
-            let (old, new) = piece.split_at(piece.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
-            hash.update(old);
-            left -= old.len() as u64;
-            if left == 0 {
-                if hash.digest128() != passed.hash.digest128() {
-                    return Err(answer::changed(self.url, "its beginning differs when sent again"));
-                }
-                passed.pass(self.url, new)?;
-            }
-        }
-        Ok(())
     }
 
     fn judge_announced(&self, seen: &Seen, announced: Option<u64>) -> Result<(), Fault> {
@@ -181,52 +160,15 @@ impl Reading<'_> {
     /// Reads a file of unannounced length once more: two equal readings are no cut ones.
     async fn read_again(&self, seen: &Seen, passed: &Passed<'_>) -> Result<(), StoreError> {
         let mut nowhere = std::io::sink();
-        let mut again = Passed { sink: &mut nowhere, length: 0, hash: Xxh3::new() };
+        let mut again = Passed::new(&mut nowhere);
         let mut patience = self.patience();
         while let Err(fault) = self.download_on(seen, &mut again).await {
             patience.after(fault).await?;
         }
-        if (again.length, again.hash.digest128()) == (passed.length, passed.hash.digest128()) {
+        if again.content() == passed.content() {
             return Ok(());
         }
         let message = "the server announces no length and two readings differ; one was cut short: run again later";
         Err(StoreError::new(ErrorKind::Integrity, self.url, message))
-    }
-}
-
-/// What a sink has been given.
-struct Passed<'a> {
-    sink: &'a mut dyn Write,
-    length: u64,
-    hash: Xxh3,
-}
-
-impl Passed<'_> {
-    fn pass(&mut self, url: &str, piece: &[u8]) -> Result<(), StoreError> {
-        self.sink.write_all(piece).map_err(|error| StoreError::from_io(url, "pass on what was read", error))?;
-        self.hash.update(piece);
-        self.length += piece.len() as u64;
-        Ok(())
-    }
-}
-
-/// Watches that a body does not merely drip.
-pub(super) struct Pace<'a> {
-    reading: &'a Reading<'a>,
-    since: Instant,
-    bytes: u64,
-}
-
-impl<'a> Pace<'a> {
-    pub(super) fn new(reading: &'a Reading<'a>) -> Self {
-        Self { reading, since: Instant::now(), bytes: 0 }
-    }
-
-    pub(super) fn keep(&mut self, more: usize) -> Result<(), Fault> {
-        self.bytes += more as u64;
-        if self.bytes >= PROGRESS {
-            (self.since, self.bytes) = (Instant::now(), 0);
-        }
-        if self.since.elapsed() > self.reading.source.idle.saturating_mul(WINDOWS) { Err(self.reading.stalled()) } else { Ok(()) }
     }
 }

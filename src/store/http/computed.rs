@@ -5,10 +5,10 @@
 
 use reqwest::{Method, StatusCode};
 
+use super::super::pace::Pace;
 use super::super::retry::Fault;
 use super::super::{ErrorKind, Head, StoreError};
 use super::answer;
-use super::body::Pace;
 use super::{HttpSource, Reading};
 use crate::size::ByteSize;
 
@@ -92,7 +92,7 @@ impl Reading<'_> {
         let mut bytes = Vec::new();
         // Where there is no room for it all, growing fails in its own way.
         let _room = bytes.try_reserve_exact(announced.unwrap_or(0).min(most).min(LARGEST_ROOM) as usize);
-        let mut pace = Pace::new(self);
+        let mut pace = Pace::new(self.source.idle);
         while let Some(piece) = self.piece(response).await? {
             let left = usize::try_from(most.saturating_sub(bytes.len() as u64)).unwrap_or(usize::MAX);
             bytes.extend_from_slice(piece.get(..left).unwrap_or(&piece));

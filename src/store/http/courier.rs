@@ -201,9 +201,10 @@ pub(in crate::store) fn mistrust(error: &(dyn Error + 'static)) -> Option<(Error
             ErrorKind::Other,
             "the server's certificate is not valid; check the host name, this machine's certificates (`certificates` under `[network]` names more) and clock",
         )),
-        rustls::Error::AlertReceived(_) => {
-            Some((ErrorKind::Forbidden, "the server ends the encrypted connection; it may want a client certificate, or refuse the one it got"))
-        }
+        rustls::Error::AlertReceived(_) => Some((
+            ErrorKind::Forbidden,
+            "the server ends the encrypted connection; it may want a client certificate, or refuse the one it got",
+        )),
         _ => None,
     }
 }
@@ -214,8 +215,10 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 
 /// What an error was caused by. An I/O error that wraps another error skips that one when it is asked.
 fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    wrapped.map_or_else(|| error.source(), |wrapped| Some(wrapped))
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
 }
 
 /// The error of this type that another one was caused by.

@@ -6,10 +6,10 @@ use bytes::{Bytes, BytesMut};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 
+use super::super::pace::Pace;
 use super::super::retry::Fault;
 use super::super::runtime::wait;
 use super::super::{Document, Documents, ErrorKind, StoreError};
-use super::body::Pace;
 use super::{HttpSource, Reading, answer};
 
 impl Documents for HttpSource {
@@ -41,7 +41,7 @@ impl Reading<'_> {
         answer::judge_encoding(self.url, response.headers())?;
         let announced = answer::announced(response.headers());
         let mut bytes = BytesMut::new();
-        let mut pace = Pace::new(self);
+        let mut pace = Pace::new(self.source.idle);
         while let Some(piece) = self.piece(&mut response).await? {
             pace.keep(piece.len())?;
             if (bytes.len() + piece.len()) as u64 > limit {

@@ -10,10 +10,10 @@ use reqwest::header::{ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_RANGE, IF_MATCH, R
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
 use super::super::Head;
+use super::super::pace::Pace;
 use super::super::retry::Fault;
 use super::super::watch::heard;
 use super::answer::{self, header};
-use super::body::Pace;
 use super::courier::{broken, stalled};
 use super::{Reading, Seen};
 
@@ -73,7 +73,7 @@ impl Reading<'_> {
         let sent = answer::judge_range(self.url, headers, &(0..length), None)?;
         let size = answer::content_range(headers).and_then(|(_, total)| total);
         let mut start = BytesMut::with_capacity((sent.end - sent.start) as usize);
-        let mut pace = Pace::new(self);
+        let mut pace = Pace::new(self.source.idle);
         while let Some(piece) = self.piece(&mut response).await? {
             start.extend_from_slice(&piece);
             pace.keep(piece.len())?;

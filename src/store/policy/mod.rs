@@ -22,9 +22,7 @@ pub use budget::Limits;
 pub(super) use budget::{Budget, Counted};
 pub(super) use connector::Guarded;
 pub use names::Names;
-pub(super) use names::Pinned;
-#[allow(unused_imports, reason = "for schemes that connect by themselves: ftp, sftp")]
-pub(super) use names::{PublicOnly, reach};
+pub(super) use names::{Pinned, reach};
 
 /// Why a guarded connection was not made.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -55,7 +53,9 @@ pub(super) fn permit(access: &Access, url: &str, address: &Address) -> Result<()
     match address {
         Address::File(_) => refuse("a recipe that is not trusted may not read files of this machine; give an `https://` URL".into()),
         Address::Memory(_) => refuse("a recipe that is not trusted may not read memory".into()),
-        Address::Http(target) => permit_url(access, target).or_else(|refusal| refuse(refusal.to_string())),
+        Address::Http(target) | Address::Ftp { url: target, .. } => {
+            permit_url(access, target).or_else(|refusal| refuse(refusal.to_string()))
+        }
         Address::Dap(dataset) => permit_url(access, &dataset.url).or_else(|refusal| refuse(refusal.to_string())),
         Address::S3 { .. } => Ok(()),
     }
@@ -77,16 +77,6 @@ pub(super) fn permit_url(access: &Access, url: &Url) -> Result<(), Refusal> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Refusal::User);
     }
-    permit_name(url.host().as_ref())
-}
-
-/// Why a guarded connection was not made, as schemes that connect by themselves call it.
-#[allow(dead_code, reason = "for schemes that connect by themselves: ftp, sftp")]
-pub(super) type PrivateAddress = Refusal;
-
-/// Refuses the host of a URL, whatever its scheme.
-#[allow(dead_code, reason = "for schemes that connect by themselves: ftp, sftp")]
-pub(super) fn permit_host(url: &Url) -> Result<(), Refusal> {
     permit_name(url.host().as_ref())
 }
 

@@ -11,7 +11,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Host;
 
 use super::super::access::Access;
-use super::super::runtime::wait;
+use super::super::error::printable;
+use super::super::retry::Fault;
 use super::super::{ErrorKind, StoreError};
 use super::{Refusal, guards, is_private, permit_name};
 
@@ -55,7 +56,7 @@ async fn addresses(
     }
     let found = names.look_up(host, port).await?;
     if guarded && found.iter().any(|address| is_private(address.ip())) {
-        return Err(Refusal::Private { host: super::super::error::printable(host) }.into());
+        return Err(Refusal::Private { host: printable(host) }.into());
     }
     Ok(found)
 }
@@ -85,26 +86,14 @@ impl Resolve for Pinned {
     }
 }
 
-/// Guarded look-up by the system's name servers, for schemes that connect by themselves.
-#[allow(dead_code, reason = "for schemes that connect by themselves: ftp, sftp")]
-#[derive(Debug, Clone, Copy)]
-pub(in super::super) struct PublicOnly;
-
-impl Resolve for PublicOnly {
-    fn resolve(&self, name: Name) -> Resolving {
-        Pinned { names: Names::default(), guarded: true }.resolve(name)
-    }
-}
-
 /// The addresses that a connection to a host may be made to, for schemes that connect by themselves: resolve here, and connect to
 /// one of these without looking the name up again. `host` is as the URL has it, in any notation.
 ///
 /// # Errors
-/// `Policy` for a private address in guarded mode, `Temporary` if the name cannot be looked up now.
-#[allow(dead_code, reason = "for schemes that connect by themselves: ftp, sftp")]
-pub(in super::super) fn reach(access: &Access, url: &str, host: &str, port: u16) -> Result<Vec<SocketAddr>, StoreError> {
+/// `Policy` for a private address in guarded mode; passing if the name cannot be looked up now.
+pub(in super::super) async fn reach(access: &Access, url: &str, host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
     let guarded = guards(access);
-    let refuse = |refusal: &dyn std::error::Error| StoreError::new(ErrorKind::Policy, url, refusal.to_string());
+    let refuse = |refusal: &Refusal| Fault::Final(StoreError::new(ErrorKind::Policy, url, refusal.to_string()));
     let host = Host::parse(host).map_err(|error| StoreError::new(ErrorKind::Other, url, format!("not a usable host: {error}")))?;
     if guarded {
         permit_name(Some(&host)).map_err(|refusal| refuse(&refusal))?;
@@ -114,20 +103,11 @@ pub(in super::super) fn reach(access: &Access, url: &str, host: &str, port: u16)
         Host::Ipv6(address) => return Ok(vec![SocketAddr::new(IpAddr::V6(address), port)]),
         Host::Domain(name) => name,
     };
-    let found = wait(async {
-        addresses(&access.names, guarded, &name, port).await.map_err(|error| match error.downcast_ref::<Refusal>() {
-            Some(refusal) => refuse(refusal),
-            None => StoreError::new(
-                ErrorKind::Temporary,
-                url,
-                format!("`{name}` cannot be looked up ({error}); check the name, or try again later"),
-            ),
-        })
+    let found = addresses(&access.names, guarded, &name, port).await.map_err(|error| match error.downcast_ref::<Refusal>() {
+        Some(refusal) => refuse(refusal),
+        None => Fault::passing(format!("`{name}` cannot be looked up ({}); check the name", printable(&error.to_string()))),
     })?;
-    if found.is_empty() {
-        return Err(StoreError::new(ErrorKind::Temporary, url, format!("`{name}` has no address; check the name")));
-    }
-    Ok(found)
+    if found.is_empty() { Err(Fault::passing(format!("`{name}` has no address; check the name"))) } else { Ok(found) }
 }
 
 #[cfg(test)]
@@ -135,6 +115,14 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
+    fn reached(access: &Access, host: &str, port: u16) -> Result<Vec<SocketAddr>, ErrorKind> {
+        let found = crate::store::runtime::wait(async { Ok(reach(access, "ftp://x/a", host, port).await) }).unwrap();
+        found.map_err(|fault| match fault {
+            Fault::Final(error) => error.kind,
+            Fault::Passing(_) => ErrorKind::Temporary,
+        })
+    }
 
     fn access(asked: &Arc<AtomicUsize>, answers: Vec<Vec<&'static str>>) -> Access {
         let asked = Arc::clone(asked);
@@ -150,8 +138,8 @@ mod tests {
     fn one_private_address_refuses_the_name() {
         for answer in [vec!["127.0.0.1"], vec!["8.8.8.8", "10.0.0.1"], vec!["2606:4700::1111", "::ffff:169.254.169.254"]] {
             let asked = Arc::new(AtomicUsize::new(0));
-            let error = reach(&access(&asked, vec![answer.clone()]), "ftp://public.example/a", "public.example", 21).unwrap_err();
-            assert_eq!(error.kind, ErrorKind::Policy, "{answer:?}");
+            let found = reached(&access(&asked, vec![answer.clone()]), "public.example", 21);
+            assert_eq!(found, Err(ErrorKind::Policy), "{answer:?}");
         }
     }
 
@@ -160,7 +148,7 @@ mod tests {
         let asked = Arc::new(AtomicUsize::new(0));
         // Public when it is asked first, private ever after: the answer that was judged is the one that is given.
         let access = access(&asked, vec![vec!["8.8.8.8"], vec!["127.0.0.1"]]);
-        let found = reach(&access, "ftp://public.example/a", "public.example", 2121).unwrap();
+        let found = reached(&access, "public.example", 2121).unwrap();
         assert_eq!((found, asked.load(Ordering::SeqCst)), (vec!["8.8.8.8:2121".parse().unwrap()], 1));
     }
 
@@ -169,9 +157,9 @@ mod tests {
         let asked = Arc::new(AtomicUsize::new(0));
         let access = access(&asked, vec![vec!["8.8.8.8"]]);
         for host in ["127.0.0.1", "2130706433", "0x7f.1", "[::1]", "localhost", "metadata", "0", "１２７.0.0.1"] {
-            assert_eq!(reach(&access, "ftp://x/a", host, 21).unwrap_err().kind, ErrorKind::Policy, "{host}");
+            assert_eq!(reached(&access, host, 21), Err(ErrorKind::Policy), "{host}");
         }
-        assert_eq!(reach(&access, "ftp://x/a", "8.8.4.4", 21).unwrap(), vec!["8.8.4.4:21".parse().unwrap()]);
+        assert_eq!(reached(&access, "8.8.4.4", 21), Ok(vec!["8.8.4.4:21".parse().unwrap()]));
         assert_eq!(asked.load(Ordering::SeqCst), 0);
     }
 }

@@ -145,7 +145,7 @@ pub fn endpoint(url: &str, access: &Access) -> Result<String, StoreError> {
     Ok(match Address::parse(url)? {
         Address::File(_) => "local disk".to_owned(),
         Address::Memory(_) => "memory".to_owned(),
-        Address::Http(url) => shown(url.as_str()),
+        Address::Http(_) | Address::Ftp { .. } => shown(url),
         Address::Dap(dataset) => shown(dataset.url.as_str()),
         Address::S3 { .. } => access.s3.endpoint.as_deref().map_or_else(
             || format!("https://s3.{}.amazonaws.com", access.s3.region.as_deref().unwrap_or("us-east-1")),

@@ -106,10 +106,16 @@ fn told(text: &str) -> Option<(ErrorKind, &'static str)> {
         ));
     }
     if says("InvalidAccessKeyId") {
-        return Some((ErrorKind::Forbidden, "the server does not know the access key id; check AWS_ACCESS_KEY_ID, and that the endpoint is the one it is for"));
+        return Some((
+            ErrorKind::Forbidden,
+            "the server does not know the access key id; check AWS_ACCESS_KEY_ID, and that the endpoint is the one it is for",
+        ));
     }
     if says("SignatureDoesNotMatch") {
-        return Some((ErrorKind::Forbidden, "the server finds the signature wrong; check AWS_SECRET_ACCESS_KEY, and `region` under `[s3]`"));
+        return Some((
+            ErrorKind::Forbidden,
+            "the server finds the signature wrong; check AWS_SECRET_ACCESS_KEY, and `region` under `[s3]`",
+        ));
     }
     if says("RequestTimeTooSkewed") {
         return Some((

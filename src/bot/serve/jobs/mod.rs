@@ -166,7 +166,7 @@ impl Pool {
         let prepared = std::fs::create_dir_all(&work).map_err(|error| error.to_string()).and_then(|()| trade.prepare(task, folder));
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(why) => return self.unable(folder, &why),
+            Err(why) => return unable(folder, &why),
         };
         let Prepared { arguments, environment, limits } = prepared;
         let order = sandbox::Order { program: &self.program, arguments, environment, folder: &work, log: folder.join(LOG) };
@@ -175,15 +175,8 @@ impl Pool {
             (Ok(_), Ask::Cancel) => Ending::Cancelled,
             (Ok(_), Ask::Stop) => Ending::Interrupted,
             (Ok(Ended { exit, why }), Ask::Nothing) => Ending::Failed { exit, why },
-            (Err(error), _) => self.unable(folder, &format!("the job cannot be run: {error}")),
+            (Err(error), _) => unable(folder, &format!("the job cannot be run: {error}")),
         }
-    }
-
-    fn unable(&self, folder: &Path, why: &str) -> Ending {
-        tracing::warn!(folder = %folder.display(), why, "job cannot be run");
-        // The record tells why as well.
-        let _ = std::fs::write(folder.join(LOG), format!("{why}\n"));
-        Ending::Failed { exit: None, why: Some(why.to_owned()) }
     }
 
     /// Notes the end where it outlives this machine; false if the server stops before that could be done.
@@ -291,4 +284,12 @@ impl State {
         let keep = kept.min(self.ended.len());
         self.ended.split_off(keep).into_iter().map(|record| record.number).collect()
     }
+}
+
+/// What a job that could not begin ends with.
+fn unable(folder: &Path, why: &str) -> Ending {
+    tracing::warn!(folder = %folder.display(), why, "job cannot be run");
+    // The record tells why as well.
+    let _ = std::fs::write(folder.join(LOG), format!("{why}\n"));
+    Ending::Failed { exit: None, why: Some(why.to_owned()) }
 }

@@ -88,6 +88,8 @@ impl Worker {
             full: None,
             errors: vec![problem],
             warnings: Vec::new(),
+            picture: None,
+            log: Vec::new(),
         };
         Artifact {
             version: VERSION,

@@ -1,16 +1,23 @@
 //! What the bot makes of a stranger's pull request: which recipes changed, how hostile recipes and hostile results end, and what is
 //! shown of them. The names say which row of the threat model (T1 …) a test holds.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::fs;
-use std::path::Path;
+mod changes;
+mod graduate;
+mod health;
+#[path = "../made_files/mod.rs"]
+mod made_files;
+mod pictures;
+#[path = "../runs/mod.rs"]
+mod runs;
+mod threats;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use gristmill::bot::artifact::{Artifact, Change, LARGEST, Unbelievable, Verdict, is_recipe_path, read};
-use gristmill::bot::changes::{Changes, ChangesError, changes, text_at};
+use gristmill::bot::artifact::{Artifact, Change, LARGEST, Unbelievable, Verdict, read};
 use gristmill::bot::decide::Sha;
 use gristmill::bot::render::{self, MARK};
 use gristmill::bot::trial::{Subject, Terms, test};
@@ -52,7 +59,7 @@ fn believed(value: &Value) -> Result<Artifact, Unbelievable> {
 fn with(pointer: &str, value: Value) -> Value {
     let mut result = good();
     if let Some(place) = result.pointer_mut(pointer) {
-        *place = value
+        *place = value;
     } else {
         let (parent, name) = pointer.rsplit_once('/').unwrap();
         result.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(name.to_owned(), value);
@@ -252,6 +259,7 @@ fn tested(text: &str, access: &Access) -> gristmill::bot::artifact::Outcome {
 }
 
 /// Recipes that try to get at something: code, files, networks, secrets, other places, or all the memory and time there is.
+#[expect(clippy::too_many_lines, reason = "a list")]
 fn hostile_recipes() -> Vec<(String, String)> {
     let head = "schema: 1\nid: x\ntitle: T\nlicense: CC0-1.0\n";
     let file = |url: &str| format!("{head}inputs:\n  files: [{url:?}]\n");
@@ -374,138 +382,4 @@ fn t1_t8_t9_t10_t12_t13_t16_no_hostile_recipe_gets_anywhere() {
         assert!(!shown.contains("hunter2") && !shown.contains("root:x:"), "{name}: {shown}");
         assert!(begun.elapsed() < Duration::from_secs(20), "{name} took {:?}", begun.elapsed());
     }
-}
-
-struct Repository {
-    folder: tempfile::TempDir,
-    git: git2::Repository,
-}
-
-impl Repository {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let git = git2::Repository::init(folder.path()).unwrap();
-        Self { folder, git }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn commit(&self) -> Sha {
-        let mut index = self.git.index().unwrap();
-        index.add_all(["*"], git2::IndexAddOption::DEFAULT, None).unwrap();
-        index.update_all(["*"], None).unwrap();
-        self.commit_index(index)
-    }
-
-    fn commit_index(&self, mut index: git2::Index) -> Sha {
-        index.write().unwrap();
-        let tree = self.git.find_tree(index.write_tree().unwrap()).unwrap();
-        let who = git2::Signature::now("Ada", "ada@example.org").unwrap();
-        let parent = self.git.head().ok().map(|head| head.peel_to_commit().unwrap());
-        let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
-        self.git.commit(Some("HEAD"), &who, &who, "x", &tree, &parents).unwrap().to_string().parse().unwrap()
-    }
-
-    fn changes(&self, base: &Sha, head: &Sha) -> Changes {
-        changes(self.path(), Some(base), head).unwrap()
-    }
-}
-
-fn recipe(id: &str, title: &str) -> String {
-    format!("schema: 1\nid: {id}\ntitle: {title}\nlicense: CC0-1.0\ninputs: {{files: [\"https://h.test/a.nc\"]}}\n")
-}
-
-#[test]
-fn exactly_the_recipes_whose_meaning_changed_are_told() {
-    let repository = Repository::new();
-    for id in ["same", "edited", "moved", "gone", "comment", "beside"] {
-        repository.write(&format!("recipes/{id}/recipe.yaml"), &recipe(id, "T"));
-    }
-    let base = repository.commit();
-    repository.write("recipes/edited/recipe.yaml", &recipe("edited", "U"));
-    repository.write(
-        "recipes/comment/recipe.yaml",
-        &("# only a comment\n".to_owned()
-            + &recipe("comment", "T").replace("title: T\nlicense: CC0-1.0", "license: CC0-1.0\ntitle: T  # other order")),
-    );
-    repository.write("recipes/beside/files.csv", "https://h.test/b.nc\n");
-    repository.write("recipes/same/README.md", "for people");
-    repository.write("recipes/new/recipe.yaml", &recipe("new", "T"));
-    fs::remove_dir_all(repository.path().join("recipes/gone")).unwrap();
-    fs::rename(repository.path().join("recipes/moved"), repository.path().join("recipes/elsewhere")).unwrap();
-    repository.write(".github/workflows/x.yml", "on: push");
-    (0..400).for_each(|n| repository.write(&format!("notes/{n}.txt"), "x"));
-    let head = repository.commit();
-    let found = repository.changes(&base, &head);
-    let rows: Vec<(&str, Change, Option<&str>)> =
-        found.recipes.iter().map(|one| (one.id.as_str(), one.change, one.from.as_deref())).collect();
-    let moved = Some("recipes/moved/recipe.yaml");
-    let expected = [
-        ("beside", Change::Modified, None),
-        ("edited", Change::Modified, None),
-        ("gone", Change::Deleted, None),
-        ("moved", Change::Renamed, moved),
-        ("new", Change::Added, None),
-    ];
-    assert_eq!(rows, expected);
-    assert!(found.files > 400 && found.refused.is_empty(), "{found:?}");
-    assert_eq!(found.privileged, [".github/workflows/x.yml"]);
-    assert_eq!(changes(repository.path(), None, &head).unwrap().recipes.len(), 6, "without a base every recipe is new");
-    assert_eq!(changes(repository.path(), Some(&sha('0')), &head).unwrap().recipes.len(), 6);
-    assert!(matches!(changes(repository.path(), Some(&sha('1')), &head), Err(ChangesError::NoCommit { .. })));
-    assert!(text_at(repository.path(), &base, "recipes/gone/recipe.yaml").unwrap().unwrap().contains("id: gone"));
-}
-
-#[test]
-fn what_no_feedstock_may_hold_is_refused_unread() {
-    let repository = Repository::new();
-    repository.write("recipes/a/recipe.yaml", &recipe("a", "T"));
-    let base = repository.commit();
-    repository.write("recipes/b/recipe.yaml", &recipe("a", "another's id"));
-    repository.write("recipes/c/recipe.yaml", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n");
-    repository.write("recipes/d e/recipe.yaml", &recipe("d", "T"));
-    repository.write("data.nc", &"x".repeat((5 << 20) + 1));
-    fs::create_dir_all(repository.path().join("recipes/link")).unwrap();
-    std::os::unix::fs::symlink("/etc/passwd", repository.path().join("recipes/link/recipe.yaml")).unwrap();
-    let mut index = repository.git.index().unwrap();
-    index.add_all(["*"], git2::IndexAddOption::DEFAULT, None).unwrap();
-    let zero = git2::IndexTime::new(0, 0);
-    let module = git2::IndexEntry {
-        ctime: zero,
-        mtime: zero,
-        dev: 0,
-        ino: 0,
-        mode: 0o160_000,
-        uid: 0,
-        gid: 0,
-        file_size: 0,
-        id: git2::Oid::from_str(base.as_str()).unwrap(),
-        flags: 0,
-        flags_extended: 0,
-        path: b"recipes/module".to_vec(),
-    };
-    index.add(&module).unwrap();
-    let head = repository.commit_index(index);
-    let found = repository.changes(&base, &head);
-    let paths: Vec<&str> = found.refused.iter().map(|one| one.path.as_str()).collect();
-    for path in [
-        "recipes/b/recipe.yaml",
-        "recipes/c/recipe.yaml",
-        "recipes/d e/recipe.yaml",
-        "data.nc",
-        "recipes/link/recipe.yaml",
-        "recipes/module",
-    ] {
-        assert!(paths.contains(&path), "{path} not in {:#?}", found.refused);
-    }
-    assert_eq!(text_at(repository.path(), &head, "recipes/link/recipe.yaml").unwrap(), None, "a link is not read");
-    assert!(!is_recipe_path("recipes/d e/recipe.yaml"));
 }

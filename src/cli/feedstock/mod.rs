@@ -1,4 +1,9 @@
-//! `gristmill feedstock init` and `gristmill feedstock lint`: begin a repository of recipes, and check one. Offline.
+//! `gristmill feedstock`: begin a repository of recipes, check one, let a dataset have its own, look after what is published.
+//!
+//! `init` and `lint` are offline.
+
+mod graduate;
+mod health;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,8 +14,10 @@ use super::{Terminal, exit};
 use crate::bot::feedstock::{self, Finding, Forge, Lint, Wanted};
 use crate::recipe::diagnostic::{Severity, inert};
 use crate::run::with_causes;
+use graduate::GraduateCommand;
+use health::HealthCommand;
 
-/// Begin a repository of recipes, or check one.
+/// Begin a repository of recipes, check one, look after what is published.
 #[derive(Debug, Args)]
 pub struct Feedstock {
     /// What to do.
@@ -25,6 +32,10 @@ enum Command {
     Init(Init),
     /// Check a repository of recipes: all problems at once
     Lint(LintCommand),
+    /// Move a dataset from a staging repository into a feedstock of its own; run it again after every step
+    Graduate(GraduateCommand),
+    /// Look after what is published: failed runs, what is late, broken stores, files that changed upstream
+    Health(HealthCommand),
 }
 
 /// Write what a repository of recipes needs.
@@ -54,6 +65,9 @@ struct Init {
     /// SHA-256 of that binary
     #[arg(long, value_name = "HEX", requires = "binary")]
     binary_sha256: Option<String>,
+    /// Gristmill's own action, by its full commit id, in place of written-out steps (GitHub)
+    #[arg(long, value_name = "OWNER/REPOSITORY/ci@COMMIT")]
+    action: Option<String>,
 }
 
 /// Where a repository lives.
@@ -65,6 +79,16 @@ enum ForgeArgument {
     Gitlab,
     /// Forgejo or Gitea.
     Forgejo,
+}
+
+impl ForgeArgument {
+    fn forge(self) -> Forge {
+        match self {
+            Self::Github => Forge::Github,
+            Self::Gitlab => Forge::Gitlab,
+            Self::Forgejo => Forge::Forgejo,
+        }
+    }
 }
 
 /// Check a repository of recipes.
@@ -92,6 +116,8 @@ impl Feedstock {
         match self.command {
             Command::Init(command) => command.run(terminal),
             Command::Lint(command) => command.run(terminal),
+            Command::Graduate(command) => command.run(terminal),
+            Command::Health(command) => command.run(terminal),
         }
     }
 }
@@ -99,16 +125,13 @@ impl Feedstock {
 impl Init {
     fn run(self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         let wanted = Wanted {
-            forge: match self.forge {
-                ForgeArgument::Github => Forge::Github,
-                ForgeArgument::Gitlab => Forge::Gitlab,
-                ForgeArgument::Forgejo => Forge::Forgejo,
-            },
+            forge: self.forge.forge(),
             staging: self.staging,
             id: self.id.unwrap_or_else(|| name_of(&self.folder)),
             title: self.title,
             maintainer: self.maintainer,
             binary: self.binary.zip(self.binary_sha256),
+            action: self.action,
         };
         match feedstock::init(&self.folder, &wanted) {
             Ok((written, left)) if terminal.global.json => {
