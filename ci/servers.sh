@@ -243,7 +243,7 @@ start() { # DIR
     python=$(find_python)
     write_files "$directory"
     "$nginx" -c "$directory/nginx/nginx.conf"
-    nohup "$python" -m moto.server -H 127.0.0.1 -p "$s3_port" > "$directory/moto.log" 2>&1 &
+    nohup "$python" "$repository/tests/oracle/moto_in_turn.py" "$s3_port" > "$directory/moto.log" 2>&1 &
     echo $! > "$directory/moto.pid"
     nohup python3 "$repository/ci/strip_proxy.py" "$stripped_port" "http://127.0.0.1:$s3_port" > "$directory/stripped.log" 2>&1 &
     echo $! > "$directory/stripped.pid"

@@ -1,15 +1,14 @@
 //! One suite for every target store: a directory, memory, and S3 when `GRISTMILL_TEST_S3` names a server (`ci/servers.sh`).
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-#![expect(clippy::print_stdout, reason = "what is left out for want of a server is said aloud")]
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+mod real_s3;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use gristmill::event::Silent;
-use gristmill::store::access::{Credentials, S3Access, Secret};
+use gristmill::store::access::S3Access;
 use gristmill::store::probe::{Depth, Doors, ask};
 use gristmill::store::{Access, ErrorKind, PutMode, SourceStore, TargetStore, conditional, sibling, source, target, uploads};
 
@@ -40,25 +39,9 @@ fn places(test: &str) -> Vec<Place> {
 
 /// A fresh prefix on the test server; `None`, said aloud, without one.
 fn s3(test: &str) -> Option<Place> {
-    let Ok(endpoint) = std::env::var("GRISTMILL_TEST_S3") else {
-        println!("no S3: `GRISTMILL_TEST_S3` is not set; ci/servers.sh starts a server");
-        return None;
-    };
-    make_bucket(&endpoint, "gristmill-conformance", "");
-    let credentials = Credentials { key_id: "test".into(), secret: Secret::new("test"), token: None };
-    let s3 = S3Access { endpoint: Some(endpoint), credentials: Some(credentials), ..S3Access::default() };
+    let access = real_s3::bucket("gristmill-conformance")?;
     let url = format!("s3://gristmill-conformance/{test}-{}/out.zarr", std::process::id());
-    Some(Place { url, access: Access { s3, ..Access::default() }, _directory: None })
-}
-
-/// Buckets are the operator's to make, so no store can: one plain request does.
-fn make_bucket(endpoint: &str, name: &str, header: &str) {
-    let host = endpoint.strip_prefix("http://").unwrap();
-    let mut connection = TcpStream::connect(host).unwrap();
-    write!(connection, "PUT /{name} HTTP/1.1\r\nHost: {host}\r\n{header}Content-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200") || answer.contains("BucketAlreadyOwnedByYou"), "{answer}");
+    Some(Place { url, access, _directory: None })
 }
 
 fn bytes(text: &str) -> Bytes {
@@ -297,7 +280,7 @@ fn an_s3_source_tells_what_is_wrong() {
     assert_eq!(kind(reader.ranges(&url, &[8..10])), Some(ErrorKind::Integrity), "the object changed");
     let anonymous = Access { s3: S3Access { credentials: None, ..place.access.s3.clone() }, ..place.access.clone() };
     assert_eq!(kind(source(&anonymous, Arc::new(Silent)).head(&url)), Some(ErrorKind::Forbidden));
-    make_bucket(place.access.s3.endpoint.as_deref().unwrap(), "gristmill-public", "x-amz-acl: public-read\r\n");
+    real_s3::make_bucket(place.access.s3.endpoint.as_deref().unwrap(), "gristmill-public", "x-amz-acl: public-read\r\n");
     put(&*target("s3://gristmill-public/x", &place.access).unwrap(), "a", "open");
     assert_eq!(source(&anonymous, Arc::new(Silent)).ranges("s3://gristmill-public/x/a", &[0..2]).unwrap(), ["op"]);
 }

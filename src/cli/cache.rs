@@ -7,12 +7,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::load::settings;
 use super::{Terminal, exit, gc};
-use crate::run::scan::cache_folder;
-use crate::run::with_causes;
 use crate::size::ByteSize;
+use crate::store::StoreError;
 use crate::store::cache::{self, Listed, Wish};
-use crate::store::{Access, StoreError};
 
 /// Looks after the files that are kept for later runs.
 #[derive(Debug, Args)]
@@ -45,15 +44,12 @@ pub enum Action {
 
 impl Cache {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
-        let access = match Access::load(terminal.global.config.as_deref(), &|name| std::env::var(name).ok()) {
+        let config = terminal.global.config.clone();
+        let access = match settings(config.as_deref(), terminal)? {
             Ok(access) => access,
-            Err(error) => {
-                terminal.tell(&format!("error: {}\n", with_causes(&error)))?;
-                return Ok(error.exit());
-            }
+            Err(exit) => return Ok(exit),
         };
-        let usual = || cache_folder(&|name| std::env::var(name).ok());
-        let Some(folder) = access.cache_directory.clone().or_else(usual) else {
+        let Some(folder) = access.cache_directory.clone() else {
             terminal.tell("error: there is no folder for a cache; write `cache_directory` under `[disk]` in gristmill.toml\n")?;
             return Ok(exit::RECIPE);
         };

@@ -7,10 +7,9 @@ use clap::Args;
 
 use super::Terminal;
 use super::interrupt::stop_flag;
+use super::load::settings;
 use crate::run::gc::{Swept, Wish, gc};
-use crate::run::with_causes;
 use crate::size::ByteSize;
-use crate::store::Access;
 
 /// Takes away what earlier runs left and nobody needs.
 #[derive(Debug, Args)]
@@ -46,12 +45,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 impl Gc {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
-        let access = match Access::load(terminal.global.config.as_deref(), &|name| std::env::var(name).ok()) {
+        let config = terminal.global.config.clone();
+        let access = match settings(config.as_deref(), terminal)? {
             Ok(access) => access,
-            Err(error) => {
-                terminal.tell(&format!("error: {}\n", with_causes(&error)))?;
-                return Ok(error.exit());
-            }
+            Err(exit) => return Ok(exit),
         };
         let wish = Wish { target: self.target, dry_run: self.dry_run, older_than: self.older_than, keep: self.keep };
         match gc(&wish, &access, &stop_flag()) {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::{Args, Subcommand};
 
 use super::interrupt::stop_flag;
+use super::load::settings;
 use super::{Terminal, exit};
 use crate::run::with_causes;
 use crate::store::probe::{self, Abilities, Depth, Doors, Mode, Verdict};
@@ -35,12 +36,10 @@ struct Probe {
 impl Store {
     pub(super) fn run(&self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         let StoreCommand::Probe(probe) = &self.command;
-        let access = match Access::load(terminal.global.config.as_deref(), &|name| std::env::var(name).ok()) {
+        let config = terminal.global.config.clone();
+        let access = match settings(config.as_deref(), terminal)? {
             Ok(access) => access,
-            Err(error) => {
-                terminal.tell(&format!("error: {}\n", with_causes(&error)))?;
-                return Ok(error.exit());
-            }
+            Err(exit) => return Ok(exit),
         };
         let begun = Instant::now();
         match probe.ask(&access) {

@@ -4,8 +4,9 @@
 
 mod argo;
 mod bake;
-mod buckets;
 mod places;
+#[path = "../real_s3/mod.rs"]
+mod real_s3;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -148,7 +148,7 @@ fn s3(name: &str) -> Option<Place> {
         println!("SKIP moto: `GRISTMILL_TEST_S3` is not set; ci/servers.sh starts it");
         return None;
     };
-    super::buckets::make_bucket(&endpoint, "gristmill-sources");
+    super::real_s3::make_bucket(&endpoint, "gristmill-sources", "");
     let credentials = Credentials { key_id: "test".into(), secret: Secret::new("test"), token: None };
     let s3 = S3Access { endpoint: Some(endpoint), credentials: Some(credentials), ..S3Access::default() };
     Some(objects("moto", &format!("s3://gristmill-sources/{name}"), Access { s3, ..hasty() }))

@@ -13,6 +13,8 @@ mod kinds;
 #[path = "../made_files/mod.rs"]
 mod made_files;
 mod mid_run;
+#[path = "../patience/mod.rs"]
+mod patience;
 mod policy;
 #[path = "../scripted_server/mod.rs"]
 mod server;
@@ -21,37 +23,17 @@ mod small_s3;
 mod tls;
 mod waits;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill::event::{Event, Reporter};
-use gristmill::store::access::Retries;
+use gristmill::event::Reporter;
 use gristmill::store::auth::Auth;
 use gristmill::store::{Access, SourceStore, source};
-
-/// A reporter that remembers.
-#[derive(Default)]
-pub(crate) struct Recorder(pub(crate) Mutex<Vec<Event>>);
-
-impl Reporter for Recorder {
-    fn report(&self, event: Event) {
-        self.0.lock().unwrap().push(event);
-    }
-}
+use patience::Recorder;
 
 /// Settings with short waits.
 pub(crate) fn hasty() -> Access {
-    Access {
-        idle_timeout: Duration::from_millis(800),
-        connect_timeout: Duration::from_secs(2),
-        retries: Retries {
-            attempts: 4,
-            give_up_after: Duration::from_secs(20),
-            first_wait: Duration::from_millis(5),
-            longest_wait: Duration::from_millis(40),
-        },
-        ..Access::default()
-    }
+    patience::hasty(Duration::from_millis(800))
 }
 
 /// A source with this credential in use.

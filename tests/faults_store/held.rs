@@ -99,7 +99,7 @@ fn two_runs_one_target_moto() {
         println!("SKIP: no moto: `GRISTMILL_TEST_S3` is not set; ci/servers.sh starts one");
         return;
     };
-    super::probe::make_bucket(&endpoint, "gristmill-held");
+    super::real_s3::make_bucket(&endpoint, "gristmill-held", "");
     let (days, _slow) = slow_days(Duration::from_millis(2500));
     let run = std::process::id();
     rounds(10, &days, |round| Place::local(0).at(&endpoint, &format!("s3://gristmill-held/{run}-{round}/out.zarr")));

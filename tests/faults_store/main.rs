@@ -10,6 +10,8 @@ mod held;
 #[path = "../made_files/mod.rs"]
 mod made_files;
 mod probe;
+#[path = "../real_s3/mod.rs"]
+mod real_s3;
 mod s3;
 #[path = "../scripted_server/mod.rs"]
 mod scripted_server;

@@ -1,7 +1,5 @@
 //! `gristmill store probe`: what each kind of store is found to be, and that nothing stays behind.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,6 +10,7 @@ use gristmill::store::fault::{Faulty, Mishap, Operation, Rule, Until};
 use gristmill::store::probe::{Abilities, Answer, Depth, Doors, Lag, Mode, Parts, Support, ask};
 use gristmill::store::{Access, ErrorKind, target};
 
+use super::real_s3::make_bucket;
 use super::small_s3::{Conditions, SmallS3, Wish, error_body};
 
 pub(crate) fn access(endpoint: &str) -> Access {
@@ -24,16 +23,6 @@ fn access_as(endpoint: &str, secret: &str) -> Access {
     let wait = Duration::from_millis(5);
     let retries = Retries { attempts: 3, first_wait: wait, longest_wait: wait, ..Retries::default() };
     Access { s3, retries, ..Access::default() }
-}
-
-/// Buckets are the operator's to make: one plain request does.
-pub(crate) fn make_bucket(endpoint: &str, name: &str) {
-    let host = endpoint.strip_prefix("http://").unwrap();
-    let mut connection = TcpStream::connect(host).unwrap();
-    write!(connection, "PUT /{name} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200") || answer.contains("BucketAlreadyOwnedByYou"), "{answer}");
 }
 
 fn asked(doors: &Doors, depth: Depth) -> Abilities {
@@ -87,7 +76,7 @@ fn real_servers_are_known_for_what_they_are() {
         };
         let access = access_as(&endpoint, "test");
         if variable != "GRISTMILL_TEST_S3S_FS" {
-            make_bucket(&endpoint, bucket);
+            make_bucket(&endpoint, bucket, "");
         }
         let url = format!("s3://{bucket}/probe-{}", std::process::id());
         let told = asked(&Doors::open(&url, &access).unwrap(), Depth::Lease);

@@ -71,7 +71,7 @@ fn uploads_that_killed_runs_left_go_moto() {
         println!("SKIP: no moto: `GRISTMILL_TEST_S3` is not set; ci/servers.sh starts one");
         return;
     };
-    super::probe::make_bucket(&endpoint, "gristmill-sweep");
+    super::real_s3::make_bucket(&endpoint, "gristmill-sweep", "");
     let place = Place::local(2).at(&endpoint, &format!("s3://gristmill-sweep/{}/out.zarr", std::process::id()));
     place.succeeds(&[]);
     swept_as_it_should(&place.target, &super::probe::access(&endpoint));

@@ -1,6 +1,8 @@
 //! Broken FTP servers: each fault has its outcome, and no fault ever hands on wrong bytes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "../patience/mod.rs"]
+mod patience;
 mod server;
 
 use std::sync::Arc;
@@ -13,17 +15,7 @@ use gristmill::store::{Access, ErrorKind, SourceStore, StoreError, listing, sour
 use server::{End, Script, Server};
 
 fn hasty() -> Access {
-    Access {
-        idle_timeout: Duration::from_millis(400),
-        connect_timeout: Duration::from_secs(2),
-        retries: Retries {
-            attempts: 4,
-            give_up_after: Duration::from_secs(20),
-            first_wait: Duration::from_millis(5),
-            longest_wait: Duration::from_millis(40),
-        },
-        ..Access::default()
-    }
+    patience::hasty(Duration::from_millis(400))
 }
 
 fn client() -> Arc<dyn SourceStore> {

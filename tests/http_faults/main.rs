@@ -5,29 +5,21 @@
 mod answers;
 mod nginx;
 mod passing;
+#[path = "../patience/mod.rs"]
+mod patience;
 mod reach;
 mod s3;
 #[path = "../scripted_server/mod.rs"]
 mod server;
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use gristmill::event::{Event, Reporter};
-use gristmill::store::access::Retries;
 use gristmill::store::{Access, ErrorKind, SourceStore, StoreError, source};
-
-/// A reporter that remembers.
-#[derive(Default)]
-pub(crate) struct Recorder(Mutex<Vec<Event>>);
-
-impl Reporter for Recorder {
-    fn report(&self, event: Event) {
-        self.0.lock().unwrap().push(event);
-    }
-}
+use patience::Recorder;
 
 impl Recorder {
     /// Reasons of all retries.
@@ -39,17 +31,7 @@ impl Recorder {
 
 /// Settings with short waits.
 pub(crate) fn hasty() -> Access {
-    Access {
-        idle_timeout: Duration::from_millis(400),
-        connect_timeout: Duration::from_secs(2),
-        retries: Retries {
-            attempts: 4,
-            give_up_after: Duration::from_secs(20),
-            first_wait: Duration::from_millis(5),
-            longest_wait: Duration::from_millis(40),
-        },
-        ..Access::default()
-    }
+    patience::hasty(Duration::from_millis(400))
 }
 
 /// A source with short waits, and who listens to it.

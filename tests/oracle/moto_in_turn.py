@@ -4,7 +4,7 @@
     moto_in_turn.py PORT
 
 moto looks whether an object is there and then stores it, in threads of its own: two conditional puts at once may both win, more
-often the busier the machine. A store that does so is rightly refused what needs them, which a test of Icechunk does.
+often the busier the machine. A store that does so is rightly refused what needs them; Amazon's does not.
 """
 import sys
 import threading
