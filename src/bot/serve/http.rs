@@ -72,6 +72,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/", get(index))
         .route("/jobs/{number}", get(job))
         .route("/jobs/{number}/log", get(log))
+        .route("/maps/{owner}/{name}/{head}/{file}", get(map))
         .route("/style.css", get(style))
         .fallback(get(absent))
         .with_state(site)
@@ -197,6 +198,18 @@ async fn log(State(site): State<Arc<Site>>, Path(number): Path<String>) -> Respo
     guarded((StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], log).into_response())
 }
 
+/// The map of a recipe at a commit, from its last test.
+async fn map(State(site): State<Arc<Site>>, Path((owner, name, head, file)): Path<(String, String, String, String)>) -> Response {
+    let (repository, recipe) = (format!("{owner}/{name}"), file.strip_suffix(".png").unwrap_or_default());
+    let is_it = |one: &Record| one.public && one.repository == repository && one.at == head && one.recipe == recipe && one.kind == "test";
+    let Some(record) = site.pool.records().into_iter().filter(is_it).max_by_key(|one| one.number) else { return absent().await };
+    let folder = site.pool.folder_of(record.number);
+    match tokio::task::spawn_blocking(move || page::map(&folder, &record)).await {
+        Ok(Some(png)) => guarded((StatusCode::OK, [(header::CONTENT_TYPE, "image/png")], png).into_response()),
+        Ok(None) | Err(_) => absent().await,
+    }
+}
+
 async fn style() -> Response {
     guarded(([(header::CONTENT_TYPE, "text/css; charset=utf-8")], page::STYLE).into_response())
 }
@@ -212,7 +225,10 @@ fn html(status: StatusCode, page: String) -> Response {
 /// With headers that keep a browser from running or loading anything else, were something ever not escaped.
 fn guarded(mut response: Response) -> Response {
     const GUARDS: [(&str, &str); 4] = [
-        ("content-security-policy", "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+        (
+            "content-security-policy",
+            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),
         ("cache-control", "no-store"),

@@ -13,7 +13,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::jobs::{Ending, LOG, Record, Stage};
-use crate::bot::artifact::{self, Outcome, Verdict};
+use crate::bot::artifact::{self, Artifact, Outcome, Verdict};
+use crate::bot::picture::{Picture, number};
 use crate::store::auth::redact::scrub;
 
 pub use escape::{lines, text};
@@ -94,8 +95,8 @@ pub fn job(record: &Record, folder: &Path, now: Timestamp) -> String {
         rows += &row("Reason", exit + &text(why.as_deref().unwrap_or_default(), LINE));
     }
     let report = report(folder, record).map_or(String::new(), |report| format!("<h2>Report</h2>{report}"));
-    let log = log(folder).map_or(String::new(), |log| {
-        format!("<h2>Log</h2><pre>{}</pre><p><a href=\"/jobs/{}/log\">as plain text</a></p>", lines(&log, LINE), record.number)
+    let log = steps(folder, record).or_else(|| log(folder)).map_or(String::new(), |log| {
+        format!("<h2>Log</h2><pre>{}</pre><p><a href=\"/jobs/{}/log\">all that it printed</a></p>", lines(&log, LINE), record.number)
     });
     let title = format!("{} {}", text(&record.kind, NAME), text(&record.recipe, NAME));
     let refresh = (!matches!(record.stage, Stage::Ended(_))).then_some(10);
@@ -115,15 +116,47 @@ pub fn log(folder: &Path) -> Option<String> {
     (!bytes.is_empty()).then(|| cut + &scrub(&tail))
 }
 
-/// What a test left, if it can be believed.
 fn report(folder: &Path, record: &Record) -> Option<String> {
-    let head = record.at.parse().ok()?;
-    let bytes = std::fs::read(folder.join(super::execute::RESULT)).ok()?;
-    let artifact = artifact::read(&bytes, &head).ok()?;
-    Some(artifact.recipes.iter().map(outcome).collect())
+    Some(result(folder, record)?.recipes.iter().map(|one| outcome(one, record)).collect())
 }
 
-fn outcome(outcome: &Outcome) -> String {
+/// What a test left, if it can be believed.
+fn result(folder: &Path, record: &Record) -> Option<Artifact> {
+    let head = record.at.parse().ok()?;
+    let bytes = std::fs::read(folder.join(super::execute::RESULT)).ok()?;
+    artifact::read(&bytes, &head).ok()
+}
+
+/// What a test noted of its course; what it printed is the report once more.
+fn steps(folder: &Path, record: &Record) -> Option<String> {
+    let artifact = result(folder, record)?;
+    let steps: Vec<&str> = artifact.recipes.iter().flat_map(|one| &one.log).map(String::as_str).collect();
+    (!steps.is_empty()).then(|| steps.join("\n"))
+}
+
+/// The map that a test drew, as PNG: made here, from shades.
+#[must_use]
+pub fn map(folder: &Path, record: &Record) -> Option<Vec<u8>> {
+    let artifact = result(folder, record)?;
+    artifact.recipes.iter().find(|one| one.id == record.recipe)?.picture.as_ref()?.png()
+}
+
+/// Where the maps of a commit are, below the server's address.
+#[must_use]
+pub fn maps(repository: &str, head: &str) -> String {
+    format!("/maps/{repository}/{head}/")
+}
+
+fn figure(picture: &Picture, record: &Record) -> String {
+    let place = maps(&text(&record.repository, NAME), &text(&record.at, NAME));
+    let units = if picture.units.is_empty() { String::new() } else { format!(" {}", picture.units) };
+    let at = if picture.at.is_empty() { String::new() } else { format!(" at {}", picture.at) };
+    let what = format!("{}{at}, from {} to {}{units}; grey: no value", picture.variable, number(picture.low), number(picture.high));
+    let (id, what) = (text(&record.recipe, NAME), text(&what, LINE));
+    format!("<figure><img src=\"{place}{id}.png\" alt=\"A map of {id}\"><figcaption>{what}</figcaption></figure>")
+}
+
+fn outcome(outcome: &Outcome, record: &Record) -> String {
     let (class, verdict) = match outcome.verdict {
         Verdict::Passed => ("done", "passed: written, opened again and compared with its sources"),
         Verdict::Failed => ("failed", "failed"),
@@ -148,10 +181,11 @@ fn outcome(outcome: &Outcome) -> String {
         };
         let rows: String = dataset.variables.iter().map(row).collect();
         html += &format!(
-            "<p>{}</p><table><tr><th>Variable</th><th>Type</th><th>Dimensions</th><th>Chunk</th></tr>{rows}</table>",
+            "<p>{}</p><div class=\"wide\"><table><tr><th>Variable</th><th>Type</th><th>Dimensions</th><th>Chunk</th></tr>{rows}</table></div>",
             text(&dataset.title, LINE)
         );
     }
+    html += &outcome.picture.as_ref().filter(|_| outcome.id == record.recipe).map_or(String::new(), |picture| figure(picture, record));
     html
 }
 

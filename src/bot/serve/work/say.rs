@@ -6,9 +6,10 @@ use super::{WorkError, Worker};
 use crate::bot::artifact::{self, Artifact, Verdict};
 use crate::bot::decide::{Command, Job, Progress as State, Reaction, Reply, Role, Sha};
 use crate::bot::forge::{Check, Deployment, Progress, Repository, Said};
-use crate::bot::render::{self, span};
+use crate::bot::render::{self, Places, span};
 use crate::bot::serve::execute::target_of;
 use crate::bot::serve::jobs::Ending;
+use crate::bot::serve::page::maps;
 use crate::run::with_causes;
 
 /// Most characters of a reason.
@@ -76,7 +77,9 @@ impl Worker {
             }
         }
         let Some(artifact) = all else { return Ok(()) };
-        let mut text = render::comment(&artifact);
+        // Drawn by us from what the test left, where anybody may see it.
+        let pictures = self.address(repository).map(|address| address + &maps(&name, head.as_str()));
+        let mut text = render::comment_with(&artifact, &Places { pictures, ..Places::default() });
         if waiting > 0 {
             text += &format!("\n{waiting} more recipes are being tested; this comment changes when they have been.\n");
         }
@@ -142,9 +145,14 @@ impl Worker {
 
     /// The page of a job, or of all jobs, where anybody may see it.
     fn page(&self, repository: &Repository, number: Option<u64>) -> Option<String> {
-        let seen = !self.settings.public_url.is_empty() && self.is_public(&repository.to_string());
         let path = number.map_or_else(|| "/".to_owned(), |number| format!("/jobs/{number}"));
-        seen.then(|| format!("{}{path}", self.settings.public_url))
+        self.address(repository).map(|address| address + &path)
+    }
+
+    /// Where people reach our pages about a repository; `None` if not everybody may see it.
+    fn address(&self, repository: &Repository) -> Option<String> {
+        let seen = !self.settings.public_url.is_empty() && self.is_public(&repository.to_string());
+        seen.then(|| self.settings.public_url.clone())
     }
 
     fn words(&self, repository: &Repository, reply: &Reply) -> String {
