@@ -72,7 +72,7 @@ fn every_event_has_its_actions() {
     use PullAction::{Closed, Opened, Reopened, Synchronized};
     let both = [test('a', "ice"), test('a', "sst")];
     let ignored = |why| vec![Action::Ignore(why)];
-    let main = |after| Event::Push { branch: "main".into(), after };
+    let main = |after| Event::Push { branch: "main".into(), before: None, after };
     let closed = State { pull: Some(Pull { number: 7, head: sha('a'), open: false }), ..state() };
     let nothing = State { changed: vec![], ..state() };
     let rows: Vec<(&str, Event, State, Ledger, Vec<Action>)> = vec![
@@ -126,7 +126,7 @@ fn every_event_has_its_actions() {
         ),
         (
             "pushed to another branch",
-            Event::Push { branch: "side".into(), after: Some(sha('c')) },
+            Event::Push { branch: "side".into(), before: None, after: Some(sha('c')) },
             state(),
             ledger(&[]),
             ignored(Ignored::NotOurs),
@@ -252,7 +252,7 @@ fn t6_what_is_delivered_again_does_nothing() {
     seen.deliveries.insert("d1".into());
     for event in [
         pulled(PullAction::Opened, 'a'),
-        Event::Push { branch: "main".into(), after: Some(sha('c')) },
+        Event::Push { branch: "main".into(), before: None, after: Some(sha('c')) },
         commented("/gristmill test", Role::Admin, 'a'),
     ] {
         assert_eq!(given(event, &state(), &seen), [Action::Ignore(Ignored::Redelivered)]);
@@ -272,7 +272,7 @@ fn t20_a_storm_of_events_starts_each_job_once() {
     for number in 0..1000 {
         let event = match number % 4 {
             0 => pulled(PullAction::Synchronized, 'a'),
-            1 => Event::Push { branch: "main".into(), after: Some(sha('b')) },
+            1 => Event::Push { branch: "main".into(), before: None, after: Some(sha('b')) },
             2 => Event::Schedule { day: "2026-11-21".into() },
             _ => commented("/gristmill test", Role::Admin, 'a'),
         };

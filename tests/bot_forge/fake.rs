@@ -57,6 +57,8 @@ pub(crate) struct World {
     pub(crate) per_page: Option<usize>,
     /// Answers "not modified".
     pub(crate) unmodified: usize,
+    /// Told of each request before it is looked at.
+    pub(crate) watch: Option<Arc<dyn Fn() + Send + Sync>>,
     next: u64,
 }
 
@@ -159,6 +161,10 @@ impl Drop for Fake {
 
 fn answer(world: &Mutex<World>, request: &Request) -> Option<Answer> {
     let objection = mirror::objection(request);
+    let watch = world.lock().unwrap_or_else(PoisonError::into_inner).watch.clone();
+    if let Some(watch) = watch {
+        watch();
+    }
     let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
     world.objections.extend(objection);
     world.log.push(request.clone());
@@ -356,9 +362,8 @@ impl World {
                 None => wrong(404, "Not Found"),
             },
             ("GET", ["deployments"]) => {
-                let query = |name: &str| request.query(name).map(str::to_owned);
-                let is_it =
-                    |one: &&Value| ["sha", "task", "environment"].iter().all(|name| one[*name].as_str().map(str::to_owned) == query(name));
+                let fits = |one: &Value, name: &str| request.query(name).is_none_or(|asked| one[name] == asked);
+                let is_it = |one: &&Value| ["sha", "task", "environment"].iter().all(|name| fits(one, name));
                 let all: Vec<Value> = repo.deployments.iter().rev().filter(is_it).cloned().collect();
                 self.paged(request, &all, None)
             }

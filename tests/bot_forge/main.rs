@@ -9,6 +9,8 @@ mod saying;
 #[path = "../scripted_server/mod.rs"]
 mod scripted_server;
 mod server;
+#[path = "../small_s3/mod.rs"]
+mod small_s3;
 mod stage;
 mod stories;
 mod tokens;

@@ -1,7 +1,5 @@
 //! Whole stories, with the bot's server as a process: from a stranger's pull request to a dataset that grows, through every trouble.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::fake::{BOT, How};
@@ -9,9 +7,12 @@ use super::server::Answer;
 use super::stage::{Stage, commented, pull, pushed};
 
 const PATH: &str = "recipes/ice/recipe.yaml";
+/// Times that the archive has in three days and in four.
+const THREE_DAYS: u64 = 11;
+const FOUR_DAYS: u64 = 15;
 
 /// The bot's one comment of pull request 7.
-fn comment(stage: &Stage) -> Option<String> {
+pub(crate) fn comment(stage: &Stage) -> Option<String> {
     let ours = |one: &&Value| one["user"]["login"] == BOT && one["body"].as_str().unwrap().contains("<!-- gristmill:report -->");
     let found: Vec<String> =
         stage.fake.repo(|repo| repo.comments.iter().filter(ours).map(|one| one["body"].as_str().unwrap().to_owned()).collect());
@@ -39,11 +40,14 @@ fn deployed(stage: &Stage, commit: &str) -> Vec<String> {
     })
 }
 
-fn versions(stage: &Stage, id: &str) -> usize {
-    let begun =
-        |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(|first: char| first.is_ascii_digit() || first == 'v');
-    std::fs::read_dir(stage.path("published").join(id)).map_or(0, |entries| entries.flatten().filter(begun).count())
+/// Names of what the ledger has of the bakes of a recipe at a commit.
+fn bakes(stage: &Stage, commit: &str, id: &str) -> Vec<String> {
+    let beginning = format!("bake/{commit}/{id}/");
+    stage.ledger().iter().filter_map(|name| name.strip_prefix(&beginning)).map(str::to_owned).collect()
 }
+
+/// Of a bake that was begun once and ended well once.
+const ONE_BAKE: [&str; 3] = ["0001.begun", "0001.done", "0001.result.json"];
 
 #[test]
 fn from_a_pull_request_to_a_dataset_that_grows() {
@@ -59,7 +63,7 @@ fn from_a_pull_request_to_a_dataset_that_grows() {
     assert!(said.contains("0 of 1 recipes pass") && said.contains(&first), "{said}");
     assert_eq!(checks(&stage, &first), ["failure"]);
     let note = stage.fake.repo(|repo| repo.runs.iter().find(|run| run["conclusion"] == "failure").unwrap()["notes"][0].clone());
-    assert_eq!((note["path"].as_str(), note["start_line"].as_u64()), (Some(PATH), Some(13)), "{note}");
+    assert_eq!((note["path"].as_str(), note["start_line"].as_u64()), (Some(PATH), Some(14)), "{note}");
 
     // A stranger commands nothing; a maintainer does.
     stage.deliver("issue_comment", &commented(&stage, 31, "stranger", "/gristmill test"));
@@ -80,15 +84,17 @@ fn from_a_pull_request_to_a_dataset_that_grows() {
     let said = comment(&stage).unwrap();
     assert!(said.contains("1 of 1 recipes pass") && said.contains(&head), "{said}");
     assert_eq!(checks(&stage, &head), ["success"]);
-    assert!(!stage.path("published").exists(), "nothing of a pull request is published");
+    assert!(said.contains(&format!("(https://bot.example.org/maps/sea/ice/{head}/ice.png)")), "{said}");
+    assert_eq!(stage.versions("ice"), 0, "nothing of a pull request is published");
 
     // Merged: told as closed and as pushed, the push twice under its id and once under another.
+    let base = stage.main();
     let commit = stage.merge();
     assert_eq!(commit, head);
     stage.deliver("pull_request", &pull("closed", &head));
-    let id = stage.deliver("push", &pushed(&commit));
-    stage.deliver_as(&id, "push", &pushed(&commit));
-    stage.deliver("push", &pushed(&commit));
+    let id = stage.deliver("push", &pushed(&base, &commit));
+    stage.deliver_as(&id, "push", &pushed(&base, &commit));
+    stage.deliver("push", &pushed(&base, &commit));
     stage.settle();
     let states = deployed(&stage, &commit);
     assert_eq!(
@@ -98,15 +104,17 @@ fn from_a_pull_request_to_a_dataset_that_grows() {
         stage.log()
     );
     assert_eq!(states.iter().filter(|state| *state == "success").count(), 1);
-    assert_eq!((stage.published("ice"), stage.fake.repo(|repo| repo.issues.len())), (Some(3), 0));
+    assert_eq!((stage.published("ice"), stage.fake.repo(|repo| repo.issues.len())), (Some(THREE_DAYS), 0));
+    assert_eq!((bakes(&stage, &commit, "ice"), stage.versions("ice")), (ONE_BAKE.map(str::to_owned).to_vec(), 1));
 
     // The next day there is a fourth day in the archive, and the schedule finds it.
     stage.another_day();
     stage.kill();
     stage.start(true);
-    stage.wait("the day's run", || stage.published("ice") == Some(4));
+    stage.wait("the day's run", || stage.ledger().iter().any(|name| name.starts_with("update/") && name.ends_with("/ice/0001.done")));
     stage.settle();
-    assert_eq!(stage.fake.repo(|repo| repo.issues.len()), 0);
+    assert_eq!((stage.published("ice"), stage.fake.repo(|repo| repo.issues.len())), (Some(FOUR_DAYS), 0));
+    assert_eq!(bakes(&stage, &commit, "ice").len(), 3, "what was merged is not baked again");
 }
 
 /// The head moves between the command and its execution: nothing is run, and that is said.
@@ -118,7 +126,7 @@ fn a_push_by_force_between_command_and_execution() {
     stage.deliver("pull_request", &pull("opened", &seen));
     stage.settle();
     let command = commented(&stage, 41, "maintainer", "/gristmill test");
-    let main = git2::Oid::from_str(&stage.fake.repo(|repo| repo.heads["main"].clone())).unwrap();
+    let main = git2::Oid::from_str(&stage.main()).unwrap();
     let forced = stage.commit_after("refs/pull/7/head", Some(main), &[(PATH, &stage.recipe("ice", "Swapped"))]);
     stage.fake.repo(|repo| repo.pulls.get_mut(&7).unwrap().head = forced.clone());
     stage.deliver("issue_comment", &command);
@@ -133,14 +141,17 @@ fn a_push_by_force_between_command_and_execution() {
 fn two_merges_at_once() {
     let stage = Stage::new();
     stage.start(false);
-    stage.settle();
+    stage.know_the_branch();
+    let base = stage.main();
     let one = stage.push(&[(PATH, &stage.recipe("ice", "Ice"))]);
     let two = stage.push(&[("recipes/rain/recipe.yaml", &stage.recipe("rain", "Rain"))]);
-    stage.deliver("push", &pushed(&two));
-    stage.deliver("push", &pushed(&one));
+    stage.deliver("push", &pushed(&one, &two));
+    stage.deliver("push", &pushed(&base, &one));
     stage.settle();
-    assert_eq!((stage.published("ice"), stage.published("rain")), (Some(3), Some(3)), "{}", stage.log());
-    assert_eq!((versions(&stage, "ice"), versions(&stage, "rain")), (1, 1));
+    assert_eq!((stage.published("ice"), stage.published("rain")), (Some(THREE_DAYS), Some(THREE_DAYS)), "{}", stage.log());
+    assert_eq!((stage.versions("ice"), stage.versions("rain")), (1, 1));
+    let bakes = stage.ledger().iter().filter(|name| name.starts_with("bake/") && name.contains(".begun")).count();
+    assert_eq!(bakes, 2, "{:?}", stage.ledger());
     let all: Vec<String> = [deployed(&stage, &one), deployed(&stage, &two)].concat();
     assert_eq!(all.iter().filter(|state| *state == "success").count(), 2, "{all:?}");
 }
@@ -160,8 +171,8 @@ fn through_every_trouble_of_the_host() {
     stage.fake.trouble("POST", "/access_tokens", broken(500));
     stage.fake.trouble("GET", "/installation", How::Break);
     stage.fake.trouble("POST", "/check-runs", How::DoneThenBreak);
-    stage.fake.trouble("PATCH", "/check-runs", How::DoneThenBreak);
     stage.fake.trouble("PATCH", "/check-runs", How::Break);
+    stage.fake.trouble("PATCH", "/check-runs", How::DoneThenBreak);
     stage.fake.trouble("GET", "/comments", How::Answer(slow.clone()));
     stage.fake.trouble("POST", "/comments", How::DoneThenBreak);
     stage.fake.trouble("POST", "/deployments", How::Answer(used_up.with("x-ratelimit-reset", reset)));
@@ -175,47 +186,118 @@ fn through_every_trouble_of_the_host() {
     assert_eq!(checks(&stage, &head), ["success"]);
     // Every token ends before its time.
     stage.fake.expire_tokens();
+    let base = stage.main();
     let commit = stage.merge();
-    stage.deliver("push", &pushed(&commit));
+    stage.deliver("push", &pushed(&base, &commit));
     stage.settle();
     let states = deployed(&stage, &commit);
     assert_eq!(states.iter().filter(|state| *state == "success").count(), 1, "{states:?}\n{}", stage.log());
-    assert_eq!((stage.published("ice"), stage.fake.repo(|repo| repo.deployments.len())), (Some(3), 1));
-    assert_eq!(stage.fake.world().troubles.len(), 0, "each trouble was met");
+    assert_eq!((stage.published("ice"), stage.fake.repo(|repo| repo.deployments.len())), (Some(THREE_DAYS), 1));
+    let left: Vec<(&str, &str)> = stage.fake.world().troubles.iter().map(|trouble| (trouble.method, trouble.path)).collect();
+    assert_eq!(left, [], "each trouble was met");
 }
 
-/// Killed after the first request to the host, after the second, and so on, and started again each time: at the end all is
-/// said once and published once.
+/// A merge that nobody tells of is found, and one that is told while the first server ever begins is not lost.
 #[test]
-fn killed_at_every_step() {
+fn merges_that_are_told_late_or_never() {
     let stage = Stage::new();
-    let head = stage.propose(&[(PATH, &stage.recipe("ice", "Ice"))]);
-    let mut kills = 0;
-    let mut act = |event: &str, payload: &Value| {
-        stage.start(false);
-        stage.deliver(event, payload);
-        for requests in 1_usize.. {
-            let before = stage.fake.world().log.len();
-            stage.wait("requests, or an end", || stage.fake.world().log.len() >= before + requests || stage.is_settled());
-            if stage.is_settled() {
-                break;
-            }
-            // Somewhere between this request and the next.
-            std::thread::sleep(Duration::from_millis(3 * requests as u64 % 17));
-            stage.kill();
-            kills += 1;
-            stage.start(false);
-        }
+    let base = stage.push(&[("recipes/old/recipe.yaml", &stage.recipe("old", "Was there before"))]);
+    // Merged before the server looked at the branch for the first time, told afterwards.
+    let one = stage.push(&[(PATH, &stage.recipe("ice", "Ice"))]);
+    stage.start(false);
+    stage.know_the_branch();
+    assert_eq!(stage.ledger(), Vec::<String>::new(), "what was there before us is not ours to bake");
+    stage.deliver("push", &pushed(&base, &one));
+    stage.settle();
+    assert_eq!(bakes(&stage, &one, "ice"), ONE_BAKE, "{}", stage.log());
+    stage.kill();
+    let two = stage.push(&[("recipes/rain/recipe.yaml", &stage.recipe("rain", "Rain"))]);
+    stage.start(false);
+    stage.wait("the merge to be found", || !bakes(&stage, &two, "rain").is_empty());
+    stage.settle();
+    stage.deliver("push", &pushed(&one, &two));
+    stage.settle();
+    assert_eq!((bakes(&stage, &two, "rain"), stage.published("rain")), (ONE_BAKE.map(str::to_owned).to_vec(), Some(THREE_DAYS)));
+    assert_eq!((stage.versions("ice"), stage.versions("old")), (1, 0));
+}
+
+/// Folder and ledger are lost: what the host knows to be published is not baked anew, what was merged meanwhile is baked.
+#[test]
+fn the_ledger_is_rebuilt_from_what_the_host_knows() {
+    let stage = Stage::new();
+    stage.start(false);
+    stage.settle();
+    let base = stage.main();
+    let one = stage.push(&[(PATH, &stage.recipe("ice", "Ice")), ("recipes/rain/recipe.yaml", &stage.recipe("rain", "Rain"))]);
+    stage.deliver("push", &pushed(&base, &one));
+    stage.settle();
+    assert_eq!(bakes(&stage, &one, "rain"), ONE_BAKE, "{}", stage.log());
+    stage.kill();
+    stage.bucket.forget("bot/");
+    std::fs::remove_dir_all(stage.path("state")).unwrap();
+    let before = stage.bucket.log().len();
+    let two = stage.push(&[("recipes/rain/recipe.yaml", &stage.recipe("rain", "Rain, mended"))]);
+    stage.start(false);
+    stage.wait("the merge to be found", || !bakes(&stage, &two, "rain").is_empty());
+    stage.settle();
+    stage.deliver("push", &pushed(&one, &two));
+    stage.deliver("push", &pushed(&base, &one));
+    stage.settle();
+    assert_eq!(bakes(&stage, &two, "rain"), ONE_BAKE, "{}", stage.log());
+    assert_eq!(bakes(&stage, &two, "ice"), ["0001.begun", "0001.done"], "noted as done, not run");
+    let touched = |log: &[(String, String)]| log.iter().any(|(_, path)| path.starts_with("data/feedstock/ice"));
+    assert!(!touched(&stage.bucket.log()[before..]), "what is published is not even looked at");
+    assert_eq!((stage.published("ice"), stage.published("rain"), stage.versions("rain")), (Some(THREE_DAYS), Some(THREE_DAYS), 2));
+    assert_eq!(stage.fake.repo(|repo| repo.deployments.len()), 3);
+}
+
+/// Does something with servers that die at their first request, at their second, and so on, until one gets to the end; how many died.
+fn survive(stage: &Stage, event: &str, payload: &Value, next: impl Fn(usize) -> usize) -> usize {
+    let (mut request, mut deaths, mut is_accepted) = (1, 0, false);
+    loop {
+        stage.start_to_die(request);
+        // The host delivers again what was not accepted, under the same id.
+        is_accepted = is_accepted || (200..300).contains(&stage.deliver_as(&format!("d-{event}"), event, payload));
+        stage.wait("the server's death, or an end", || stage.is_dead() || is_accepted && stage.is_settled());
+        let is_dead = stage.is_dead();
         stage.kill();
-    };
-    act("pull_request", &pull("opened", &head));
+        if !is_dead && is_accepted {
+            return deaths;
+        }
+        deaths += usize::from(is_dead);
+        request = next(request);
+    }
+}
+
+fn survives_every_step(next: impl Fn(usize) -> usize + Copy) -> usize {
+    let stage = Stage::new();
+    let base = stage.main();
+    let head = stage.propose(&[(PATH, &stage.recipe("ice", "Ice"))]);
+    let tested = survive(&stage, "pull_request", &pull("opened", &head), next);
     let commit = stage.merge();
-    act("push", &pushed(&commit));
-    assert!(comment(&stage).is_some_and(|said| said.contains("1 of 1 recipes pass")), "{}", stage.log());
-    let found = checks(&stage, &head);
-    assert_eq!(found.last().map(String::as_str), Some("success"), "{found:?}");
-    assert_eq!(found.iter().filter(|conclusion| *conclusion == "success").count(), 1, "{found:?}");
-    assert_eq!(deployed(&stage, &commit).iter().filter(|state| *state == "success").count(), 1);
-    assert_eq!((stage.published("ice"), versions(&stage, "ice")), (Some(3), 1));
-    assert!(kills >= 6, "{kills} kills");
+    let baked = survive(&stage, "push", &pushed(&base, &commit), next);
+    stage.start(false);
+    stage.settle();
+    let said = comment(&stage).unwrap_or_default();
+    assert!(said.contains("1 of 1 recipes pass") && said.contains(&head), "{said}\n{}", stage.log());
+    assert_eq!(checks(&stage, &head), ["success"]);
+    let states = deployed(&stage, &commit);
+    assert_eq!(states.iter().filter(|state| *state == "success").count(), 1, "{states:?}");
+    assert_eq!(bakes(&stage, &commit, "ice"), ONE_BAKE);
+    assert_eq!((stage.published("ice"), stage.versions("ice")), (Some(THREE_DAYS), 1));
+    assert_eq!(stage.fake.repo(|repo| (repo.deployments.len(), repo.issues.len())), (1, 0));
+    tested + baked
+}
+
+/// Servers die at more and more distant requests to the forge or the bucket: at the end all is said once and published once.
+#[test]
+fn killed_at_many_steps() {
+    assert!(survives_every_step(|request| request + 1 + request / 6) >= 12);
+}
+
+/// The same request by request.
+#[test]
+#[ignore = "takes minutes"]
+fn killed_at_every_step() {
+    assert!(survives_every_step(|request| request + 1) >= 60);
 }

@@ -75,9 +75,10 @@ fn pull_requests() {
 
 #[test]
 fn pushes_count_for_branches_only() {
-    let push = |reference: &str, after: String| json!({"ref": reference, "after": after, "repository": repository()});
-    let Raised::Event(Event::Push { branch, after }) = received("push", &push("refs/heads/a/b", sha('c'))).raised else { panic!() };
+    let push = |reference: &str, after: String| json!({"ref": reference, "before": sha('b'), "after": after, "repository": repository()});
+    let Raised::Event(Event::Push { branch, before, after }) = received("push", &push("refs/heads/a/b", sha('c'))).raised else { panic!() };
     assert_eq!((branch.as_str(), after.unwrap().to_string()), ("a/b", sha('c')));
+    assert_eq!(before.unwrap().to_string(), sha('b'));
     let Raised::Event(Event::Push { after, .. }) = received("push", &push("refs/heads/main", sha('0'))).raised else { panic!() };
     assert_eq!(after, None, "the branch was deleted");
     assert_eq!(ignored("push", &push("refs/tags/v1", sha('c'))), "push");

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use git2::{Oid, Repository as Git, Signature};
 use gristmill::bot::decide::{Pull, Role, Sha};
-use gristmill::bot::forge::{CloneAccess, Fault, Forge, ForgeError, Found, Question, Repository, Said, Which};
+use gristmill::bot::forge::{CloneAccess, Fault, Forge, ForgeError, Found, Progress, Question, Repository, Said, Which};
 use gristmill::bot::serve::settings::{Host, Jobs, Served, Settings};
 use gristmill::bot::serve::{Hidden, serve};
 use gristmill::store::Access;
@@ -150,6 +150,15 @@ impl Forge for Played {
         let line = format!("{said:?}\n");
         File::options().create(true).append(true).open(&self.log).unwrap().write_all(line.as_bytes()).unwrap();
         Ok(())
+    }
+
+    fn published(&self, _: &Repository, recipe: &str) -> Result<Option<Sha>, ForgeError> {
+        let is_it = |said: &Said| match said {
+            Said::Deployment(one) if one.recipe == recipe && one.progress == Progress::Passed => Some(one.commit.clone()),
+            _ => None,
+        };
+        let commit = self.said.lock().unwrap().iter().rev().find_map(is_it);
+        self.answer(commit)
     }
 
     fn clone_access(&self, _: &Repository) -> Result<CloneAccess, ForgeError> {

@@ -125,6 +125,11 @@ impl SmallS3 {
         self.state.objects.lock().unwrap().insert(path.to_owned(), bytes.to_vec());
     }
 
+    /// Everything whose `bucket/key` begins so is gone.
+    pub(crate) fn forget(&self, beginning: &str) {
+        self.state.objects.lock().unwrap().retain(|path, _| !path.starts_with(beginning));
+    }
+
     /// Uploads that nobody finished.
     pub(crate) fn unfinished(&self) -> usize {
         self.state.uploads.lock().unwrap().len()

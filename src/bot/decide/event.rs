@@ -85,6 +85,8 @@ pub enum Event {
     Push {
         /// The branch.
         branch: String,
+        /// The commit that was there before, as the event says; `None` if the branch is new.
+        before: Option<Sha>,
         /// The commit now; `None` if the branch was deleted.
         after: Option<Sha>,
     },

@@ -33,6 +33,12 @@ pub trait Forge: Send + Sync {
     /// [`ForgeError`].
     fn say(&self, repository: &Repository, said: &Said) -> Result<(), ForgeError>;
 
+    /// The commit at which a recipe was published last, as [`Said::Deployment`] told; `None` if it never was.
+    ///
+    /// # Errors
+    /// [`ForgeError`].
+    fn published(&self, repository: &Repository, recipe: &str) -> Result<Option<Sha>, ForgeError>;
+
     /// What git needs to read this one repository, for less than an hour.
     ///
     /// # Errors

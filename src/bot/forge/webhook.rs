@@ -277,13 +277,15 @@ struct PushPayload {
     repository: Named,
     #[serde(rename = "ref")]
     reference: String,
+    before: Option<Sha>,
     after: Sha,
 }
 
 fn push(payload: &PushPayload) -> Told {
     let branch = payload.reference.strip_prefix("refs/heads/")?.to_owned();
-    let after = Some(payload.after.clone()).filter(|sha| !sha.is_none());
-    Some((payload.repository.full_name.clone(), Raised::Event(Event::Push { branch, after })))
+    let commit = |sha: &Sha| Some(sha.clone()).filter(|sha| !sha.is_none());
+    let (before, after) = (payload.before.as_ref().and_then(commit), commit(&payload.after));
+    Some((payload.repository.full_name.clone(), Raised::Event(Event::Push { branch, before, after })))
 }
 
 #[derive(Deserialize)]

@@ -88,7 +88,19 @@ impl Clones {
         old == new || clone.graph_descendant_of(new, old).unwrap_or(false)
     }
 
-    /// The commit of a branch, as it was fetched last.
+    /// Puts a branch at a commit that is here: one that came by another way, with a pull request say, moves no branch.
+    ///
+    /// # Errors
+    /// [`CloneError`].
+    pub(super) fn point(&self, repository: &str, branch: &str, commit: &Sha) -> Result<(), CloneError> {
+        let point = || -> Result<(), git2::Error> {
+            let clone = Repository::open_bare(self.path(repository))?;
+            clone.reference(&format!("refs/heads/{branch}"), Oid::from_str(commit.as_str())?, true, "seen there").map(drop)
+        };
+        point().map_err(|cause| CloneError::Git { repository: repository.to_owned(), cause })
+    }
+
+    /// The commit of a branch, as it was fetched or seen last.
     #[must_use]
     pub(super) fn tip(&self, repository: &str, branch: &str) -> Option<Sha> {
         let clone = Repository::open_bare(self.path(repository)).ok()?;

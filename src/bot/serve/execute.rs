@@ -61,15 +61,10 @@ impl Trade for Worker {
         let name = if matches!(task.job, Job::Test { .. }) { RESULT } else { REPORT };
         let result = std::fs::read_to_string(folder.join(name)).ok().filter(|result| result.len() <= artifact::LARGEST);
         let (job, attempt, ending) = (task.job.clone(), task.attempt, ending.clone());
-        let about = serde_json::to_string(&job).unwrap_or_default();
+        let id = format!("{}{}", end_of(&task.repository, &job, attempt), task.number);
         let body =
             serde_json::to_string(&Finished { number: task.number, job, attempt, ending, result }).map_err(|error| error.to_string())?;
-        let delivery = Incoming {
-            id: format!("ended {} {about} {attempt} {}", task.repository, task.number),
-            repository: task.repository.clone(),
-            headers: vec![(OWN.to_owned(), "ended".to_owned())],
-            body,
-        };
+        let delivery = Incoming { id, repository: task.repository.clone(), headers: vec![(OWN.to_owned(), "ended".to_owned())], body };
         self.queue.add(delivery).map(drop).map_err(|error| with_causes(&error))
     }
 }
@@ -160,6 +155,12 @@ impl Words {
         self.0.push(option.into());
         self.0.push(value.into());
     }
+}
+
+/// How the id begins of the delivery that tells the end of an attempt.
+pub(super) fn end_of(repository: &str, job: &Job, attempt: u32) -> String {
+    let about = serde_json::to_string(job).unwrap_or_default();
+    format!("ended {repository} {about} {attempt} ")
 }
 
 /// Where a dataset is published: below its repository's own prefix (T15).

@@ -99,6 +99,17 @@ impl Ledger {
         Ok(())
     }
 
+    /// Notes that a job was done, as others know: the ledger that knew it is lost.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn restore(&self, repository: &str, job: &Job) -> Result<(), StoreError> {
+        match self.begin(repository, job)? {
+            Some(attempt) => self.end(repository, job, attempt, Progress::Done, None),
+            None => Ok(()),
+        }
+    }
+
     /// What the last attempt of a job left.
     ///
     /// # Errors

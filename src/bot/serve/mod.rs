@@ -38,6 +38,7 @@ use self::queue::{JournalError, Queue};
 use self::settings::Settings;
 use self::signature::Secrets;
 use self::work::Worker;
+use super::decide::Job;
 use super::forge::{Forge, Question, Repository};
 use crate::run::{Lock, RunError, with_causes};
 use crate::store::{Access, StoreError};
@@ -169,7 +170,9 @@ fn resume(worker: &Worker, ending: &AtomicBool) {
 impl Worker {
     fn resume(&self, repository: &Repository) -> Result<(), work::WorkError> {
         let name = repository.to_string();
-        let active = self.ledger.active(&name)?;
+        // A job that ended, and whose end was not worked on when the last server died, is not run again.
+        let is_ended = |(job, attempt): &(Job, u32)| self.queue.holds(&execute::end_of(&name, job, *attempt));
+        let active: Vec<(Job, u32)> = self.ledger.active(&name)?.into_iter().filter(|one| !is_ended(one)).collect();
         if active.is_empty() {
             return Ok(());
         }

@@ -70,14 +70,9 @@ fn look_at(worker: &Worker, repository: &Repository) -> Result<(), WorkError> {
     let name = repository.to_string();
     let found = worker.look_up(repository, &Question::default())?;
     let Some(commit) = found.default_head else { return Ok(()) };
-    match worker.ledger.handled(&name)? {
-        // What was there before us is not ours to bake.
-        None => worker.ledger.handle(&name, &commit)?,
-        Some(handled) if handled == commit => {}
-        Some(_) => {
-            let body = serde_json::to_string(&Tip { branch: found.default_branch, commit: commit.clone() }).unwrap_or_default();
-            add(worker, &name, "push", format!("push {name} {commit}"), body);
-        }
+    if worker.ledger.handled(&name)?.is_none_or(|handled| handled != commit) {
+        let body = serde_json::to_string(&Tip { branch: found.default_branch, commit: commit.clone() }).unwrap_or_default();
+        add(worker, &name, "push", format!("push {name} {commit}"), body);
     }
     if worker.settings.repositories.get(&name).is_some_and(|served| served.daily) {
         let day = Timestamp::now().strftime("%Y-%m-%d").to_string();

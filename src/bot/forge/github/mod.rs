@@ -23,6 +23,7 @@ use url::Url;
 pub use app::KeyError;
 
 use super::{CloneAccess, Fault, Forge, ForgeError, Found, Question, Repository, Said};
+use crate::bot::decide::Sha;
 use app::App;
 use call::{Ask, Caller};
 use token::{Need, Tokens};
@@ -133,6 +134,10 @@ impl Forge for GitHub {
             }
         }
         Ok(())
+    }
+
+    fn published(&self, repository: &Repository, recipe: &str) -> Result<Option<Sha>, ForgeError> {
+        self.deployed(repository, recipe)
     }
 
     fn clone_access(&self, repository: &Repository) -> Result<CloneAccess, ForgeError> {

@@ -97,6 +97,7 @@ struct State {
 }
 
 struct Waiting {
+    id: String,
     repository: String,
     position: Position,
     attempts: u32,
@@ -184,8 +185,8 @@ impl Queue {
                 state.coming.remove(&id);
                 state.coming.remove(&digest);
                 let kept = position.map(|position| {
-                    state.know(id, digest);
-                    state.waiting.insert(number, Waiting { repository, position, attempts: 0, since: Instant::now() });
+                    state.know(id.clone(), digest);
+                    state.waiting.insert(number, Waiting { id, repository, position, attempts: 0, since: Instant::now() });
                 });
                 drop(state);
                 shared.changed.notify_all();
@@ -268,6 +269,12 @@ impl Queue {
         self.shared.lock().known.contains(id)
     }
 
+    /// True if a delivery whose id begins so waits, or is being worked on.
+    #[must_use]
+    pub fn holds(&self, beginning: &str) -> bool {
+        self.shared.lock().waiting.values().any(|waiting| waiting.id.starts_with(beginning))
+    }
+
     /// Deliveries that wait, or are being worked on, and for how long the oldest does.
     #[must_use]
     pub fn depth(&self) -> (usize, Duration) {
@@ -303,9 +310,10 @@ impl State {
                 self.next = self.next.max(next);
             }
             Ok(Record::Accepted { number, digest, delivery }) => {
-                self.know(delivery.id, digest);
+                let Incoming { id, repository, .. } = delivery;
+                self.know(id.clone(), digest);
                 self.next = self.next.max(number + 1);
-                self.waiting.insert(number, Waiting { repository: delivery.repository, position, attempts: 0, since: Instant::now() });
+                self.waiting.insert(number, Waiting { id, repository, position, attempts: 0, since: Instant::now() });
             }
             Ok(Record::Done(number)) => drop(self.waiting.remove(&number)),
             Err(error) => tracing::error!(%error, "a record of the queue is of another version; it is left out"),

@@ -132,7 +132,8 @@ impl Worker {
             Some("schedule") => Raised::Event(Event::Schedule { day: read::<Day>(&delivery.body)?.day }),
             Some(_) => {
                 let Tip { branch, commit } = read(&delivery.body)?;
-                Raised::Event(Event::Push { branch, after: Some(commit) })
+                // Seen, not told: what came before is known by the ledger, or by nobody.
+                Raised::Event(Event::Push { branch, before: Some(commit.clone()), after: Some(commit) })
             }
             None => match forge::delivery(&headers(delivery), delivery.body.as_bytes()) {
                 Ok(forge::Incoming::Event(received)) => received.raised,
@@ -191,7 +192,7 @@ impl Worker {
             Event::PullRequest { action, number, head } if *action != PullAction::Closed => {
                 Ok(self.ledger.see(repository, *number, head)?)
             }
-            Event::Push { branch, after: Some(after) } if *branch == found.default_branch => {
+            Event::Push { branch, after: Some(after), .. } if *branch == found.default_branch => {
                 let handled = self.ledger.handled(repository)?;
                 // A push that is told late takes nothing back.
                 let late = handled.is_some_and(|handled| self.clones.is_before(repository, after, &handled));

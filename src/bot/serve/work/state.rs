@@ -5,8 +5,9 @@
 use super::{WorkError, Worker};
 use crate::bot::artifact::Change;
 use crate::bot::changes::{Changes, changes};
-use crate::bot::decide::{Command, Event, Parsed, Pull, PullAction, Recipe, Sha, State, parse};
+use crate::bot::decide::{Command, Event, Job, Parsed, Pull, PullAction, Recipe, Sha, State, parse};
 use crate::bot::forge::{Found, Repository};
+use crate::bot::serve::clones::CloneError;
 
 impl Worker {
     /// The state that `decide` wants for an event.
@@ -25,14 +26,15 @@ impl Worker {
                     state.changed = self.of_pull(repository, pull, found)?;
                 }
             }
-            Event::Push { branch, after } => {
+            Event::Push { branch, before, after } => {
                 if let Some(after) = after.as_ref().filter(|_| *branch == found.default_branch) {
-                    state.changed = self.merged(repository, after)?;
+                    state.changed = self.merged(repository, before.as_ref(), after)?;
                 }
             }
             Event::Schedule { .. } => {
                 if let Some(head) = &found.default_head {
                     self.fetch(repository, None, std::slice::from_ref(head))?;
+                    self.clones.point(&repository.to_string(), &found.default_branch, head)?;
                     state.recipes = present(&self.changes(repository, None, head)?);
                 }
             }
@@ -48,20 +50,57 @@ impl Worker {
         Ok(present(&changes))
     }
 
-    /// Recipes that were merged since the last commit that was worked on.
-    fn merged(&self, repository: &Repository, after: &Sha) -> Result<Vec<Recipe>, WorkError> {
+    /// Recipes that were merged since the last commit that was worked on; `before` is what the event says came before.
+    fn merged(&self, repository: &Repository, before: Option<&Sha>, after: &Sha) -> Result<Vec<Recipe>, WorkError> {
         let name = repository.to_string();
         if self.settings.repositories.get(&name).is_none_or(|served| served.target.is_none()) {
             return Ok(Vec::new());
         }
         self.fetch(repository, None, std::slice::from_ref(after))?;
-        let handled = self.ledger.handled(&name)?;
-        if handled.as_ref().is_some_and(|handled| self.clones.is_before(&name, after, handled)) {
-            return Ok(Vec::new());
+        let base = match self.ledger.handled(&name)? {
+            None => return self.rebuilt(repository, before, after),
+            // Noted by who saw it at the branch, perhaps before it was told: each job is begun once in any case.
+            Some(handled) if handled == *after => match before {
+                Some(before) => before.clone(),
+                None => return Ok(Vec::new()),
+            },
+            Some(handled) if self.clones.is_before(&name, after, &handled) => return Ok(Vec::new()),
+            Some(handled) => handled,
+        };
+        self.since(repository, Some(&base), after)
+    }
+
+    /// Recipes that changed since a commit. It may be gone after a push by force; what is complete already is then found so by the run.
+    fn since(&self, repository: &Repository, base: Option<&Sha>, after: &Sha) -> Result<Vec<Recipe>, WorkError> {
+        let base = base.filter(|base| self.clones.have(&repository.to_string(), std::slice::from_ref(*base)));
+        Ok(present(&self.changes(repository, base, after)?))
+    }
+
+    /// The same without a ledger: what the host knows to be published at a commit with the same recipe is noted as done. A repository of
+    /// which nothing was ever published is new here: what was in it before us is not ours to bake.
+    fn rebuilt(&self, repository: &Repository, before: Option<&Sha>, after: &Sha) -> Result<Vec<Recipe>, WorkError> {
+        let (mut open, mut any) = (Vec::new(), false);
+        for recipe in self.since(repository, None, after)? {
+            let published = self.forge.published(repository, &recipe.id)?;
+            any |= published.is_some();
+            let is_same = published.map_or(Ok(false), |commit| self.is_same(repository, &recipe, &commit, after))?;
+            if is_same {
+                let job = Job::Bake { commit: after.clone(), recipe: recipe.id };
+                self.ledger.restore(&repository.to_string(), &job)?;
+            } else {
+                open.push(recipe);
+            }
         }
-        // After a push by force the last commit may be gone; what is complete already is then found so by the run itself.
-        let base = handled.filter(|handled| self.clones.have(&name, std::slice::from_ref(handled)));
-        Ok(present(&self.changes(repository, base.as_ref(), after)?))
+        if any { Ok(open) } else { self.since(repository, before, after) }
+    }
+
+    /// True if a recipe is the same at two commits; false where the older one is gone.
+    fn is_same(&self, repository: &Repository, recipe: &Recipe, old: &Sha, new: &Sha) -> Result<bool, WorkError> {
+        match self.fetch(repository, None, std::slice::from_ref(old)) {
+            Err(WorkError::Clone(CloneError::NoCommit { .. })) => Ok(false),
+            Err(error) => Err(error),
+            Ok(()) => Ok(!self.since(repository, Some(old), new)?.contains(recipe)),
+        }
     }
 
     /// Brings commits here, unless they are.
