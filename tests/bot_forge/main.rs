@@ -9,6 +9,7 @@ mod saying;
 #[path = "../scripted_server/mod.rs"]
 mod scripted_server;
 mod server;
+mod shown;
 #[path = "../small_s3/mod.rs"]
 mod small_s3;
 mod stage;
