@@ -297,7 +297,7 @@ fn killed_at_many_steps() {
 
 /// The same request by request.
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "takes more than seven minutes"]
 fn killed_at_every_step() {
     assert!(survives_every_step(|request| request + 1) >= 60);
 }
