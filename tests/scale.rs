@@ -175,13 +175,13 @@ impl Archive {
 }
 
 /// Fewer and more inputs: both too many for the caches of a processor, whose end would look like growth.
-const FEW: usize = 8_000;
-const MANY: usize = 32_000;
+const FEW: usize = 6_000;
+const MANY: usize = 24_000;
 
 /// Least seconds of each step in some rounds of planning the smaller and the larger archive, in turns.
 fn fastest(archives: &[Archive; 2]) -> [BTreeMap<&'static str, f64>; 2] {
     let mut least = [BTreeMap::new(), BTreeMap::new()];
-    for _ in 0..5 {
+    for _ in 0..3 {
         for (archive, least) in archives.iter().zip(&mut least) {
             for (step, seconds) in archive.plan().0 {
                 let known = least.entry(step).or_insert(seconds);

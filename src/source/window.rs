@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -118,16 +119,20 @@ impl Window {
     }
 
     /// Runs a parser that asks for no more than so many bytes in all: structures that overlap or refer to one another in circles
-    /// would let it read, and keep, many times the file. What it could not read is an error, even where it went on without.
+    /// would let it read, and keep, many times the file. What it could not read is an error, even where it went on without, and so is a
+    /// panic of the library's: its state is thrown away after that.
     pub(super) fn parse<T>(&self, most: u64, parse: impl FnOnce() -> Result<T, Hdf5Error>) -> Result<T, Hdf5Error> {
         let _parsing = Parsing::begin(&self.url);
         let before = LEFT.replace(Some(most));
-        let parsed = parse();
+        let parsed = catch_unwind(AssertUnwindSafe(parse));
         let left = LEFT.replace(before);
         if let Some(failure) = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(Hdf5Error::Io(std::io::Error::other(failure)));
         }
-        if left == Some(0) { Err(Hdf5Error::ResourceLimit(ENDLESS.to_owned())) } else { parsed }
+        if left == Some(0) {
+            return Err(Hdf5Error::ResourceLimit(ENDLESS.to_owned()));
+        }
+        parsed.unwrap_or_else(|_| Err(Hdf5Error::InvalidData(GAVE_UP.to_owned())))
     }
 
     /// Takes a read from what the parser may ask for; nothing is left once it asked for too much.
@@ -250,6 +255,8 @@ impl Window {
 
 /// What is said of a parser that would read for ever.
 const ENDLESS: &str = "structures that refer to one another again and again";
+/// What is said of a parser that panicked.
+const GAVE_UP: &str = "the library gave up on these structures; they are damaged";
 
 impl Storage for Window {
     fn len(&self) -> u64 {
