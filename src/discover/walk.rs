@@ -25,7 +25,7 @@ struct Folder {
 /// Every file that matches.
 pub(super) fn walk(search: Search<'_>, folder: &str, glob: &Glob) -> Result<Vec<Found>, DiscoverError> {
     let Some(listing) = store::listing(folder, search.access)? else {
-        let help = "a glob is of a path, `s3://` or the index pages of a web server; write a `manifest:` of the files";
+        let help = "a glob is of a path, a bucket, a file server or the index pages of a web server; write a `manifest:` of the files";
         return Err(search.refuse(Code::BadFind, "files of this kind of address cannot be listed", help));
     };
     let mut level = vec![Folder { url: folder.to_owned(), path: String::new(), way: glob.start() }];

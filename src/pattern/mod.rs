@@ -84,4 +84,4 @@ impl std::fmt::Display for KeyValue {
 pub use absent::without;
 pub use moving::MovingEnd;
 pub use period::{Period, PeriodUnit};
-pub use secrets::{holds_key, secret_parameter, without_secrets};
+pub use secrets::{container_of, holds_key, is_container, secret_parameter, without_secrets};

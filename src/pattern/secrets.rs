@@ -53,10 +53,32 @@ pub fn holds_key(text: &str) -> Option<std::ops::Range<usize>> {
     })
 }
 
+/// Schemes of Azure's buckets, and where its accounts are.
+const AZURE: [&str; 3] = ["az", "abfs", "abfss"];
+const AZURE_HOSTS: [&str; 2] = [".blob.core.windows.net", ".dfs.core.windows.net"];
+
+/// The container and the account that a URL of Azure's names before its path: `container@account`, or with the account's host. They
+/// look like a user and a host, and are neither.
+#[must_use]
+pub fn container_of<'a>(scheme: &str, host: &'a str) -> Option<(&'a str, &'a str)> {
+    let (name, account) = host.split_once('@').filter(|_| AZURE.iter().any(|known| scheme.eq_ignore_ascii_case(known)))?;
+    let account = AZURE_HOSTS.iter().find_map(|end| account.strip_suffix(end)).unwrap_or(account);
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    (is_container(name) && (3..=24).contains(&account.len()) && plain(account)).then_some((name, account))
+}
+
+/// True for the name of a container (Azure: "Naming and referencing containers, blobs, and metadata").
+#[must_use]
+pub fn is_container(name: &str) -> bool {
+    let letters = name.strip_prefix('$').unwrap_or(name);
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (3..=63).contains(&letters.len()) && letters.bytes().all(plain)
+}
+
 fn without_user(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    match host.rsplit_once('@') {
+    match host.rsplit_once('@').filter(|_| container_of(scheme, host).is_none()) {
         Some((user, _)) => format!("{scheme}://{}", &rest[user.len() + 1..]),
         None => url.to_owned(),
     }
@@ -111,5 +133,24 @@ mod tests {
         ] {
             assert_eq!(without_secrets(url), expected);
         }
+    }
+
+    #[test]
+    fn a_container_is_no_user() {
+        for url in ["az://era5-pds@cpdata/a.nc", "abfs://era5@cpdata.dfs.core.windows.net/a.nc"] {
+            assert_eq!(without_secrets(url), url);
+        }
+        assert_eq!(container_of("ABFSS", "era5@cpdata.dfs.core.windows.net"), Some(("era5", "cpdata")));
+        for (scheme, host) in [
+            ("https", "era5@cpdata"),
+            ("az", "era5"),
+            ("az", "me:pass@cpdata"),
+            ("az", "Me@cpdata"),
+            ("az", "era5@a.b"),
+            ("az", "era5@a@b"),
+        ] {
+            assert_eq!(container_of(scheme, host), None, "{scheme} {host}");
+        }
+        assert_eq!(without_secrets("az://me:pass@cpdata/a"), "az://cpdata/a");
     }
 }

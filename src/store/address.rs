@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
+use crate::pattern::container_of;
+
+use super::bucket::Bucket;
 use super::dap::{self, Dataset};
 use super::{ErrorKind, StoreError};
 
 /// What is said of a scheme that only sources have.
-pub(super) const READ_ONLY: &str = "servers of this kind cannot be written to; use a path or `s3://`";
+pub(super) const READ_ONLY: &str = "servers of this kind cannot be written to; use a path, `s3://`, `gs://` or `az://`";
 
 /// Where something is, by scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,10 +30,12 @@ pub enum Address {
         /// True if the connection is encrypted (`ftps://`).
         secure: bool,
     },
-    /// A bucket of an S3-compatible server and a key or prefix in it, without slashes at its ends.
-    S3 {
+    /// A file server over SSH. The URL's scheme says nothing, for the same reason.
+    Sftp(Url),
+    /// A bucket of an object store and a key or prefix in it, without slashes at its ends.
+    Bucket {
         /// The bucket.
-        bucket: String,
+        bucket: Bucket,
         /// The key or prefix; may be empty.
         path: String,
     },
@@ -41,7 +46,7 @@ pub enum Address {
 }
 
 impl Address {
-    /// Reads `path`, `file://`, `http(s)://`, `ftp(s)://`, `s3://bucket/path`, `dap2://`, `dap4://` and `memory://name`.
+    /// Reads `path`, `file://`, `http(s)://`, `ftp(s)://`, `sftp://`, `s3://bucket/path`, `gs://`, `az://`, `abfs(s)://`, `dap2://`, `dap4://` and `memory://name`.
     ///
     /// # Errors
     /// `Policy` for another scheme, `Other` for a URL that cannot be read.
@@ -51,11 +56,14 @@ impl Address {
             Some((scheme, rest)) => match scheme.to_ascii_lowercase().as_str() {
                 "file" => file(text),
                 "http" | "https" => http(text),
-                "ftp" => Ok(Self::Ftp { url: server(text, rest)?, secure: false }),
-                "ftps" => Ok(Self::Ftp { url: server(text, rest)?, secure: true }),
-                "s3" => s3(text, rest),
+                "ftp" => Ok(Self::Ftp { url: server(text, "ftp", rest)?, secure: false }),
+                "ftps" => Ok(Self::Ftp { url: server(text, "ftp", rest)?, secure: true }),
+                "sftp" => sftp(text, rest),
                 "memory" => memory(text, rest),
-                other => dap::parse(text, other, rest).map_or_else(|| Err(unknown(text, other)), |dataset| dataset.map(Self::Dap)),
+                other => match Bucket::parse(text, other, rest) {
+                    Some(found) => found.map(|(bucket, path)| Self::Bucket { bucket, path }),
+                    None => dap::parse(text, other, rest).map_or_else(|| Err(unknown(text, other)), |dataset| dataset.map(Self::Dap)),
+                },
             },
         }
     }
@@ -85,24 +93,21 @@ fn http(text: &str) -> Result<Address, StoreError> {
     if url.host_str().is_none_or(str::is_empty) { Err(unreadable(text, "it has no host")) } else { Ok(Address::Http(url)) }
 }
 
-/// The URL of a server that is not the web's. The library knows special hosts of `ftp` only: of other schemes it would take
-/// `0x7f000001` for a name.
-fn server(text: &str, rest: &str) -> Result<Url, StoreError> {
+/// An SSH server. Port 21 is named to the library as another scheme's: of `ftp` it would forget that it was written.
+fn sftp(text: &str, rest: &str) -> Result<Address, StoreError> {
+    let at_21 = rest.split(['/', '?', '#']).next().is_some_and(|host| host.ends_with(":21"));
+    server(text, if at_21 { "ws" } else { "ftp" }, rest).map(Address::Sftp)
+}
+
+/// The URL of a server that is not the web's. The library knows special hosts of a few schemes, `ftp` among them, only: of others it
+/// would take `0x7f000001` for a name.
+fn server(text: &str, scheme: &str, rest: &str) -> Result<Url, StoreError> {
     // The library would take the first folder for the host.
     if rest.starts_with(['/', '\\']) {
         return Err(unreadable(text, "it has no host"));
     }
-    let url = Url::parse(&format!("ftp://{rest}")).map_err(|error| unreadable(text, &error.to_string()))?;
+    let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|error| unreadable(text, &error.to_string()))?;
     if url.host_str().is_none_or(str::is_empty) { Err(unreadable(text, "it has no host")) } else { Ok(url) }
-}
-
-fn s3(text: &str, rest: &str) -> Result<Address, StoreError> {
-    let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let known = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    if bucket.is_empty() || !bucket.chars().all(known) || bucket.contains("..") {
-        return Err(unreadable(text, "write `s3://bucket/path`, the bucket in letters, digits, `-`, `.` and `_`"));
-    }
-    Ok(Address::S3 { bucket: bucket.to_owned(), path: path.trim_matches('/').to_owned() })
 }
 
 fn memory(text: &str, rest: &str) -> Result<Address, StoreError> {
@@ -118,7 +123,7 @@ pub fn shown(url: &str) -> String {
     };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let (host, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-    let host = host.rsplit('@').next().unwrap_or_default();
+    let host = if container_of(scheme, host).is_some() { host } else { host.rsplit('@').next().unwrap_or_default() };
     format!("{scheme}://{host}{path}").chars().filter(|c| !c.is_control()).collect()
 }
 
@@ -129,10 +134,12 @@ pub fn shown(url: &str) -> String {
 pub fn sibling(url: &str, suffix: &str) -> Result<String, StoreError> {
     match Address::parse(url)? {
         Address::File(path) => beside(url, &path, suffix),
-        Address::S3 { path, .. } if path.is_empty() => Err(no_name(url)),
-        Address::S3 { bucket, path } => Ok(format!("s3://{bucket}/{path}{suffix}")),
+        Address::Bucket { path, .. } if path.is_empty() => Err(no_name(url)),
+        Address::Bucket { .. } => Ok(format!("{}{suffix}", url.trim_end_matches('/'))),
         Address::Memory(name) => Ok(format!("memory://{name}{suffix}")),
-        Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) => Err(StoreError::new(ErrorKind::Policy, url, READ_ONLY)),
+        Address::Http(_) | Address::Ftp { .. } | Address::Sftp(_) | Address::Dap(_) => {
+            Err(StoreError::new(ErrorKind::Policy, url, READ_ONLY))
+        }
     }
 }
 
@@ -159,7 +166,8 @@ mod tests {
     fn reads_every_scheme() {
         assert_eq!(Address::parse("a/b c.nc").ok(), Some(Address::File("a/b c.nc".into())));
         assert_eq!(Address::parse("file:///a/b%20c.nc").ok(), Some(Address::File("/a/b c.nc".into())));
-        assert_eq!(Address::parse("S3://b/c/d/").ok(), Some(Address::S3 { bucket: "b".into(), path: "c/d".into() }));
+        let bucket = Bucket { cloud: crate::store::Cloud::Amazon, account: None, name: "b".into() };
+        assert_eq!(Address::parse("S3://b/c/d/").ok(), Some(Address::Bucket { bucket, path: "c/d".into() }));
         assert_eq!(Address::parse("memory://m").ok(), Some(Address::Memory("m".into())));
         assert!(matches!(Address::parse("https://a/b?c"), Ok(Address::Http(_))));
         let kind = |text: &str| Address::parse(text).err().map(|error| error.kind);
@@ -179,6 +187,8 @@ mod tests {
     fn shows_no_secret() {
         assert_eq!(shown("https://me:pass@host:8/a@b/c.nc?sig=s#f"), "https://host:8/a@b/c.nc");
         assert_eq!(shown("https://host?token=1"), "https://host");
+        assert_eq!(shown("az://era5@cpdata/a?sig=s"), "az://era5@cpdata/a");
+        assert_eq!([shown("az://me:pass@cpdata/a"), shown("sftp://me@h/a")], ["az://cpdata/a", "sftp://h/a"]);
         assert_eq!(shown("dir/what?.nc\u{1b}"), "dir/what?.nc");
     }
 
@@ -188,7 +198,8 @@ mod tests {
         assert_eq!(beside("a/out.zarr/").as_deref(), Some("a/out.zarr.gristmill"));
         assert_eq!(beside("out.zarr").as_deref(), Some("out.zarr.gristmill"));
         assert_eq!(beside("s3://b/p/out/").as_deref(), Some("s3://b/p/out.gristmill"));
+        assert_eq!(beside("abfs://era5@cpdata/p/").as_deref(), Some("abfs://era5@cpdata/p.gristmill"));
         assert_eq!(beside("memory://m").as_deref(), Some("memory://m.gristmill"));
-        assert_eq!([beside("s3://b"), beside("/"), beside("http://h/x")], [const { None }; 3]);
+        assert_eq!([beside("s3://b"), beside("/"), beside("http://h/x"), beside("gs://b/")], [const { None }; 4]);
     }
 }

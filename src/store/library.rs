@@ -13,7 +13,8 @@ use object_store::local::LocalFileSystem;
 
 use super::access::Access;
 use super::address::Address;
-use super::{ErrorKind, StoreError, runtime, s3};
+use super::bucket::Cloud;
+use super::{ErrorKind, StoreError, cloud, runtime};
 
 /// How a library reaches a target.
 #[derive(Clone)]
@@ -40,14 +41,14 @@ pub fn client(url: &str, access: &Access) -> Result<Client, StoreError> {
                 .map_err(|error| StoreError::new(ErrorKind::Other, url, "not a folder that can be written to").because(error))?;
             Ok(Client { objects: Arc::new(folder.with_fsync(true)), prefix: String::new(), conditional: false, metadata: false })
         }
-        Address::S3 { path, .. } if path.is_empty() => {
+        Address::Bucket { path, .. } if path.is_empty() => {
             Err(StoreError::new(ErrorKind::Other, url, "a target needs a prefix of its own in the bucket: `s3://bucket/name`"))
         }
-        Address::S3 { bucket, path } => {
-            let (objects, prefix) = s3::client(access, url, &bucket, &path)?;
-            Ok(Client { objects: Arc::new(objects), prefix, conditional: !access.single_writer, metadata: true })
+        Address::Bucket { bucket, path } if bucket.cloud == Cloud::Amazon => {
+            let (objects, prefix) = cloud::client(access, url, &bucket, &path)?;
+            Ok(Client { objects, prefix, conditional: !access.single_writer, metadata: true })
         }
-        Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) | Address::Memory(_) => {
+        Address::Bucket { .. } | Address::Http(_) | Address::Ftp { .. } | Address::Sftp(_) | Address::Dap(_) | Address::Memory(_) => {
             Err(StoreError::new(ErrorKind::Policy, url, "this format cannot be written there; use a path or `s3://`"))
         }
     }
@@ -70,7 +71,7 @@ pub fn kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
         let object = error.downcast_ref::<object_store::Error>();
         let object = object.or_else(|| error.downcast_ref::<Box<object_store::Error>>().map(|boxed| &**boxed));
         let file = error.downcast_ref::<std::io::Error>().map(|file| StoreError::from_io("", "", file.kind().into()).kind);
-        match object.map(s3::kind).or(file) {
+        match object.map(cloud::kind).or(file) {
             // A cause below may say more: a full disk, of "cannot write".
             Some(ErrorKind::Other) => found = Some(ErrorKind::Other),
             Some(kind) => return Some(kind),

@@ -8,7 +8,9 @@ pub mod access;
 pub mod address;
 pub mod auth;
 mod begun;
+mod bucket;
 pub mod cache;
+mod cloud;
 pub mod dap;
 mod error;
 pub mod fault;
@@ -27,10 +29,11 @@ mod open;
 mod pace;
 mod passed;
 mod policy;
+mod pool;
 pub mod probe;
 mod retry;
 mod runtime;
-mod s3;
+mod sftp;
 mod spool;
 mod watch;
 mod watched;
@@ -40,6 +43,7 @@ mod wrapping;
 pub use access::{Access, AccessError, Wrapping};
 pub use address::{shown, sibling};
 pub use begun::Begun;
+pub use bucket::{Bucket, Cloud};
 pub use http::{clock, serves_pages};
 pub use local::unfinished_files;
 pub use open::{archives, child, conditional, documents, is_far, listing, permit, source, target, uploads};
@@ -261,7 +265,7 @@ pub trait TargetStore: Send + Sync {
     fn delete(&self, key: &str) -> Result<(), StoreError>;
 }
 
-/// What tells two states of one object apart, as the store calls it (S3: the `ETag`).
+/// What tells two states of one object apart, as the store calls it (S3 and Azure: the `ETag`; Google: the generation).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version(pub String);
 

@@ -12,6 +12,8 @@ use crate::event::{Reporter, Silent};
 
 use super::access::Access;
 use super::address::{Address, READ_ONLY, shown};
+use super::bucket;
+use super::cloud::{CloudSource, CloudTarget};
 use super::dap::{self, DapSource};
 use super::file::FileSource;
 use super::folder::Folders;
@@ -20,14 +22,14 @@ use super::http::{HttpSource, streamed};
 use super::local::LocalTarget;
 use super::memory::MemoryTarget;
 use super::policy::{Counted, Limits};
-use super::s3::{S3Source, S3Target};
+use super::sftp::SftpSource;
 use super::watch::Watchdog;
 use super::wrapped::Wrapped;
 use super::{
     Archives, Conditional, Document, Documents, ErrorKind, Head, Listing, START, SourceStore, StoreError, TargetStore, Uploads, policy,
 };
 
-/// Reads every supported scheme: paths, `file://`, `http(s)://`, `ftp(s)://`, `s3://`, `dap2://`, `dap4://`; packed files and members of archives as well. Make one per run: it holds the limits per host.
+/// Reads every supported scheme: paths, `file://`, `http(s)://`, `ftp(s)://`, `sftp://`, `s3://`, `gs://`, `az://`, `dap2://`, `dap4://`; packed files and members of archives as well. Make one per run: it holds the limits per host.
 #[must_use]
 pub fn source(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn SourceStore> {
     Arc::new(Wrapped::around(Arc::new(AnySource::new(access, reporter)), access))
@@ -39,7 +41,7 @@ pub fn archives(access: &Access, reporter: Arc<dyn Reporter>) -> Arc<dyn Archive
     Arc::new(Wrapped::around(Arc::new(AnySource::new(access, reporter)), access))
 }
 
-/// Opens the place where objects are written: a path, `file://`, `s3://bucket/prefix` or `memory://name`. Asks no server yet.
+/// Opens the place where objects are written: a path, `file://`, `s3://bucket/prefix` (so `gs://`, `az://`) or `memory://name`. Asks no server yet.
 ///
 /// # Errors
 /// `Policy` for a scheme that cannot be written to, `Other` for settings or URLs that make no sense.
@@ -47,8 +49,10 @@ pub fn target(url: &str, access: &Access) -> Result<Arc<dyn TargetStore>, StoreE
     let store: Arc<dyn TargetStore> = match Address::parse(url)? {
         Address::File(path) => Arc::new(LocalTarget::new(path, access.flush_chunks)),
         Address::Memory(name) => Arc::new(MemoryTarget::open(&name)),
-        Address::S3 { bucket, path } => Arc::new(S3Target::open(access, url, &bucket, &path)?),
-        Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) => return Err(StoreError::new(ErrorKind::Policy, url, READ_ONLY)),
+        Address::Bucket { bucket, path } => Arc::new(CloudTarget::open(access, url, &bucket, &path)?),
+        Address::Http(_) | Address::Ftp { .. } | Address::Sftp(_) | Address::Dap(_) => {
+            return Err(StoreError::new(ErrorKind::Policy, url, READ_ONLY));
+        }
     };
     let watched = if is_far(url) { Arc::new(access.manners.watch().around(url, &access.waits, store)) } else { store };
     Ok(access.wrapping.around(url, watched))
@@ -62,11 +66,11 @@ pub fn target(url: &str, access: &Access) -> Result<Arc<dyn TargetStore>, StoreE
 pub fn conditional(url: &str, access: &Access) -> Result<Option<Arc<dyn Conditional>>, StoreError> {
     Ok(match Address::parse(url)? {
         Address::Memory(name) => Some(Arc::new(MemoryTarget::open(&name))),
-        Address::S3 { bucket, path } => {
-            let store = Arc::new(S3Target::open(access, url, &bucket, &path)?);
+        Address::Bucket { bucket, path } => {
+            let store = Arc::new(CloudTarget::open(access, url, &bucket, &path)?);
             Some(Arc::new(access.manners.watch().around(url, &access.waits, store)))
         }
-        Address::File(_) | Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) => None,
+        Address::File(_) | Address::Http(_) | Address::Ftp { .. } | Address::Sftp(_) | Address::Dap(_) => None,
     })
 }
 
@@ -76,8 +80,8 @@ pub fn conditional(url: &str, access: &Access) -> Result<Option<Arc<dyn Conditio
 /// As [`target`].
 pub fn uploads(url: &str, access: &Access) -> Result<Option<Arc<dyn Uploads>>, StoreError> {
     Ok(match Address::parse(url)? {
-        Address::S3 { bucket, path } => Some(Arc::new(S3Target::open(access, url, &bucket, &path)?)),
-        Address::Memory(_) | Address::File(_) | Address::Http(_) | Address::Ftp { .. } | Address::Dap(_) => None,
+        Address::Bucket { bucket, path } => Some(Arc::new(CloudTarget::open(access, url, &bucket, &path)?)),
+        Address::Memory(_) | Address::File(_) | Address::Http(_) | Address::Ftp { .. } | Address::Sftp(_) | Address::Dap(_) => None,
     })
 }
 
@@ -92,7 +96,8 @@ pub fn listing(url: &str, access: &Access) -> Result<Option<Arc<dyn Listing>>, S
         Address::File(_) => Some(Arc::new(Folders)),
         Address::Http(_) => Some(Arc::new(HttpSource::new(access, Arc::new(Silent))?)),
         Address::Ftp { .. } => Some(Arc::new(FtpSource::new(access, Arc::new(Silent)))),
-        Address::S3 { .. } => Some(Arc::new(S3Source::new(access, Arc::new(Silent)))),
+        Address::Sftp(_) => Some(Arc::new(SftpSource::new(access, Arc::new(Silent)))),
+        Address::Bucket { .. } => Some(Arc::new(CloudSource::new(access, Arc::new(Silent)))),
         Address::Memory(_) | Address::Dap(_) => None,
     })
 }
@@ -115,7 +120,7 @@ pub fn permit(url: &str, access: &Access) -> Result<(), StoreError> {
 #[must_use]
 pub fn child(folder: &str, name: &str) -> String {
     let joined = || if folder.is_empty() || folder.ends_with('/') { format!("{folder}{name}") } else { format!("{folder}/{name}") };
-    let web = folder.split_once("://").is_some_and(|(scheme, _)| !scheme.eq_ignore_ascii_case("s3"));
+    let web = folder.split_once("://").is_some_and(|(scheme, _)| !bucket::is_scheme(scheme));
     if !web {
         return joined();
     }
@@ -144,16 +149,17 @@ struct AnySource {
     http: OnceLock<Arc<HttpSource>>,
     dap: OnceLock<DapSource>,
     ftp: FtpSource,
-    s3: S3Source,
+    sftp: SftpSource,
+    cloud: CloudSource,
 }
 
 impl AnySource {
     fn new(access: &Access, reporter: Arc<dyn Reporter>) -> Self {
-        let s3 = S3Source::new(access, Arc::clone(&reporter));
-        let ftp = FtpSource::new(access, Arc::clone(&reporter));
+        let cloud = CloudSource::new(access, Arc::clone(&reporter));
+        let (ftp, sftp) = (FtpSource::new(access, Arc::clone(&reporter)), SftpSource::new(access, Arc::clone(&reporter)));
         let (watchdog, limits) = (Watchdog::new(&access.waits, Arc::clone(&reporter)), access.limits());
         let (file, http, dap) = (FileSource::default(), OnceLock::new(), OnceLock::new());
-        Self { access: access.clone(), limits, watchdog, reporter, file, http, dap, ftp, s3 }
+        Self { access: access.clone(), limits, watchdog, reporter, file, http, dap, ftp, sftp, cloud }
     }
 
     fn of(&self, url: &str) -> Result<&dyn SourceStore, StoreError> {
@@ -165,7 +171,8 @@ impl AnySource {
             Address::Http(_) => Ok(&**self.http()?),
             Address::Dap(_) => Ok(self.dap()?),
             Address::Ftp { .. } => Ok(&self.ftp),
-            Address::S3 { .. } => Ok(&self.s3),
+            Address::Sftp(_) => Ok(&self.sftp),
+            Address::Bucket { .. } => Ok(&self.cloud),
             Address::Memory(_) => {
                 Err(StoreError::new(ErrorKind::Policy, url, "memory holds targets only; give a path or an `https://` URL"))
             }

@@ -35,8 +35,9 @@ fn copy(from: &Path, below: &str, place: &Place) {
 /// What `gristmill inputs` finds below a root: of each input its path there, its keys and its length.
 fn found(root: &str, place: &Place, folder: &Path) -> Vec<(String, serde_json::Value, serde_json::Value)> {
     let recipe = format!(
-        "schema: 1\nid: argo\ntitle: Argo float 13857\nlicense: CC-BY-4.0\ninputs:\n  find:\n    glob: \"{root}/dac/*/13857/**/*.nc\"\n    {RULE}\n\
-         combine: {{concat: [{{dim: N_PROF, keys: [cycle]}}]}}\n"
+        "schema: 1\nid: argo\ntitle: Argo float 13857\nlicense: CC-BY-4.0\ninputs:\n  find:\n    glob: \"{root}/dac/*/13857/**/*.nc\"\n    {RULE}\n{}\
+         combine: {{concat: [{{dim: N_PROF, keys: [cycle]}}]}}\n",
+        place.auth()
     );
     std::fs::create_dir_all(folder).unwrap();
     std::fs::write(folder.join("recipe.yaml"), recipe).unwrap();
@@ -64,7 +65,7 @@ fn the_argo_tree_is_found_over_every_server_as_it_is_on_disk() {
     let all = places("argo");
     let local = found(&tree.to_string_lossy(), &all[0], &work.path().join("local"));
     assert!(local.len() == 140 && local[0].0.ends_with("/dac/aoml/13857/profiles/R13857_001.nc"), "{} {:?}", local.len(), local[0]);
-    for (number, place) in all.into_iter().filter(|place| place.lists && place.serves_folder()).enumerate() {
+    for (number, place) in all.into_iter().filter(|place| place.lists).enumerate() {
         copy(&tree, "", &place);
         assert_eq!(found(&place.url, &place, &work.path().join(number.to_string())), local, "{}", place.name);
     }

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gristmill::event::Silent;
-use gristmill::store::access::{Credentials, Retries, S3Access, Secret};
+use gristmill::store::access::Retries;
+use gristmill::store::auth::Auth;
 use gristmill::store::{Access, PutMode, SourceStore, TargetStore, source, target};
+
+use super::real_clouds;
 
 /// How files get onto a server.
 enum Way {
@@ -33,6 +36,10 @@ pub(crate) struct Place {
     pub(crate) lists: bool,
     /// Of this server a stranger's recipe is kept away by its address alone.
     pub(crate) private: bool,
+    /// Table of the credential that recipes must name as `place`.
+    credential: Option<String>,
+    /// Tables of the settings that say how its buckets are reached.
+    tables: String,
     way: Way,
     _directory: Option<Arc<tempfile::TempDir>>,
 }
@@ -43,15 +50,40 @@ impl Place {
         source(&self.access, Arc::new(Silent))
     }
 
-    /// True if its files are a folder's, so that settings in a file are all that is needed to read them.
+    /// True if its files are a folder's.
     pub(crate) fn serves_folder(&self) -> bool {
         matches!(self.way, Way::Folder(_))
     }
 
     /// What its reader's settings must say.
     pub(crate) fn settings(&self) -> String {
-        let certificates = self.access.certificates.as_ref();
-        certificates.map(|path| format!("[network]\ncertificates = '{}'\n", path.display())).unwrap_or_default()
+        let network = [("certificates", &self.access.certificates), ("known_hosts", &self.access.known_hosts)];
+        let lines = network.into_iter().filter_map(|(name, path)| Some(format!("{name} = '{}'\n", path.as_ref()?.display())));
+        let credential = self.credential.as_ref().map(|table| format!("[auth.place]\n{table}\n"));
+        format!("[network]\n{}{}{}", lines.collect::<String>(), credential.unwrap_or_default(), self.tables)
+    }
+
+    /// What the `inputs` of a recipe must say besides, a line.
+    pub(crate) fn auth(&self) -> &'static str {
+        if self.credential.is_some() { "  auth: place\n" } else { "" }
+    }
+
+    /// `host:port` of its server.
+    pub(crate) fn server(&self) -> String {
+        self.url.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap().to_owned()
+    }
+
+    /// The same SSH server through another port of this machine: URL, access, and the file that says that its key is known there.
+    pub(crate) fn through(&self, port: u16) -> (String, Access, tempfile::NamedTempFile) {
+        let (server, other) = (self.server(), format!("127.0.0.1:{port}"));
+        let there = |text: &str| text.replacen(&server, &other, 1);
+        let known = std::fs::read_to_string(self.access.known_hosts.as_ref().unwrap()).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let key = known.split_once(' ').unwrap().1;
+        std::fs::write(file.path(), format!("[127.0.0.1]:{port} {key}")).unwrap();
+        let auth = Auth::with("place", &there(self.credential.as_ref().unwrap())).unwrap();
+        let access = Access { auth, known_hosts: Some(file.path().to_owned()), ..self.access.clone() };
+        (there(&self.url), access, file)
     }
 
     /// The URL of a file.
@@ -119,13 +151,25 @@ pub(crate) fn places(test: &str) -> Vec<Place> {
         let url = place.url.replacen(&vsftpd, &vsftpd.replacen("ftp://", "ftps://", 1), 1);
         places.push(Place { url, ..place });
     }
-    places.extend(s3(&name));
+    places.extend(sftp(&name));
+    places.extend(buckets(&name));
     places
 }
 
 fn local(name: &'static str, url: String, directory: &Arc<tempfile::TempDir>, encoded: bool) -> Place {
     let way = Way::Folder(directory.path().to_owned());
-    Place { name, url, access: hasty(), encoded, lists: false, private: false, way, _directory: Some(Arc::clone(directory)) }
+    Place {
+        name,
+        url,
+        access: hasty(),
+        encoded,
+        lists: false,
+        private: false,
+        credential: None,
+        tables: String::new(),
+        way,
+        _directory: Some(Arc::clone(directory)),
+    }
 }
 
 /// A fresh folder on a server whose files lie in a folder of this machine.
@@ -139,22 +183,41 @@ fn served(name: &'static str, variable: &str, root: &str, folder: &str) -> Optio
     let certificates = std::env::var_os("GRISTMILL_TEST_CERTIFICATES").map(PathBuf::from);
     let access = Access { certificates, ..hasty() };
     let url = format!("{base}/{folder}");
-    Some(Place { name, url, access, encoded: true, lists: true, private: true, way: Way::Folder(path), _directory: None })
+    Some(Place {
+        name,
+        url,
+        access,
+        encoded: true,
+        lists: true,
+        private: true,
+        credential: None,
+        tables: String::new(),
+        way: Way::Folder(path),
+        _directory: None,
+    })
 }
 
-/// A fresh prefix in a bucket.
-fn s3(name: &str) -> Option<Place> {
-    let Ok(endpoint) = std::env::var("GRISTMILL_TEST_S3") else {
-        println!("SKIP moto: `GRISTMILL_TEST_S3` is not set; ci/servers.sh starts it");
-        return None;
-    };
-    super::real_s3::make_bucket(&endpoint, "gristmill-sources", "");
-    let credentials = Credentials { key_id: "test".into(), secret: Secret::new("test"), token: None };
-    let s3 = S3Access { endpoint: Some(endpoint), credentials: Some(credentials), ..S3Access::default() };
-    Some(objects("moto", &format!("s3://gristmill-sources/{name}"), Access { s3, ..hasty() }))
+/// A fresh folder on the SSH server.
+fn sftp(name: &str) -> Option<Place> {
+    let place = served("OpenSSH", "GRISTMILL_TEST_SFTP", "GRISTMILL_TEST_FILES_ROOT", name)?;
+    let Way::Folder(folder) = &place.way else { return None };
+    let (server, _) = place.url.strip_prefix("sftp://")?.split_once('/')?;
+    let (user, server) = server.split_once('@')?;
+    let key = std::env::var("GRISTMILL_TEST_SFTP_KEY").ok()?;
+    let credential = format!("kind = 'ssh-key'\nhosts = ['{server}']\nuser = '{user}'\nkey = '{key}'");
+    let known_hosts = std::env::var_os("GRISTMILL_TEST_SFTP_KNOWN").map(PathBuf::from);
+    let access = Access { auth: Auth::with("place", &credential).unwrap(), known_hosts, ..place.access.clone() };
+    let url = format!("sftp://{server}{}", folder.display());
+    Some(Place { url, access, credential: Some(credential), private: false, ..place })
 }
 
-fn objects(name: &'static str, url: &str, access: Access) -> Place {
-    let way = Way::Objects(target(url, &access).unwrap());
-    Place { name, url: url.to_owned(), access, encoded: false, lists: false, private: false, way, _directory: None }
+/// A fresh prefix in a bucket of every object store.
+fn buckets(name: &str) -> impl Iterator<Item = Place> {
+    real_clouds::stores("gristmill-sources").into_iter().map(move |store| {
+        let Access { s3, google, azure, .. } = store.access;
+        let (url, access) = (format!("{}/{name}", store.bucket), Access { s3, google, azure, ..hasty() });
+        let way = Way::Objects(target(&url, &access).unwrap());
+        let (credential, tables) = (None, store.settings);
+        Place { name: store.name, url, access, encoded: false, lists: true, private: false, credential, tables, way, _directory: None }
+    })
 }

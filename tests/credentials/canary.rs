@@ -54,7 +54,9 @@ pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gristmill"));
     command.args(arguments).current_dir(folder).env("HOME", folder).env("TMPDIR", folder.join("spool"));
     command.env("XDG_CACHE_HOME", folder.join("cache")).env_remove("RUST_LOG").env_remove("JUPYTERHUB_USER");
-    for variable in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "NETRC"] {
+    let ours = ["AWS_", "GOOGLE_", "CLOUDSDK_", "STORAGE_EMULATOR_", "AZURE_", "NETRC"];
+    let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for variable in set.filter(|name| ours.iter().any(|start| name.starts_with(start))) {
         command.env_remove(variable);
     }
     command
@@ -112,9 +114,9 @@ pub(crate) fn assert_clean(left: &Left, secrets: &[String]) {
     }
 }
 
-const CANARY: &str = "canary/bird+7391";
+pub(crate) const CANARY: &str = "canary/bird+7391";
 
-fn forms(secret: &str) -> Vec<String> {
+pub(crate) fn forms(secret: &str) -> Vec<String> {
     let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     vec![secret.to_owned(), encoded, base64(&format!("me:{secret}")), base64(secret)]
 }

@@ -7,10 +7,7 @@ use serde_json::Value;
 
 use super::server::{Server, honest, reply};
 use super::small_s3::{Conditions, Request, SmallS3, Wish, error_body};
-use super::{content, host};
-
-#[path = "../real_s3/mod.rs"]
-mod real_s3;
+use super::{content, host, real_s3};
 
 fn examine(folder: &Path, more: &[&str]) -> (i32, Value) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gristmill"));

@@ -16,6 +16,11 @@ mod mid_run;
 #[path = "../patience/mod.rs"]
 mod patience;
 mod policy;
+mod real;
+#[path = "../real_clouds/mod.rs"]
+mod real_clouds;
+#[path = "../real_s3/mod.rs"]
+mod real_s3;
 #[path = "../scripted_server/mod.rs"]
 mod server;
 #[path = "../small_s3/mod.rs"]

@@ -142,7 +142,7 @@ fn every_spelling_of_a_private_place_is_refused_without_a_packet() {
     let documents = gristmill::store::documents(&access, recorder);
     assert!(HOSTS.iter().collect::<BTreeSet<_>>().len() >= 90, "{} spellings", HOSTS.len());
     for host in HOSTS {
-        for scheme in ["https", "http", "HTTPS", "dap2", "dap4", "dap2+http", "dap4+https"] {
+        for scheme in ["https", "http", "HTTPS", "dap2", "dap4", "dap2+http", "dap4+https", "ftp", "ftps", "sftp"] {
             for url in [
                 format!("{scheme}://{host}/a.nc"),
                 format!("{scheme}://{host}:{port}/a.nc"),
@@ -154,7 +154,7 @@ fn every_spelling_of_a_private_place_is_refused_without_a_packet() {
                 refused(&url, gristmill::store::permit(&url, &access));
             }
         }
-        for scheme in ["https", "http"] {
+        for scheme in ["https", "http", "ftp", "ftps", "sftp"] {
             let url = format!("{scheme}://{host}:{port}/");
             refused(&url, gristmill::store::listing(&url, &access).map(drop));
         }

@@ -54,6 +54,18 @@ fn reading_survives_what_passes() {
 }
 
 #[test]
+fn who_pays_is_said_where_the_operator_says_so() {
+    for pays in [true, false] {
+        let server = Server::start(|request, _| object(request));
+        let mut access = access(&server);
+        access.s3.requester_pays = pays;
+        source(&access, Arc::new(Recorder::default())).head("s3://bucket/a").unwrap();
+        let said = |request: &Request| request.header("x-amz-request-payer").map(str::to_owned);
+        assert_eq!(server.requests().iter().map(said).collect::<Vec<_>>(), [pays.then(|| "requester".to_owned())]);
+    }
+}
+
+#[test]
 fn a_cut_object_goes_on_where_it_broke() {
     let server = Server::start(|request, _| if request.method == "HEAD" { object(request) } else { cut(object(request), 50_000, &[]) });
     let store = source(&access(&server), Arc::new(Recorder::default()));

@@ -115,7 +115,7 @@ codes! {
         UnsupportedSchema "unsupported-schema" "`schema` says which version of the recipe contract the file follows. This version of Gristmill reads `schema: 1`."
         BadId "bad-id" "An id is made of lowercase letters, digits and `-`, begins and ends with a letter or digit and has at most 100 characters."
         EmptyValue "empty-value" "A text or list that must say something is empty."
-        BadUrl "bad-url" "The text is not a URL, or is one that cannot be used here. `doi`, `url` of a provider and every input are checked; inputs are `https://`, `http://`, `s3://`, `file://` URLs or paths relative to the recipe."
+        BadUrl "bad-url" "The text is not a URL, or is one that cannot be used here. `doi`, `url` of a provider and every input are checked; inputs are `https://`, `http://`, `ftp(s)://`, `sftp://`, `s3://`, `gs://`, `az://`, `file://` URLs or paths relative to the recipe."
         BadProviderRole "bad-provider-role" "As in STAC, a provider is a `producer`, `licensor`, `processor` or `host`."
         UrlOrFiles "url-or-files" "`inputs` has either a `url`, with `keys` for its pattern, a list of `files`, or a rule, `find`; never several, never none, and `keys` and `except` go with `url` only."
         BadFind "bad-find" "`inputs.find` says one place to look at (`glob`, `manifest`, …), and nothing that contradicts itself. A glob has a wildcard, and none in the host or bucket."

@@ -3,7 +3,7 @@
 //! Recipes are public: what is found here is refused before anything is opened. Invariant: no message repeats what it found.
 
 use super::Resolver;
-use crate::pattern::{holds_key, secret_parameter};
+use crate::pattern::{container_of, holds_key, secret_parameter};
 use crate::recipe::diagnostic::{Code, Diagnostic, Span};
 use crate::recipe::document::Inputs;
 
@@ -29,7 +29,8 @@ impl Resolver<'_> {
 
     /// Refuses users, passwords and tokens in a URL.
     pub(super) fn url_without_secrets(&mut self, span: Span, url: &str, authority: &str) {
-        if authority.contains('@') && !url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:")) {
+        let of_container = url.split_once("://").is_some_and(|(scheme, _)| container_of(scheme, authority).is_some());
+        if authority.contains('@') && !of_container && !url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:")) {
             self.error(Code::SecretInUrl, span, "the URL holds a user name, or a token", HELP);
         }
         if let Some(name) = secret_parameter(url) {

@@ -24,9 +24,7 @@ const MOST_TOLD: usize = 100;
 /// Values of keys that all exceptions together may match.
 const MOST_MATCHED: usize = 4 * MAX_INPUTS;
 /// Schemes that can be read.
-const SCHEMES: [&str; 6] = ["https", "http", "file", "ftp", "ftps", "s3"];
-/// Schemes that will be.
-const LATER: [&str; 4] = ["sftp", "gs", "az", "abfs"];
+const SCHEMES: [&str; 11] = ["https", "http", "file", "ftp", "ftps", "sftp", "s3", "gs", "az", "abfs", "abfss"];
 
 /// Schemes of datasets on OPeNDAP servers: protocol, and transport where it is not https.
 const DATASETS: [&str; 6] = ["dap2", "dap4", "dap2+https", "dap4+https", "dap2+http", "dap4+http"];
@@ -220,11 +218,9 @@ impl Resolver<'_> {
         self.url_without_secrets(span, url, authority);
         let lower = scheme.to_ascii_lowercase();
         let of_dataset = DATASETS.contains(&lower.as_str());
-        if LATER.contains(&lower.as_str()) {
-            self.later(span, &format!("reading `{scheme}://`"), "use an https:// URL of the same files, or a local copy");
-        } else if !of_dataset && !SCHEMES.contains(&lower.as_str()) {
+        if !of_dataset && !SCHEMES.contains(&lower.as_str()) {
             let label = similar(&lower, SCHEMES).map_or(String::new(), |meant| format!("did you mean `{meant}`?"));
-            let help = "inputs are https://, http://, s3:// or file:// URLs, or paths relative to the recipe";
+            let help = "inputs are URLs (https, http, ftp, ftps, sftp, s3, gs, az, abfs, file), or paths relative to the recipe";
             self.labelled(Code::BadUrl, span, format!("`{scheme}://` is not a known kind of URL"), label, help);
         } else if authority.is_empty() && lower != "file" {
             self.error(Code::BadUrl, span, "the URL has no host", "write it whole: https://host/path");

@@ -6,7 +6,6 @@
 use super::finding::Findings;
 use super::stored::Stored;
 use crate::recipe::OutputFormat;
-use crate::store::access::S3Access;
 use crate::store::{self, Access, ErrorKind};
 use crate::target::{self, TargetError};
 
@@ -29,10 +28,10 @@ pub(super) fn requests(stored: &Stored, findings: &Findings) {
 
 /// AR01: the root's metadata is shown to somebody without credentials too. Of a local store there is nothing to ask.
 pub(super) fn anonymously(root: &str, format: OutputFormat, access: &Access, findings: &Findings) {
-    if !store::is_far(root) || access.s3.credentials.is_none() {
+    if !store::is_far(root) || !access.has_keys(root) {
         return;
     }
-    let anonymous = Access { s3: S3Access { credentials: None, ..access.s3.clone() }, ..access.clone() };
+    let anonymous = access.anonymous();
     let key = if format == OutputFormat::Zarr3 { "zarr.json" } else { ".zmetadata" };
     match target::existing(root, &anonymous).and_then(|store| Ok(store.get(key)?)) {
         Ok(Some(_)) => findings.note("AR01", "", "its metadata can be read without credentials"),
@@ -43,5 +42,10 @@ pub(super) fn anonymously(root: &str, format: OutputFormat, access: &Access, fin
 }
 
 fn told(findings: &Findings, message: &str) {
-    findings.warning("AR01", ("", ""), message, "if it is meant for everybody, let the bucket's policy allow `s3:GetObject` to all");
+    findings.warning(
+        "AR01",
+        ("", ""),
+        message,
+        "if it is meant for everybody, let the bucket's policy allow everybody to read objects (`s3:GetObject`)",
+    );
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Finding, Health, Patient, quirks, sources};
-use crate::store::access::S3Access;
 use crate::store::probe::{self, Answer, Depth, Doors, Mode};
 use crate::store::{self, Access, ErrorKind, PutMode, StoreError, TargetStore, shown};
 
@@ -25,11 +24,9 @@ pub(super) fn examine(url: &str, patient: &Patient<'_>) -> Vec<Finding> {
         match store::clock(&endpoint, patient.access) {
             Ok(skew) => findings.extend(skew.map(|skew| sources::clock(&endpoint, skew))),
             Err(error) => {
-                findings.push(Finding::failed(
-                    "network",
-                    &error,
-                    "check `endpoint` under `[s3]` (or AWS_ENDPOINT_URL), the network and a proxy",
-                ));
+                let Told { table, endpoint, .. } = told(url);
+                let help = format!("check `endpoint` under `[{table}]` (or {endpoint}), the network and a proxy");
+                findings.push(Finding::failed("network", &error, help));
                 return findings;
             }
         }
@@ -48,35 +45,54 @@ pub(super) fn examine(url: &str, patient: &Patient<'_>) -> Vec<Finding> {
     findings
 }
 
+/// Where the operator says how a target is reached.
+struct Told {
+    /// Table of the settings.
+    table: &'static str,
+    /// Variable of the environment that names the server.
+    endpoint: &'static str,
+    /// Variables that hold the keys.
+    keys: &'static str,
+}
+
+fn told(url: &str) -> Told {
+    match url.split_once("://").map(|(scheme, _)| scheme) {
+        Some("gs") => Told { table: "google", endpoint: "STORAGE_EMULATOR_HOST", keys: "GOOGLE_APPLICATION_CREDENTIALS" },
+        Some("az" | "abfs" | "abfss") => {
+            Told { table: "azure", endpoint: "AZURE_STORAGE_ENDPOINT", keys: "AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY" }
+        }
+        _ => Told { table: "s3", endpoint: "AWS_ENDPOINT_URL", keys: "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" },
+    }
+}
+
 /// Put, get, list, delete, each told by itself.
 fn permissions(store: &dyn TargetStore, url: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     let allowed = |right: &str| Finding::good("permissions", format!("{right} at {}", shown(url)));
-    let lacks = |right: &str, error: &StoreError| {
-        Finding::failed(
-            "permissions",
-            error,
-            format!("the account needs the right to {right} here; keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `[s3]`"),
-        )
+    let Told { table, keys, .. } = told(url);
+    let lacks = |right: &str, name: &str, error: &StoreError| {
+        let name = if table == "s3" { format!(" (s3:{name})") } else { String::new() };
+        let help = format!("the account needs the right to {right}{name} here; keys come from {keys}, or `[{table}]`");
+        Finding::failed("permissions", error, help)
     };
     match store.put(KEY, Bytes::from_static(TEXT), PutMode::Overwrite) {
         Ok(()) => findings.push(allowed("put")),
-        Err(error) => return vec![lacks("put objects (s3:PutObject)", &error)],
+        Err(error) => return vec![lacks("put objects", "PutObject", &error)],
     }
     findings.push(match store.get(KEY) {
         Ok(Some(bytes)) if bytes == TEXT => allowed("get"),
         Ok(Some(_)) => Finding::bad("permissions", 7, "an object does not come back as it was put", "do not use this store"),
         Ok(None) => Finding::bad("permissions", 3, "an object that was put is not there", "do not use this store"),
-        Err(error) => lacks("get objects (s3:GetObject)", &error),
+        Err(error) => lacks("get objects", "GetObject", &error),
     });
     findings.push(match store.list("", 10) {
         Ok(keys) if keys.iter().any(|key| key == KEY) => allowed("list"),
         Ok(_) => Finding::weak("permissions", "listings lag behind", "nothing: runs do not rely on listings"),
-        Err(error) => lacks("list the bucket (s3:ListBucket)", &error),
+        Err(error) => lacks("list the bucket", "ListBucket", &error),
     });
     findings.push(match store.delete(KEY) {
         Ok(()) => allowed("delete"),
-        Err(error) => lacks("delete objects (s3:DeleteObject)", &error),
+        Err(error) => lacks("delete objects", "DeleteObject", &error),
     });
     findings
 }
@@ -84,7 +100,7 @@ fn permissions(store: &dyn TargetStore, url: &str) -> Vec<Finding> {
 /// Whether readers without keys can open what is published there.
 fn public(url: &str, place: &str, access: &Access) -> Vec<Finding> {
     const CHECK: &str = "public read";
-    let anonymous = Access { s3: S3Access { credentials: None, ..access.s3.clone() }, ..access.clone() };
+    let anonymous = access.anonymous();
     let read = || -> Result<bool, StoreError> {
         store::target(place, access)?.put(KEY, Bytes::from_static(TEXT), PutMode::Overwrite)?;
         Ok(store::target(place, &anonymous)?.get(KEY)?.is_some())
@@ -116,6 +132,12 @@ fn pages(place: &str, access: &Access) -> Option<Finding> {
 }
 
 fn policy(url: &str) -> String {
+    if url.starts_with("gs://") {
+        return "if it shall be public, give `allUsers` the role `roles/storage.objectViewer` on the bucket".to_owned();
+    }
+    if !url.starts_with("s3://") {
+        return "if it shall be public, set the container's access level to `container`, and allow that on the account".to_owned();
+    }
     let bucket = url.strip_prefix("s3://").and_then(|rest| rest.split('/').next()).unwrap_or("BUCKET");
     let policy = serde_json::json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action": ["s3:GetObject"], "Resource": [format!("arn:aws:s3:::{bucket}/*")]},

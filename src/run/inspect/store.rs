@@ -22,7 +22,7 @@ pub fn open_store(url: &str, access: &Access) -> Result<Option<ZarrReader>, Sour
     let named = std::path::Path::new(&shown(url)).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zarr"));
     match Address::parse(url)? {
         Address::File(path) if path.is_dir() => {}
-        Address::S3 { .. } if named || url.ends_with('/') => {}
+        Address::Bucket { .. } if named || url.ends_with('/') => {}
         Address::Memory(_) => {}
         Address::Http(_) if named => {
             return Err(no_store(url, "Zarr stores on web servers cannot be read yet; give a path or an `s3://` URL"));
@@ -41,7 +41,7 @@ pub fn open_store(url: &str, access: &Access) -> Result<Option<ZarrReader>, Sour
 pub fn open_unnamed(url: &str, access: &Access, failed: &SourceError) -> Result<Option<ZarrReader>, SourceError> {
     // Without the right to list, S3 answers 403 for a key that does not exist.
     let absent = matches!(failed, SourceError::Store(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Forbidden));
-    if !absent || !matches!(Address::parse(url), Ok(Address::S3 { .. })) {
+    if !absent || !matches!(Address::parse(url), Ok(Address::Bucket { .. })) {
         return Ok(None);
     }
     match open_at(url, access) {

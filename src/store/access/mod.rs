@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::auth::{Auth, AuthError, is_open};
+pub use super::cloud::settings::{AzureAccess, GoogleAccess};
 use super::manners::Manners;
 use super::policy::{Limits, Names};
 pub use super::spool::SharedSpool;
@@ -47,6 +48,8 @@ pub struct Access {
     pub user_agent: String,
     /// Certificates of authorities to trust besides this machine's, PEM.
     pub certificates: Option<PathBuf>,
+    /// Keys of SSH servers that are known, as OpenSSH keeps them; `None`: its usual files.
+    pub known_hosts: Option<PathBuf>,
     /// Credentials for sources, and the one in use.
     pub auth: Auth,
     /// What the operator should hear about the settings themselves.
@@ -68,6 +71,10 @@ pub struct Access {
     pub flush_chunks: bool,
     /// The S3-compatible server.
     pub s3: S3Access,
+    /// Google Cloud Storage.
+    pub google: GoogleAccess,
+    /// Azure Blob Storage.
+    pub azure: AzureAccess,
     /// The operator's word that nobody else writes to the target, for stores that cannot keep two writers apart.
     pub single_writer: bool,
     /// True if the recipe may come from a stranger: no files of this machine, no private addresses, no credentials for sources.
@@ -97,6 +104,7 @@ impl Default for Access {
             connect_timeout: Duration::from_secs(15),
             user_agent: AGENT.to_owned(),
             certificates: None,
+            known_hosts: None,
             auth: Auth::default(),
             warnings: Vec::new(),
             spool_directory: None,
@@ -107,6 +115,8 @@ impl Default for Access {
             spool_limit: ByteSize(16 << 30),
             flush_chunks: false,
             s3: S3Access::default(),
+            google: GoogleAccess::default(),
+            azure: AzureAccess::default(),
             single_writer: false,
             untrusted: false,
             allow_private: false,
@@ -168,6 +178,8 @@ pub struct S3Access {
     pub allow_http: bool,
     /// Profile of `~/.aws/credentials` whose keys are used where none are given otherwise.
     pub profile: Option<String>,
+    /// True if the operator's account pays for requests and bytes of buckets whose owner does not.
+    pub requester_pays: bool,
     /// Key and secret; `None`: anonymous.
     pub credentials: Option<Credentials>,
 }
@@ -268,7 +280,8 @@ impl AccessError {
 impl Access {
     /// Reads settings: the file (or `gristmill.toml` of the working directory, if there is one and recipes are trusted),
     /// then the environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_ENDPOINT_URL_S3`,
-    /// `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_DEFAULT_REGION`, `AWS_ALLOW_HTTP`, `GRISTMILL_UNTRUSTED`.
+    /// `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_DEFAULT_REGION`, `AWS_ALLOW_HTTP`, `AWS_REQUEST_PAYER`, `GRISTMILL_UNTRUSTED`, and
+    /// those of [`GoogleAccess`] and [`AzureAccess`].
     ///
     /// # Errors
     /// If the named file is absent or any setting is unknown or makes no sense.
@@ -283,6 +296,8 @@ impl Access {
         };
         access.untrusted |= untrusted;
         access.s3.take_environment(&read)?;
+        access.google.take_environment(&read);
+        access.azure.take_environment(&read)?;
         if access.s3.credentials.is_none() && !access.untrusted {
             access.s3.credentials = access.auth.profile(access.s3.profile.as_deref())?;
         }
@@ -334,6 +349,7 @@ impl S3Access {
         self.endpoint = first(["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]).or_else(|| self.endpoint.take());
         self.region = first(["AWS_REGION", "AWS_DEFAULT_REGION"]).or_else(|| self.region.take());
         self.allow_http |= read("AWS_ALLOW_HTTP").is_some_and(|value| is_yes(&value));
+        self.requester_pays |= read("AWS_REQUEST_PAYER").is_some_and(|payer| payer.eq_ignore_ascii_case("requester"));
         let token = read("AWS_SESSION_TOKEN").map(Secret);
         match (read("AWS_ACCESS_KEY_ID"), read("AWS_SECRET_ACCESS_KEY").map(Secret)) {
             (Some(key_id), Some(secret)) => self.credentials = Some(Credentials { key_id, secret, token }),

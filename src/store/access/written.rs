@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::super::auth::{Auth, WrittenAuth};
 use super::super::manners::{Manners, WrittenHost, rules};
 use super::super::policy::Limits;
-use super::{AGENT, Access, AccessError, CacheUse, Credentials, PathStyle, S3Access, Secret, half};
+use super::{AGENT, Access, AccessError, AzureAccess, CacheUse, Credentials, GoogleAccess, PathStyle, S3Access, Secret, half};
 use crate::size::ByteSize;
 
 /// `gristmill.toml` as written.
@@ -21,6 +21,8 @@ pub(super) struct Written {
     network: WrittenNetwork,
     disk: WrittenDisk,
     s3: WrittenS3,
+    google: GoogleAccess,
+    azure: AzureAccess,
     policy: WrittenPolicy,
     limits: WrittenLimits,
     auth: BTreeMap<String, WrittenAuth>,
@@ -50,6 +52,7 @@ struct WrittenNetwork {
     deadline_seconds: Option<f64>,
     slowest: Option<String>,
     certificates: Option<PathBuf>,
+    known_hosts: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -71,6 +74,7 @@ struct WrittenS3 {
     region: Option<String>,
     path_style: Option<bool>,
     allow_http: bool,
+    requester_pays: bool,
     access_key_id: Option<String>,
     secret_access_key: Option<Secret>,
     session_token: Option<Secret>,
@@ -96,11 +100,12 @@ impl Written {
         self.network.put_into(&mut access)?;
         self.disk.put_into(&mut access)?;
         let (auth, literal) = Auth::of(self.auth, read)?;
-        if literal || self.s3.secret_access_key.is_some() {
+        let kept = [&self.s3.secret_access_key, &self.google.token, &self.azure.key, &self.azure.sas];
+        if literal || kept.iter().any(|secret| secret.is_some()) {
             access.warnings.push("the settings hold secrets, and other users of this machine can read the file; `chmod 600` it".to_owned());
         }
         access.auth = auth;
-        access.s3 = self.s3.into_access()?;
+        (access.s3, access.google, access.azure) = (self.s3.into_access()?, self.google, self.azure);
         Ok(access)
     }
 }
@@ -121,7 +126,7 @@ impl WrittenNetwork {
             let message = "together with `contact` it must be plain text in one line".into();
             return Err(AccessError::Senseless { name: "user_agent", message });
         }
-        access.certificates = self.certificates;
+        (access.certificates, access.known_hosts) = (self.certificates, self.known_hosts);
         Ok(())
     }
 }
@@ -164,8 +169,8 @@ impl WrittenS3 {
             (None, Some(_)) => return Err(half("secret_access_key", "access_key_id")),
         };
         let path_style = if self.path_style == Some(false) { PathStyle::HostName } else { PathStyle::Path };
-        let Self { endpoint, region, allow_http, profile, .. } = self;
-        Ok(S3Access { endpoint, region, path_style, allow_http, profile, credentials })
+        let Self { endpoint, region, allow_http, requester_pays, profile, .. } = self;
+        Ok(S3Access { endpoint, region, path_style, allow_http, profile, requester_pays, credentials })
     }
 }
 

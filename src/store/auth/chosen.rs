@@ -11,7 +11,7 @@ use url::Url;
 use super::hosts::{HostPattern, is_loopback};
 use super::session::Session;
 use super::written::{Kept, Shape, Source};
-use super::{AuthError, Login, Surroundings, netrc, profile, redact};
+use super::{AuthError, Login, SshLogin, Surroundings, netrc, profile, redact};
 use crate::store::access::{Credentials, Secret};
 
 /// Where Earthdata Login lives (its public protocol description names this host).
@@ -39,6 +39,8 @@ pub(in crate::store) enum Kind {
     Basic(Login),
     /// User and password for servers of files.
     Login(Login),
+    /// User, private key and its passphrase for servers of files over SSH.
+    SshKey(SshLogin),
     /// Logins by host.
     Netrc(Secret),
     /// A secret word and how it is sent.
@@ -149,6 +151,14 @@ impl Chosen {
         }
     }
 
+    /// User and key or password for a server of files over SSH.
+    pub(super) fn ssh(&self, server: &str) -> Option<SshLogin> {
+        match &self.kind {
+            Kind::SshKey(login) if self.hosts.iter().any(|host| host.takes_server(server)) => Some(login.clone()),
+            _ => self.login(server).map(|Login { user, password }| SshLogin { user, password: Some(password), key: None }),
+        }
+    }
+
     /// User and password for a request to a bound host.
     pub(super) fn basic(&self, url: &Url) -> Option<Login> {
         match &self.kind {
@@ -198,6 +208,7 @@ impl Resolver<'_> {
         Ok(match kept.shape {
             Shape::Basic => Kind::Basic(self.login()?),
             Shape::Login => Kind::Login(self.login()?),
+            Shape::SshKey => Kind::SshKey(self.ssh_key()?),
             Shape::Bearer => Kind::Token(self.token(Carrier::Bearer)?),
             Shape::Header => Kind::Token(self.token(Carrier::Header(self.field()))?),
             Shape::Query => Kind::Token(self.token(Carrier::Query(self.field()))?),
@@ -229,6 +240,14 @@ impl Resolver<'_> {
         let password = self.secret("password", self.kept.password.as_ref())?;
         redact::keep(&basic(&user, password.reveal()));
         Ok(Login { user, password })
+    }
+
+    fn ssh_key(&self) -> Result<SshLogin, AuthError> {
+        let path = self.kept.key.as_ref().ok_or_else(|| self.absent("it has no `key`".to_owned()))?;
+        let text = self.read(&self.surroundings.path(path))?;
+        text.lines().filter(|line| !line.starts_with("-----")).for_each(redact::keep);
+        let password = self.kept.password.as_ref().map(|source| self.secret("password", Some(source))).transpose()?;
+        Ok(SshLogin { user: self.kept.user.clone().unwrap_or_default(), password, key: Some(Secret::new(text)) })
     }
 
     fn token(&self, carrier: Carrier) -> Result<Token, AuthError> {

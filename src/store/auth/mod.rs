@@ -36,6 +36,17 @@ pub struct Login {
     pub password: Secret,
 }
 
+/// User and private key, or password, for servers of files over SSH. Without both the server is asked to let the user in as he is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshLogin {
+    /// Name of the account.
+    pub user: String,
+    /// Its password; of a private key the passphrase, if there is one.
+    pub password: Option<Secret>,
+    /// The text of a private key.
+    pub key: Option<Secret>,
+}
+
 /// The operator's credentials, and the one in use. Clones share what a run learns: cookies, tokens.
 #[derive(Debug, Clone, Default)]
 pub struct Auth {
@@ -137,6 +148,16 @@ impl Auth {
     #[must_use]
     pub fn login(&self, host: &str) -> Option<Login> {
         self.chosen.as_ref()?.login(host)
+    }
+
+    /// User and key or password for a server of files over SSH, as [`Auth::login`].
+    pub(super) fn ssh(&self, server: &str) -> Option<SshLogin> {
+        self.chosen.as_ref()?.ssh(server)
+    }
+
+    /// The operator's home directory.
+    pub(super) fn home(&self) -> Option<&std::path::Path> {
+        self.surroundings.home.as_deref()
     }
 
     /// Name of the credential in use.

@@ -22,6 +22,7 @@ pub(super) enum Shape {
     Query,
     Netrc,
     Login,
+    SshKey,
     Certificate,
     Oauth2,
     Earthdata,
@@ -112,6 +113,7 @@ impl Shape {
             Self::Query => "query",
             Self::Netrc => "netrc",
             Self::Login => "login",
+            Self::SshKey => "ssh-key",
             Self::Certificate => "certificate",
             Self::Oauth2 => "oauth2",
             Self::Earthdata => "earthdata",
@@ -124,6 +126,7 @@ impl Shape {
     fn keys(self) -> (&'static [&'static str], &'static [&'static str]) {
         match self {
             Self::Basic | Self::Login => (&["hosts", "user", "password"], &[]),
+            Self::SshKey => (&["hosts", "user", "key"], &["password"]),
             Self::Bearer => (&["hosts", "token"], &[]),
             Self::Header => (&["hosts", "header", "token"], &[]),
             Self::Query => (&["hosts", "parameter", "token"], &[]),

@@ -8,9 +8,8 @@
 mod answer;
 mod folder;
 mod listing;
-mod pool;
 mod session;
-mod site;
+pub(super) mod site;
 mod transfer;
 mod trust;
 
@@ -28,11 +27,11 @@ use super::access::Access;
 use super::address::shown;
 use super::limit::Gate;
 use super::policy;
+use super::pool::{Held, Pool};
 use super::retry::{Fault, Patience};
 use super::runtime::wait;
 use super::spool::{Content, Spool, Spooled};
 use super::{Entry, ErrorKind, Head, Listing, SourceStore, StoreError, merge};
-use pool::{Held, Pool};
 use session::Session;
 use site::Site;
 use trust::Trust;
@@ -47,7 +46,7 @@ const TRANSFER: u64 = 4 << 20;
 pub(super) struct FtpSource {
     access: Access,
     reporter: Arc<dyn Reporter>,
-    pool: Pool,
+    pool: Pool<Session>,
     trust: Trust,
     seen: Mutex<HashMap<String, Arc<Seen>>>,
     spool: Arc<Spool>,
@@ -130,7 +129,7 @@ impl<'a> Reading<'a> {
     }
 
     /// A connection, an idle one if there is one that still lives.
-    async fn hold(&self) -> Result<Held<'a>, Fault> {
+    async fn hold(&self) -> Result<Held<'a, Session>, Fault> {
         let pass = self.gate.enter().await;
         let key = self.site.key();
         let mut found = None;

@@ -13,9 +13,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::super::access::Access;
-use super::super::policy;
 use super::super::retry::Fault;
 use super::super::{ErrorKind, StoreError};
+use super::super::{policy, pool};
 use super::answer::{self, judge, silent};
 use super::site::{Security, Site};
 use super::trust::Trust;
@@ -41,6 +41,12 @@ pub(super) struct Session {
     extended: bool,
     used: Instant,
     home: Option<String>,
+}
+
+impl pool::Session for Session {
+    fn is_in_step(&self) -> bool {
+        self.in_step
+    }
 }
 
 impl Session {

@@ -15,6 +15,7 @@ use url::{Host, Url};
 
 use super::access::Access;
 use super::address::Address;
+use super::bucket::Cloud;
 use super::{ErrorKind, StoreError};
 
 use address::is_private;
@@ -57,7 +58,11 @@ pub(super) fn permit(access: &Access, url: &str, address: &Address) -> Result<()
             permit_url(access, target).or_else(|refusal| refuse(refusal.to_string()))
         }
         Address::Dap(dataset) => permit_url(access, &dataset.url).or_else(|refusal| refuse(refusal.to_string())),
-        Address::S3 { .. } => Ok(()),
+        Address::Sftp(_) => refuse("`sftp://` is not for recipes that are not trusted; give an `https://` URL".into()),
+        Address::Bucket { bucket, .. } if bucket.cloud == Cloud::Azure => {
+            refuse("buckets of Azure are not for recipes that are not trusted; give an `https://` URL".into())
+        }
+        Address::Bucket { .. } => Ok(()),
     }
 }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::{Access, PathStyle};
 use super::address::{Address, shown};
-use super::{Conditional, StoreError, TargetStore, Uploads, conditional, target, uploads};
+use super::{Cloud, Conditional, StoreError, TargetStore, Uploads, cloud, conditional, target, uploads};
 
 pub use lag::Lag;
 pub use modes::{Answer, Mode, Verdict};
@@ -137,7 +137,7 @@ impl Doors {
     }
 }
 
-/// Which server serves a URL: that of the settings for `s3://`, without secrets; else `local disk` or `memory`.
+/// Which server serves a URL: that of the settings for buckets, without secrets; else `local disk` or `memory`.
 ///
 /// # Errors
 /// If the URL is none.
@@ -145,23 +145,21 @@ pub fn endpoint(url: &str, access: &Access) -> Result<String, StoreError> {
     Ok(match Address::parse(url)? {
         Address::File(_) => "local disk".to_owned(),
         Address::Memory(_) => "memory".to_owned(),
-        Address::Http(_) | Address::Ftp { .. } => shown(url),
+        Address::Http(_) | Address::Ftp { .. } | Address::Sftp(_) => shown(url),
         Address::Dap(dataset) => shown(dataset.url.as_str()),
-        Address::S3 { .. } => access.s3.endpoint.as_deref().map_or_else(
-            || format!("https://s3.{}.amazonaws.com", access.s3.region.as_deref().unwrap_or("us-east-1")),
-            |endpoint| shown(endpoint).trim_end_matches('/').to_owned(),
-        ),
+        Address::Bucket { bucket, .. } => cloud::endpoint(access, &bucket),
     })
 }
 
 /// The address that web pages know a place in a bucket by; `None` for places that have none.
 #[must_use]
 pub fn web_address(url: &str, access: &Access) -> Option<String> {
-    let Address::S3 { bucket, path } = Address::parse(url).ok()? else { return None };
+    let Address::Bucket { bucket, path } = Address::parse(url).ok()? else { return None };
     let endpoint = endpoint(url, access).ok()?;
+    let name = &bucket.name;
     Some(match (access.s3.path_style, endpoint.split_once("://")) {
-        (PathStyle::HostName, Some((scheme, host))) => format!("{scheme}://{bucket}.{host}/{path}"),
-        _ => format!("{endpoint}/{bucket}/{path}"),
+        (PathStyle::HostName, Some((scheme, host))) if bucket.cloud == Cloud::Amazon => format!("{scheme}://{name}.{host}/{path}"),
+        _ => format!("{endpoint}/{name}/{path}"),
     })
 }
 
@@ -172,7 +170,7 @@ pub fn web_address(url: &str, access: &Access) -> Option<String> {
 pub fn place_beside(url: &str) -> Result<String, StoreError> {
     let name = format!("gristmill-probe-{}", nonce());
     match Address::parse(url)? {
-        Address::S3 { bucket, path } if path.is_empty() => Ok(format!("s3://{bucket}/{name}")),
+        Address::Bucket { path, .. } if path.is_empty() => Ok(format!("{}/{name}", url.trim_end_matches('/'))),
         _ => super::sibling(url, &format!(".{name}")),
     }
 }

@@ -1,4 +1,4 @@
-//! Writing below `s3://bucket/prefix`.
+//! Writing below `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container@account/prefix`.
 //!
 //! Puts under a condition are in `conditional`. Invariant: an object is visible under its key only when all of it was accepted; a
 //! broken upload in parts is aborted.
@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
-use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::{GetResult, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 
@@ -20,10 +19,10 @@ use super::super::local::check_key;
 use super::super::retry::{Fault, Patience};
 use super::super::runtime::wait;
 use super::super::watch::heard;
-use super::super::{ErrorKind, PutMode, StoreError, TargetStore};
+use super::super::{Bucket, Cloud, ErrorKind, PutMode, StoreError, TargetStore};
 use super::answer::{found, judge};
 use super::bucket::{self, object_path};
-use super::persist;
+use super::{Service, persist};
 
 /// Largest object sent in one request.
 const SINGLE_PUT: usize = 64 << 20;
@@ -38,31 +37,42 @@ const PARTS_AT_ONCE: usize = 4;
 pub(super) const UPLOAD: Duration = Duration::from_mins(5);
 
 /// Writes and reads objects below one prefix.
-pub(in super::super) struct S3Target {
+pub(in super::super) struct CloudTarget {
     pub(super) url: String,
-    pub(super) store: AmazonS3,
+    pub(super) cloud: Cloud,
+    pub(super) store: Arc<dyn Service>,
     pub(super) prefix: Path,
     pub(super) retries: Retries,
     pub(super) gate: Arc<Gate>,
-    /// True if requests are signed, since there are credentials.
+    /// True if addresses can be signed, since there are credentials for it.
     pub(super) signs: bool,
     /// For what the library does not ask.
     pub(super) access: Access,
 }
 
-impl S3Target {
+impl CloudTarget {
     /// Opens the place with the operator's settings; asks the server nothing yet.
-    pub(in super::super) fn open(access: &Access, url: &str, name: &str, prefix: &str) -> Result<Self, StoreError> {
+    pub(in super::super) fn open(access: &Access, url: &str, bucket: &Bucket, prefix: &str) -> Result<Self, StoreError> {
         if prefix.is_empty() {
-            return Err(StoreError::new(ErrorKind::Other, url, "a target needs a prefix of its own in the bucket: `s3://bucket/name`"));
+            return Err(StoreError::new(
+                ErrorKind::Other,
+                url,
+                "a target needs a prefix of its own in the bucket, as in `s3://bucket/name`",
+            ));
         }
         Ok(Self {
             url: url.trim_end_matches('/').to_owned(),
-            store: bucket::open(access, url, name, true, access.idle_timeout.max(UPLOAD))?.store,
+            cloud: bucket.cloud,
+            store: bucket::open(access, url, bucket, true, access.idle_timeout.max(UPLOAD))?.store,
             prefix: object_path(url, prefix)?,
             retries: access.retries.clone(),
-            gate: bucket::gate(access, name, true),
-            signs: access.s3.credentials.is_some(),
+            gate: bucket::gate(access, bucket, true),
+            signs: match bucket.cloud {
+                Cloud::Amazon => access.s3.credentials.is_some(),
+                // Only the key of a service account signs without asking Google.
+                Cloud::Google => access.google.key_file.is_some() && access.google.token.is_none(),
+                Cloud::Azure => false,
+            },
             access: access.clone(),
         })
     }
@@ -103,9 +113,9 @@ impl S3Target {
     }
 
     pub(super) async fn read(&self, url: &str, path: &Path) -> Result<Option<Bytes>, Fault> {
-        let Some(answer) = found(self.store.get(path).await, url)? else { return Ok(None) };
+        let Some(answer) = found(self.cloud, self.store.get(path).await, url)? else { return Ok(None) };
         let is_tagged = answer.meta.e_tag.is_some();
-        let bytes = whole(answer).await.map_err(|error| judge(url, error))?;
+        let bytes = whole(answer).await.map_err(|error| judge(self.cloud, url, error))?;
         if is_tagged || !is_error(&bytes) {
             Ok(Some(bytes))
         } else {
@@ -131,10 +141,10 @@ fn is_error(body: &[u8]) -> bool {
     start.starts_with(b"<") && start.windows(7).any(|text| text == b"<Error>")
 }
 
-impl TargetStore for S3Target {
+impl TargetStore for CloudTarget {
     fn head(&self, key: &str) -> Result<Option<u64>, StoreError> {
         let (path, url) = (self.path(key)?, self.named(key));
-        let meta = self.persist(&url, || async { found(self.store.head(&path).await, &url) })?;
+        let meta = self.persist(&url, || async { found(self.cloud, self.store.head(&path).await, &url) })?;
         Ok(meta.map(|meta| meta.size))
     }
 
@@ -148,7 +158,7 @@ impl TargetStore for S3Target {
         match mode {
             PutMode::Create => wait(self.put_if(&url, &path, bytes, object_store::PutMode::Create)),
             PutMode::Overwrite => {
-                self.persist(&url, || async { self.overwrite(&path, bytes.clone()).await.map_err(|error| judge(&url, error)) })
+                self.persist(&url, || async { self.overwrite(&path, bytes.clone()).await.map_err(|error| judge(self.cloud, &url, error)) })
             }
         }
     }
@@ -159,7 +169,7 @@ impl TargetStore for S3Target {
         let (own, url) = (format!("{}/", self.prefix), self.named(below));
         let paths: Vec<String> = self.persist(&url, || async {
             let found = self.store.list(Some(&path)).take(limit).map_ok(|meta| meta.location.to_string());
-            found.try_collect().await.map_err(|error| judge(&url, error))
+            found.try_collect().await.map_err(|error| judge(self.cloud, &url, error))
         })?;
         let mut keys: Vec<String> = paths.iter().filter_map(|path| path.strip_prefix(&own)).map(str::to_owned).collect();
         keys.sort_unstable();
@@ -168,6 +178,6 @@ impl TargetStore for S3Target {
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         let (path, url) = (self.path(key)?, self.named(key));
-        self.persist(&url, || async { found(self.store.delete(&path).await, &url).map(drop) })
+        self.persist(&url, || async { found(self.cloud, self.store.delete(&path).await, &url).map(drop) })
     }
 }

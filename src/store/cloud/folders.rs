@@ -1,21 +1,21 @@
-//! Prefixes of a bucket as folders: `ListObjectsV2` with a delimiter, page by page (Amazon S3 API Reference, `ListObjectsV2`).
+//! Prefixes of a bucket as folders: listed with a delimiter, page by page (Amazon S3 API Reference, `ListObjectsV2`; Azure `List Blobs`).
 //!
 //! Invariant: a page that fails is asked for again by itself, and no list is shorter than the server's.
 
 use std::collections::BTreeSet;
 
-use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use object_store::list::PaginatedListOptions;
 
 use super::super::runtime::wait;
 use super::super::{Entry, ErrorKind, Listing, StoreError};
 use super::answer::judge;
 use super::persist;
-use super::source::S3Source;
+use super::source::CloudSource;
 
 /// Pages of a thousand that one folder may have.
 const PAGES: usize = 10_000;
 
-impl Listing for S3Source {
+impl Listing for CloudSource {
     fn list(&self, folder: &str) -> Result<Vec<Entry>, StoreError> {
         let object = self.object(folder)?;
         let path = object.path.as_ref();
@@ -26,7 +26,7 @@ impl Listing for S3Source {
                 let page_token = token.clone();
                 let options = PaginatedListOptions { delimiter: Some("/".into()), page_token, ..PaginatedListOptions::default() };
                 let prefix = Some(prefix.as_str()).filter(|prefix| !prefix.is_empty());
-                object.bucket.store.list_paginated(prefix, options).await.map_err(|error| judge(folder, error))
+                object.bucket.store.list_paginated(prefix, options).await.map_err(|error| judge(object.bucket.cloud, folder, error))
             };
             let page = wait(persist(object.patience(), &object.gate, ask))?;
             let name = |path: &object_store::path::Path| path.filename().map(str::to_owned);

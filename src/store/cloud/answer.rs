@@ -8,13 +8,13 @@ use super::super::error::printable;
 use super::super::http::courier::{find, mistrust};
 use super::super::policy::Refusal;
 use super::super::retry::{Fault, Passing};
-use super::super::{ErrorKind, StoreError};
+use super::super::{Cloud, ErrorKind, StoreError};
 
 /// Codes of keys that are over.
 const EXPIRED: [&str; 3] = ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"];
 
 /// The fault that an error is.
-pub(super) fn judge(url: &str, error: Error) -> Fault {
+pub(super) fn judge(cloud: Cloud, url: &str, error: Error) -> Fault {
     if let Some(refusal) = find::<Refusal>(&error) {
         return StoreError::new(ErrorKind::Policy, url, refusal.to_string()).into();
     }
@@ -28,19 +28,31 @@ pub(super) fn judge(url: &str, error: Error) -> Fault {
         };
     }
     let (kind, message) = match &error {
-        // 412 comes here as well; a 409 says that others were at work on the object, and to try again.
-        Error::AlreadyExists { source, .. } if status(&source.to_string()) == Some(409) => return by_text(url, error),
+        // 412 comes here as well; a 409 says that others were at work on the object, and to try again; Azure's may say that it is there.
+        Error::AlreadyExists { source, .. } if is_conflict(&source.to_string()) => return by_text(url, error),
         Error::PermissionDenied { source, .. } if told(&source.to_string()).is_some() => return by_text(url, error),
         Error::NotFound { .. } => (ErrorKind::NotFound, "no such object or bucket; check the URL and the endpoint"),
         Error::AlreadyExists { .. } => (ErrorKind::Exists, "the object exists already"),
         Error::Precondition { .. } => (ErrorKind::Integrity, "the object changed while it was read; run again"),
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            (ErrorKind::Forbidden, "access denied; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, region and endpoint")
-        }
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => (ErrorKind::Forbidden, denied(cloud)),
         Error::NotImplemented { .. } | Error::NotSupported { .. } => (ErrorKind::Other, "the server has no such operation"),
         _ => return by_text(url, error),
     };
     StoreError::new(kind, url, message).because(error).into()
+}
+
+/// True if the server could not do it now, since somebody else is at work on the object.
+fn is_conflict(text: &str) -> bool {
+    status(text) == Some(409) && !text.contains("<Code>BlobAlreadyExists</Code>")
+}
+
+/// What to look at where access is denied.
+fn denied(cloud: Cloud) -> &'static str {
+    match cloud {
+        Cloud::Amazon => "access denied; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, region and endpoint",
+        Cloud::Google => "access denied; check GOOGLE_APPLICATION_CREDENTIALS (`google.key_file`) and the account's rights to the bucket",
+        Cloud::Azure => "access denied; check AZURE_STORAGE_ACCOUNT, AZURE_STORAGE_KEY (or the signature) and the container's access level",
+    }
 }
 
 /// The library keeps statuses and broken connections in its text only.
@@ -131,10 +143,10 @@ fn status(text: &str) -> Option<u16> {
 }
 
 /// `None` for what is not there.
-pub(super) fn found<T>(result: object_store::Result<T>, url: &str) -> Result<Option<T>, Fault> {
+pub(super) fn found<T>(cloud: Cloud, result: object_store::Result<T>, url: &str) -> Result<Option<T>, Fault> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(judge(url, error)),
+        Err(error) => Err(judge(cloud, url, error)),
     }
 }

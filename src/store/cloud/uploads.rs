@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::PutPayload;
-use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::signer::{Method, SignedUrlOptions, Signer};
+use object_store::signer::{Method, SignedUrlOptions};
 
 use super::super::http::courier::{build, builder};
 use super::super::retry::{Fault, Passing};
-use super::super::{ErrorKind, StoreError, Upload, Uploads};
+use super::super::{Cloud, ErrorKind, StoreError, Upload, Uploads};
 use super::answer::{found, judge};
-use super::target::S3Target;
+use super::target::CloudTarget;
 
 /// How long a signed request is good for.
 const VALID: Duration = Duration::from_mins(5);
@@ -23,31 +22,39 @@ const VALID: Duration = Duration::from_mins(5);
 /// Longest wait for a listing.
 const ANSWER: Duration = Duration::from_secs(30);
 
-impl Uploads for S3Target {
+impl Uploads for CloudTarget {
     fn in_parts(&self, key: &str, parts: &[Bytes]) -> Result<(), StoreError> {
         let (path, url) = (self.path(key)?, self.named(key));
         self.persist(&url, || async {
-            let id = self.store.create_multipart(&path).await.map_err(|error| judge(&url, error))?;
+            let id = self.store.create_multipart(&path).await.map_err(|error| judge(self.cloud, &url, error))?;
             let sent = self.send(&path, &id, parts).await;
             if sent.is_err() {
                 // The first error is the one to tell.
                 let _failed = self.store.abort_multipart(&path, &id).await;
             }
-            sent.map_err(|error| judge(&url, error))
+            sent.map_err(|error| judge(self.cloud, &url, error))
         })
     }
 
     fn begin(&self, key: &str, part: Bytes) -> Result<Upload, StoreError> {
+        if self.cloud == Cloud::Azure {
+            return Err(
+                self.refusal(ErrorKind::Other, "blocks that nobody puts together are listed nowhere; Azure removes them after a week")
+            );
+        }
         let (path, url) = (self.path(key)?, self.named(key));
         self.persist(&url, || async {
-            let id = self.store.create_multipart(&path).await.map_err(|error| judge(&url, error))?;
+            let id = self.store.create_multipart(&path).await.map_err(|error| judge(self.cloud, &url, error))?;
             let put = self.store.put_part(&path, &id, 0, PutPayload::from_bytes(part.clone())).await;
-            put.map_err(|error| judge(&url, error))?;
+            put.map_err(|error| judge(self.cloud, &url, error))?;
             Ok(Upload { key: key.to_owned(), id, begun: None })
         })
     }
 
     fn unfinished(&self) -> Result<Vec<Upload>, StoreError> {
+        if self.cloud == Cloud::Azure {
+            return Ok(Vec::new());
+        }
         let own = format!("{}/", self.prefix);
         let listing = self.persist(&self.url, || self.listing(&own))?;
         Ok(uploads(&listing, &own))
@@ -55,11 +62,11 @@ impl Uploads for S3Target {
 
     fn abort(&self, upload: &Upload) -> Result<(), StoreError> {
         let (path, url) = (self.path(&upload.key)?, self.named(&upload.key));
-        self.persist(&url, || async { found(self.store.abort_multipart(&path, &upload.id).await, &url).map(drop) })
+        self.persist(&url, || async { found(self.cloud, self.store.abort_multipart(&path, &upload.id).await, &url).map(drop) })
     }
 }
 
-impl S3Target {
+impl CloudTarget {
     async fn send(&self, path: &Path, id: &String, parts: &[Bytes]) -> object_store::Result<()> {
         let mut sent = Vec::new();
         for (number, part) in parts.iter().enumerate() {
@@ -71,11 +78,12 @@ impl S3Target {
     /// The server's `ListMultipartUploads`, which `object_store` does not offer: it signs, we ask.
     async fn listing(&self, prefix: &str) -> Result<String, Fault> {
         if !self.signs {
-            return Err(self.refusal(ErrorKind::Forbidden, "unfinished uploads are listed only for who has credentials").into());
+            let kind = if self.cloud == Cloud::Google { ErrorKind::Other } else { ErrorKind::Forbidden };
+            return Err(self.refusal(kind, "unfinished uploads are listed only for who has credentials to sign with").into());
         }
         let options = SignedUrlOptions::new().with_query([("uploads", ""), ("prefix", prefix)]);
         let signed = self.store.signed_url_opts(Method::GET, &Path::default(), VALID, &options).await;
-        let signed = signed.map_err(|error| judge(&self.url, error))?;
+        let signed = signed.map_err(|error| judge(self.cloud, &self.url, error))?;
         let client = build(builder(&self.access)?.timeout(ANSWER))?;
         // The signature is in the URL, which must not get into a message.
         let failed = |error: reqwest::Error| {

@@ -1,7 +1,7 @@
 //! Short-lived keys, fetched from where the operator says and fetched again before they end.
 //!
 //! As NASA's data centres give them (`GET …/s3credentials`, after a login): `accessKeyId`, `secretAccessKey`, `sessionToken`,
-//! `expiration`. Invariant: keys are used for the buckets they are bound to only; that is `bucket`'s to see to.
+//! `expiration`. Invariant: keys are used for the buckets they are bound to only; that is `amazon`'s to see to.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! Reading `s3://bucket/key`.
+//! Reading `s3://bucket/key`, `gs://bucket/key`, `az://container@account/key`.
 //!
 //! Invariant: all bytes handed on of one object have the `ETag` it had when it was first looked at.
 
@@ -26,7 +26,7 @@ use super::bucket::{self, Opened, object_path};
 use super::persist;
 
 /// Reads objects.
-pub(in super::super) struct S3Source {
+pub(in super::super) struct CloudSource {
     access: Access,
     reporter: Arc<dyn Reporter>,
     buckets: Mutex<HashMap<String, Arc<Opened>>>,
@@ -35,29 +35,30 @@ pub(in super::super) struct S3Source {
 
 /// One object being read, or a prefix being listed.
 pub(super) struct Object<'a> {
-    source: &'a S3Source,
+    source: &'a CloudSource,
     url: &'a str,
     pub(super) bucket: Arc<Opened>,
     pub(super) path: Path,
     pub(super) gate: Arc<Gate>,
 }
 
-impl S3Source {
+impl CloudSource {
     /// A source with the operator's settings.
     pub(in super::super) fn new(access: &Access, reporter: Arc<dyn Reporter>) -> Self {
         Self { access: access.clone(), reporter, buckets: Mutex::default(), seen: Mutex::default() }
     }
 
     pub(super) fn object<'a>(&'a self, url: &'a str) -> Result<Object<'a>, StoreError> {
-        let Address::S3 { bucket: name, path } = Address::parse(url)? else {
-            return Err(StoreError::new(ErrorKind::Policy, url, "not an `s3://` URL"));
+        let Address::Bucket { bucket: name, path } = Address::parse(url)? else {
+            return Err(StoreError::new(ErrorKind::Policy, url, "not the URL of an object"));
         };
+        let key = format!("{:?} {name}", name.cloud);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = match buckets.get(&name) {
+        let bucket = match buckets.get(&key) {
             Some(bucket) => Arc::clone(bucket),
             None => Arc::new(bucket::open(&self.access, url, &name, !self.access.untrusted, self.access.idle_timeout)?),
         };
-        buckets.insert(name.clone(), Arc::clone(&bucket));
+        buckets.insert(key, Arc::clone(&bucket));
         Ok(Object {
             source: self,
             url,
@@ -80,7 +81,7 @@ impl Object<'_> {
                 keys.forget();
                 Fault::passing("the S3 keys have expired")
             }
-            _ => judge(self.url, error),
+            _ => judge(self.bucket.cloud, self.url, error),
         }
     }
 
@@ -188,7 +189,7 @@ impl Object<'_> {
     }
 }
 
-impl SourceStore for S3Source {
+impl SourceStore for CloudSource {
     fn head(&self, url: &str) -> Result<Head, StoreError> {
         let object = self.object(url)?;
         wait(object.look())
