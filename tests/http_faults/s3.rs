@@ -1,6 +1,7 @@
 //! An S3-compatible server that misbehaves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use gristmill::event::Reporter;
@@ -63,6 +64,19 @@ fn who_pays_is_said_where_the_operator_says_so() {
         let said = |request: &Request| request.header("x-amz-request-payer").map(str::to_owned);
         assert_eq!(server.requests().iter().map(said).collect::<Vec<_>>(), [pays.then(|| "requester".to_owned())]);
     }
+}
+
+#[test]
+fn a_bucket_gets_so_many_requests_at_once_and_no_more() {
+    let server = Server::start(|request, _| [vec![Step::Wait(Duration::from_millis(60))], object(request)].concat());
+    let store = source(&Access { connections_per_bucket: 5, ..access(&server) }, Arc::new(Recorder::default()));
+    std::thread::scope(|scope| {
+        for number in 0..12 {
+            let store = &store;
+            scope.spawn(move || store.head(&format!("s3://bucket/{number}")).unwrap());
+        }
+    });
+    assert_eq!((server.count("HEAD"), server.most_open()), (12, 5));
 }
 
 #[test]

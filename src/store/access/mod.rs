@@ -34,6 +34,8 @@ const AGENT: &str = concat!("gristmill/", env!("CARGO_PKG_VERSION"));
 pub struct Access {
     /// Most requests under way at once to one host.
     pub connections_per_host: usize,
+    /// The same for object stores, which are made for many.
+    pub connections_per_bucket: usize,
     /// When to try again.
     pub retries: Retries,
     /// What single hosts are allowed, and the gates that all stores of a run share; clones share them too.
@@ -97,6 +99,7 @@ impl Default for Access {
     fn default() -> Self {
         Self {
             connections_per_host: 8,
+            connections_per_bucket: 16,
             retries: Retries::default(),
             manners: Manners::default(),
             waits: Waits::default(),

@@ -79,3 +79,15 @@ fn a_file_with_secrets_that_others_can_read_is_told_of() {
         assert_eq!(Access::load(Some(&path), &|_| None).unwrap().warnings.len(), told, "{mode:o}");
     }
 }
+
+#[test]
+fn who_limits_hosts_limits_buckets_unless_they_have_a_limit_of_their_own() {
+    let limits = |written: &str| {
+        let access = load(&format!("[network]\n{written}"), &[]).unwrap();
+        (access.connections_per_host, access.connections_per_bucket)
+    };
+    assert_eq!(limits(""), (8, 16));
+    assert_eq!(limits("connections_per_host = 2"), (2, 2));
+    assert_eq!(limits("connections_per_host = 2\nconnections_per_bucket = 30"), (2, 30));
+    assert!(load("[network]\nconnections_per_bucket = 0", &[]).is_err());
+}

@@ -41,6 +41,7 @@ struct WrittenLimits {
 #[serde(deny_unknown_fields, default)]
 struct WrittenNetwork {
     connections_per_host: Option<usize>,
+    connections_per_bucket: Option<usize>,
     attempts: Option<u32>,
     give_up_after_seconds: Option<f64>,
     idle_timeout_seconds: Option<f64>,
@@ -113,6 +114,9 @@ impl Written {
 impl WrittenNetwork {
     fn put_into(self, access: &mut Access) -> Result<(), AccessError> {
         access.connections_per_host = at_least_one("connections_per_host", self.connections_per_host, access.connections_per_host)?;
+        // Who says how many a host may have means all hosts.
+        let buckets = self.connections_per_bucket.or(self.connections_per_host);
+        access.connections_per_bucket = at_least_one("connections_per_bucket", buckets, access.connections_per_bucket)?;
         access.retries.attempts = at_least_one("attempts", self.attempts, access.retries.attempts)?;
         seconds("give_up_after_seconds", self.give_up_after_seconds, &mut access.retries.give_up_after)?;
         seconds("idle_timeout_seconds", self.idle_timeout_seconds, &mut access.idle_timeout)?;

@@ -112,14 +112,14 @@ pub(in super::super) fn endpoint(access: &Access, bucket: &Bucket) -> String {
 /// The gate that requests to a bucket go through: the server's, where the operator names one; else the bucket's own host.
 pub(super) fn gate(access: &Access, bucket: &Bucket, own: bool) -> Arc<Gate> {
     if let Some(endpoint) = named(access, bucket, own).and_then(|endpoint| url::Url::parse(endpoint).ok()) {
-        return access.manners.gate(&endpoint, access.connections_per_host);
+        return access.manners.gate(&endpoint, access.connections_per_bucket);
     }
     let host = match bucket.cloud {
         Cloud::Amazon => format!("{}.s3.amazonaws.com:443", bucket.name),
         Cloud::Google => "storage.googleapis.com:443".to_owned(),
         Cloud::Azure => format!("{}.blob.core.windows.net:443", access.azure.of(bucket).account.unwrap_or_default()),
     };
-    access.manners.gate_of(&host, access.connections_per_host)
+    access.manners.gate_of(&host, access.connections_per_bucket)
 }
 
 /// Retries are ours.
