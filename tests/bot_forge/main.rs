@@ -5,6 +5,8 @@
 mod fake;
 mod looking;
 mod mirror;
+#[path = "../real_s3/mod.rs"]
+mod real_s3;
 mod saying;
 #[path = "../scripted_server/mod.rs"]
 mod scripted_server;

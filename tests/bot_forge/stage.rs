@@ -1,6 +1,7 @@
 //! A stage for stories: an archive of files, a git repository, the fake forge, an S3 server with ledger and datasets, and the bot's
 //! server as a process of its own that is killed by word or at a request of choice.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -10,15 +11,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use git2::{IndexEntry, IndexTime, Repository as Git, Signature};
+use gristmill::store::{Access, target};
 use ring::hmac;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::fake::{Fake, KEY, Pull};
+use super::real_s3;
 use super::scripted_server::{Server, honest, reply};
 use super::small_s3::{Conditions, SmallS3};
 
 const SECRET: &str = "shared with the host";
+/// The ledger's, and that of the datasets, each with its prefix.
+const PLACES: [(&str, &str); 2] = [("bot", "ledger"), ("data", "feedstock")];
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -26,6 +31,8 @@ pub(crate) struct Stage {
     pub(crate) folder: TempDir,
     pub(crate) fake: Fake,
     pub(crate) bucket: SmallS3,
+    /// A real server that has ledger and datasets in place of `bucket`.
+    real: Option<Access>,
     archive: Server,
     /// Days that the archive has.
     days: Arc<AtomicUsize>,
@@ -62,6 +69,21 @@ impl Process {
 impl Stage {
     /// A repository without recipes, and an archive with three days.
     pub(crate) fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// The same on moto; `None`, said aloud, where none runs.
+    pub(crate) fn on_moto() -> Option<Self> {
+        let access = PLACES.map(|(bucket, _)| real_s3::bucket(bucket)).into_iter().next()??;
+        for (bucket, prefix) in PLACES {
+            // What an earlier run left there would be known already.
+            let store = target(&format!("s3://{bucket}/{prefix}"), &access).unwrap();
+            store.list("", usize::MAX).unwrap().iter().for_each(|key| store.delete(key).unwrap());
+        }
+        Some(Self::with(Some(access)))
+    }
+
+    fn with(real: Option<Access>) -> Self {
         let folder = TempDir::new().unwrap();
         let fake = Fake::start();
         let days = Arc::new(AtomicUsize::new(3));
@@ -87,7 +109,7 @@ impl Stage {
             None
         });
         let (port, deliveries) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let stage = Self { folder, fake, bucket, archive, days, slowness, server, port, deliveries };
+        let stage = Self { folder, fake, bucket, real, archive, days, slowness, server, port, deliveries };
         Git::init_bare(stage.git()).unwrap();
         let first = stage.commit("refs/heads/main", &[("README.md", "recipes\n")]);
         stage.fake.repo(|repo| {
@@ -96,8 +118,7 @@ impl Stage {
             repo.pulls.clear();
             repo.roles.insert("maintainer".into(), ("write", "maintain"));
         });
-        let bucket =
-            format!("[s3]\nendpoint = \"{}\"\nregion = \"us-east-1\"\npath_style = true\nallow_http = true\n", stage.bucket.endpoint());
+        let bucket = format!("[s3]\nendpoint = \"{}\"\nregion = \"us-east-1\"\npath_style = true\nallow_http = true\n", stage.endpoint());
         std::fs::write(stage.path("gristmill.toml"), &bucket).unwrap();
         // An operator's word for archives in a network of their own; no recipe can say it.
         std::fs::write(stage.path("jobs.toml"), bucket + "[policy]\nallow_private = true\nallow_http = true\n").unwrap();
@@ -113,6 +134,27 @@ impl Stage {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    fn endpoint(&self) -> String {
+        let real = self.real.as_ref().and_then(|access| access.s3.endpoint.clone());
+        real.unwrap_or_else(|| self.bucket.endpoint())
+    }
+
+    /// All objects of ledger and datasets, by bucket and key.
+    fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+        let Some(access) = &self.real else { return self.bucket.objects() };
+        let mut found = BTreeMap::new();
+        for (bucket, prefix) in PLACES {
+            let place = format!("{bucket}/{prefix}");
+            let store = target(&format!("s3://{place}"), access).unwrap();
+            for key in store.list("", usize::MAX).unwrap() {
+                // One that went in between is none.
+                let Some(bytes) = store.get(&key).unwrap() else { continue };
+                found.insert(format!("{place}/{key}"), bytes.to_vec());
+            }
+        }
+        found
     }
 
     /// One more day comes into the archive.
@@ -305,7 +347,7 @@ impl Stage {
 
     /// Waits until the server has looked at the default branch for the first time.
     pub(crate) fn know_the_branch(&self) {
-        self.wait("a look at the branch", || self.bucket.objects().contains_key("bot/ledger/sea/ice/branch"));
+        self.wait("a look at the branch", || self.objects().contains_key("bot/ledger/sea/ice/branch"));
         self.settle();
     }
 
@@ -323,14 +365,14 @@ impl Stage {
     /// Jobs that the ledger knows to be under way.
     fn under_way(&self) -> Vec<String> {
         let ended = ["done", "failed", "cancelled"];
-        let objects = self.bucket.objects();
+        let objects = self.objects();
         let begun = objects.keys().filter_map(|key| key.strip_suffix(".begun"));
         begun.filter(|job| !ended.iter().any(|end| objects.contains_key(&format!("{job}.{end}")))).map(str::to_owned).collect()
     }
 
     /// Names of what the ledger has about jobs, after `jobs/`.
     pub(crate) fn ledger(&self) -> Vec<String> {
-        let objects = self.bucket.objects();
+        let objects = self.objects();
         objects.keys().filter_map(|key| key.strip_prefix("bot/ledger/sea/ice/jobs/")).map(str::to_owned).collect()
     }
 
@@ -364,7 +406,7 @@ impl Stage {
     /// How many times are published, if everything that is there is right.
     pub(crate) fn published(&self, id: &str) -> Option<u64> {
         let target = format!("s3://data/feedstock/{id}");
-        let pointer: Value = serde_json::from_slice(self.bucket.objects().get(&format!("data/feedstock/{id}/current.json"))?).unwrap();
+        let pointer: Value = serde_json::from_slice(self.objects().get(&format!("data/feedstock/{id}/current.json"))?).unwrap();
         let current = format!("{target}/{}", pointer["version"].as_str().unwrap());
         let output = self.gristmill(&["--json", "inspect", &current]).output().unwrap();
         let found: Value = serde_json::from_slice(&output.stdout).ok()?;
@@ -377,7 +419,7 @@ impl Stage {
     /// Versions of a dataset that are in the bucket, whole or not.
     pub(crate) fn versions(&self, id: &str) -> usize {
         let prefix = format!("data/feedstock/{id}/");
-        let objects = self.bucket.objects();
+        let objects = self.objects();
         let folders = objects.keys().filter_map(|key| key.strip_prefix(&prefix)?.split_once('/').map(|(version, _)| version.to_owned()));
         folders.filter(|name| !name.contains(".gristmill")).collect::<std::collections::BTreeSet<_>>().len()
     }

@@ -51,7 +51,17 @@ const ONE_BAKE: [&str; 3] = ["0001.begun", "0001.done", "0001.result.json"];
 
 #[test]
 fn from_a_pull_request_to_a_dataset_that_grows() {
-    let stage = Stage::new();
+    a_dataset_grows(&Stage::new());
+}
+
+#[test]
+fn from_a_pull_request_to_a_dataset_that_grows_on_moto() {
+    if let Some(stage) = Stage::on_moto() {
+        a_dataset_grows(&stage);
+    }
+}
+
+fn a_dataset_grows(stage: &Stage) {
     stage.start(false);
 
     // A contributor proposes a recipe with a slip of the pen.
@@ -59,20 +69,20 @@ fn from_a_pull_request_to_a_dataset_that_grows() {
     let first = stage.propose(&[(PATH, &wrong)]);
     stage.deliver("pull_request", &pull("opened", &first));
     stage.settle();
-    let said = comment(&stage).expect("a comment");
+    let said = comment(stage).expect("a comment");
     assert!(said.contains("0 of 1 recipes pass") && said.contains(&first), "{said}");
-    assert_eq!(checks(&stage, &first), ["failure"]);
+    assert_eq!(checks(stage, &first), ["failure"]);
     let note = stage.fake.repo(|repo| repo.runs.iter().find(|run| run["conclusion"] == "failure").unwrap()["notes"][0].clone());
     assert_eq!((note["path"].as_str(), note["start_line"].as_u64()), (Some(PATH), Some(14)), "{note}");
 
     // A stranger commands nothing; a maintainer does.
-    stage.deliver("issue_comment", &commented(&stage, 31, "stranger", "/gristmill test"));
-    stage.deliver("issue_comment", &commented(&stage, 32, "maintainer", "please\n/gristmill retry"));
-    stage.deliver("issue_comment", &commented(&stage, 33, "stranger", "/gristmill tset"));
+    stage.deliver("issue_comment", &commented(stage, 31, "stranger", "/gristmill test"));
+    stage.deliver("issue_comment", &commented(stage, 32, "maintainer", "please\n/gristmill retry"));
+    stage.deliver("issue_comment", &commented(stage, 33, "stranger", "/gristmill tset"));
     stage.settle();
     let reactions = stage.fake.repo(|repo| repo.reactions.clone());
     assert_eq!(reactions, [(31, "confused".to_owned()), (32, "eyes".to_owned()), (33, "confused".to_owned())]);
-    let said = replies(&stage);
+    let said = replies(stage);
     assert!(said.len() == 2 && said[0].contains("triage") && said[1].contains("/gristmill test"), "{said:?}");
 
     // It is mended. The host tells of the old head once more, and late.
@@ -81,9 +91,9 @@ fn from_a_pull_request_to_a_dataset_that_grows() {
     stage.deliver("pull_request", &pull("synchronize", &first));
     assert!((200..300).contains(&stage.deliver_as(&id, "pull_request", &pull("synchronize", &head))), "told twice is no error");
     stage.settle();
-    let said = comment(&stage).unwrap();
+    let said = comment(stage).unwrap();
     assert!(said.contains("1 of 1 recipes pass") && said.contains(&head), "{said}");
-    assert_eq!(checks(&stage, &head), ["success"]);
+    assert_eq!(checks(stage, &head), ["success"]);
     assert!(said.contains(&format!("(https://bot.example.org/maps/sea/ice/{head}/ice.png)")), "{said}");
     assert_eq!(stage.versions("ice"), 0, "nothing of a pull request is published");
 
@@ -96,7 +106,7 @@ fn from_a_pull_request_to_a_dataset_that_grows() {
     stage.deliver_as(&id, "push", &pushed(&base, &commit));
     stage.deliver("push", &pushed(&base, &commit));
     stage.settle();
-    let states = deployed(&stage, &commit);
+    let states = deployed(stage, &commit);
     assert_eq!(
         (states.first().map(String::as_str), states.last().map(String::as_str)),
         (Some("queued"), Some("success")),
@@ -105,7 +115,7 @@ fn from_a_pull_request_to_a_dataset_that_grows() {
     );
     assert_eq!(states.iter().filter(|state| *state == "success").count(), 1);
     assert_eq!((stage.published("ice"), stage.fake.repo(|repo| repo.issues.len())), (Some(THREE_DAYS), 0));
-    assert_eq!((bakes(&stage, &commit, "ice"), stage.versions("ice")), (ONE_BAKE.map(str::to_owned).to_vec(), 1));
+    assert_eq!((bakes(stage, &commit, "ice"), stage.versions("ice")), (ONE_BAKE.map(str::to_owned).to_vec(), 1));
 
     // The next day there is a fourth day in the archive, and the schedule finds it.
     stage.another_day();
@@ -114,7 +124,7 @@ fn from_a_pull_request_to_a_dataset_that_grows() {
     stage.wait("the day's run", || stage.ledger().iter().any(|name| name.starts_with("update/") && name.ends_with("/ice/0001.done")));
     stage.settle();
     assert_eq!((stage.published("ice"), stage.fake.repo(|repo| repo.issues.len())), (Some(FOUR_DAYS), 0));
-    assert_eq!(bakes(&stage, &commit, "ice").len(), 3, "what was merged is not baked again");
+    assert_eq!(bakes(stage, &commit, "ice").len(), 3, "what was merged is not baked again");
 }
 
 /// The head moves between the command and its execution: nothing is run, and that is said.
