@@ -88,6 +88,28 @@ fn a_cut_object_goes_on_where_it_broke() {
     assert!(bytes == content() && server.count("GET") == 6);
 }
 
+/// A server that does not know `If-Match` sends another object's bytes as if nothing were.
+#[test]
+fn an_object_that_changes_behind_a_server_without_conditions_is_refused() {
+    let as_it_was = |request: &Request, number: usize| number == 1 && request.method == "HEAD";
+    for (etag, total) in [("\"two\"", 300_000), ("\"one\"", 300_001)] {
+        let server = Server::start(move |request, number| {
+            if as_it_was(request, number) {
+                return object(request);
+            }
+            let told = format!("bytes 5-8/{total}");
+            let time = "Wed, 21 Oct 2015 07:28:00 GMT";
+            let headers = [("Content-Length", "4"), ("Content-Range", &told), ("ETag", etag), ("Last-Modified", time)];
+            reply("206 Partial Content", &headers, b"else")
+        });
+        let store = source(&access(&server), Arc::new(Recorder::default()));
+        let asked = 5_u64..9;
+        let error = store.ranges("s3://bucket/a", std::slice::from_ref(&asked)).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Integrity, "{error}");
+        assert!(error.to_string().contains("changed while it was read"), "{error}");
+    }
+}
+
 #[test]
 fn errors_have_kinds_and_no_secrets() {
     for (status, kind) in [

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary that shares this uses a part of it")]
 
 use gristmill::store::Access;
-use gristmill::store::access::{AzureAccess, GoogleAccess, Secret};
+use gristmill::store::access::{AzureAccess, Credentials, GoogleAccess, S3Access, Secret};
 
 use super::real_s3;
 
@@ -36,6 +36,15 @@ pub(crate) fn s3(bucket: &str) -> Option<Real> {
     let endpoint = access.s3.endpoint.as_deref().unwrap_or_default();
     let settings = format!("[s3]\nendpoint = '{endpoint}'\naccess_key_id = 'test'\nsecret_access_key = 'test'\n");
     Some(Real { name: "moto", bucket: format!("s3://{bucket}"), access, settings })
+}
+
+/// s3s-fs, whose creations race: for reading, and for whoever writes alone.
+pub(crate) fn s3s_fs() -> Option<Real> {
+    let endpoint = variable("s3s-fs", "GRISTMILL_TEST_S3S_FS")?;
+    let settings = format!("[s3]\nendpoint = '{endpoint}'\naccess_key_id = 'test'\nsecret_access_key = 'test'\n");
+    let credentials = Credentials { key_id: "test".into(), secret: Secret::new("test"), token: None };
+    let s3 = S3Access { endpoint: Some(endpoint), credentials: Some(credentials), ..S3Access::default() };
+    Some(Real { name: "s3s-fs", bucket: "s3://gristmill".into(), access: Access { s3, ..Access::default() }, settings })
 }
 
 /// Google's API, with the key of its service account.

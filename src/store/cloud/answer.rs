@@ -10,6 +10,9 @@ use super::super::policy::Refusal;
 use super::super::retry::{Fault, Passing};
 use super::super::{Cloud, ErrorKind, StoreError};
 
+/// What is said of an object that is another than the one that was looked at.
+pub(super) const CHANGED: &str = "the object changed while it was read; run again";
+
 /// Codes of keys that are over.
 const EXPIRED: [&str; 3] = ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"];
 
@@ -33,7 +36,7 @@ pub(super) fn judge(cloud: Cloud, url: &str, error: Error) -> Fault {
         Error::PermissionDenied { source, .. } if told(&source.to_string()).is_some() => return by_text(url, error),
         Error::NotFound { .. } => (ErrorKind::NotFound, "no such object or bucket; check the URL and the endpoint"),
         Error::AlreadyExists { .. } => (ErrorKind::Exists, "the object exists already"),
-        Error::Precondition { .. } => (ErrorKind::Integrity, "the object changed while it was read; run again"),
+        Error::Precondition { .. } => (ErrorKind::Integrity, CHANGED),
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => (ErrorKind::Forbidden, denied(cloud)),
         Error::NotImplemented { .. } | Error::NotSupported { .. } => (ErrorKind::Other, "the server has no such operation"),
         _ => return by_text(url, error),

@@ -21,7 +21,7 @@ use super::super::retry::{Fault, Patience};
 use super::super::runtime::wait;
 use super::super::watch::heard;
 use super::super::{ErrorKind, Head, START, SourceStore, StoreError, merge};
-use super::answer::{have_expired, judge};
+use super::answer::{CHANGED, have_expired, judge};
 use super::bucket::{self, Opened, object_path};
 use super::persist;
 
@@ -134,7 +134,14 @@ impl Object<'_> {
 
     async fn get(&self, head: &Head, range: GetRange) -> Result<object_store::GetResult, Fault> {
         let options = GetOptions { if_match: head.etag.clone(), range: Some(range), ..GetOptions::default() };
-        self.bucket.store.get_opts(&self.path, options).await.map_err(|error| self.judge(error))
+        let answer = self.bucket.store.get_opts(&self.path, options).await.map_err(|error| self.judge(error))?;
+        // There are servers that do not know the condition and send what they have now.
+        let has_other_tag = answer.meta.e_tag.as_ref().zip(head.etag.as_ref()).is_some_and(|(now, then)| now != then);
+        if has_other_tag || head.size.is_some_and(|size| size != answer.meta.size) {
+            Err(StoreError::new(ErrorKind::Integrity, self.url, CHANGED).into())
+        } else {
+            Ok(answer)
+        }
     }
 
     /// One range into a buffer that has room for it.
