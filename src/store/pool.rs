@@ -3,15 +3,18 @@
 //! Invariant: only a connection without an outstanding reply is kept, and never more of one site than its gate lets through.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::limit::Pass;
+use super::limit::{Gate, Pass};
 use super::retry::Fault;
 
 /// A connection that can wait for its next use.
 pub(super) trait Session {
     /// True if no reply is outstanding in it, as far as one can tell.
     fn is_in_step(&self) -> bool;
+
+    /// True if it still lives; asks the server if it has waited for long.
+    async fn is_well(&mut self) -> bool;
 }
 
 /// Idle connections, by server and user.
@@ -25,9 +28,36 @@ impl<S> Default for Pool<S> {
     }
 }
 
-impl<S> Pool<S> {
-    /// A connection that was idle, the one used last.
-    pub(super) fn take(&self, key: &str) -> Option<S> {
+impl<S: Session> Pool<S> {
+    /// A connection, once the site's gate lets one through: an idle one if there is one that still lives.
+    ///
+    /// # Errors
+    /// Those of `open`, which makes a new one.
+    pub(super) async fn hold(
+        &self,
+        key: String,
+        gate: &Arc<Gate>,
+        open: impl AsyncFnOnce() -> Result<S, Fault>,
+    ) -> Result<Held<'_, S>, Fault> {
+        let pass = gate.enter().await;
+        let session = match self.living(&key).await {
+            Some(session) => session,
+            None => open().await?,
+        };
+        Ok(Held { session: Some(session), pool: self, key, most: gate.room(), _pass: pass })
+    }
+
+    /// The connection used last of those that were idle and still live.
+    async fn living(&self, key: &str) -> Option<S> {
+        loop {
+            let mut idle = self.take(key)?;
+            if idle.is_well().await {
+                return Some(idle);
+            }
+        }
+    }
+
+    fn take(&self, key: &str) -> Option<S> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key)?.pop()
     }
 
@@ -49,13 +79,6 @@ pub(super) struct Held<'a, S: Session> {
     /// Most idle connections to keep.
     most: usize,
     _pass: Pass,
-}
-
-impl<'a, S: Session> Held<'a, S> {
-    /// Holds a connection.
-    pub(super) fn new(session: S, (pool, key): (&'a Pool<S>, String), most: usize, pass: Pass) -> Self {
-        Self { session: Some(session), pool, key, most, _pass: pass }
-    }
 }
 
 impl<S: Session> Held<'_, S> {

@@ -128,22 +128,9 @@ impl<'a> Reading<'a> {
         Patience::new(self.url, &self.source.access.retries, &self.gate, self.source.reporter.as_ref())
     }
 
-    /// A connection, an idle one if there is one that still lives.
     async fn hold(&self) -> Result<Held<'a, Session>, Fault> {
-        let pass = self.gate.enter().await;
-        let key = self.site.key();
-        let mut found = None;
-        while let Some(mut idle) = self.source.pool.take(&key) {
-            if idle.is_well().await {
-                found = Some(idle);
-                break;
-            }
-        }
-        let session = match found {
-            Some(session) => session,
-            None => Session::open(self.url, &self.site, &self.source.access, &self.source.trust).await?,
-        };
-        Ok(Held::new(session, (&self.source.pool, key), self.gate.room(), pass))
+        let open = async || Session::open(self.url, &self.site, &self.source.access, &self.source.trust).await;
+        self.source.pool.hold(self.site.key(), &self.gate, open).await
     }
 
     /// Tries until it works or patience ends, each attempt on a connection that lives.

@@ -47,6 +47,14 @@ impl pool::Session for Session {
     fn is_in_step(&self) -> bool {
         self.in_step
     }
+
+    async fn is_well(&mut self) -> bool {
+        if self.used.elapsed() < FRESH && !self.broken_off {
+            return true;
+        }
+        self.broken_off = false;
+        self.ask("NOOP", &[Status::CommandOk]).await.is_ok()
+    }
 }
 
 impl Session {
@@ -83,15 +91,6 @@ impl Session {
         begun.map_err(|error| without(error, site.login.password.reveal()))?;
         self.in_step = true;
         Ok(())
-    }
-
-    /// True if the connection still lives and nothing unread is left in it.
-    pub(super) async fn is_well(&mut self) -> bool {
-        if self.used.elapsed() < FRESH && !self.broken_off {
-            return true;
-        }
-        self.broken_off = false;
-        self.ask("NOOP", &[Status::CommandOk]).await.is_ok()
     }
 
     /// One command and its reply, which must be one of those.

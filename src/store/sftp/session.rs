@@ -40,6 +40,10 @@ impl pool::Session for Session {
     fn is_in_step(&self) -> bool {
         self.in_step
     }
+
+    async fn is_well(&mut self) -> bool {
+        self.used.elapsed() < FRESH || timeout(self.idle, self.sftp.realpath(".")).await.is_ok_and(|answer| answer.is_ok())
+    }
 }
 
 impl Session {
@@ -48,11 +52,6 @@ impl Session {
         let socket = connect(url, site, access).await?;
         let opened = timeout(access.idle_timeout, begin(url, site, access, socket)).await;
         opened.unwrap_or_else(|_| Err(Fault::passing("the server fell silent")))
-    }
-
-    /// True if the connection still lives.
-    pub(super) async fn is_well(&mut self) -> bool {
-        self.used.elapsed() < FRESH || timeout(self.idle, self.sftp.realpath(".")).await.is_ok_and(|answer| answer.is_ok())
     }
 
     /// Takes note of an answer: after one that did not come, the connection is not used again.
