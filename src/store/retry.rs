@@ -66,6 +66,19 @@ impl<'a> Patience<'a> {
         Self { url, retries, gate, reporter, failures: 0, since: None }
     }
 
+    /// Tries until it works, or until patience ends.
+    pub(super) async fn persist<T>(mut self, attempt: impl AsyncFn() -> Result<T, Fault>) -> Result<T, StoreError> {
+        loop {
+            match attempt().await {
+                Ok(value) => {
+                    self.gate.praise();
+                    return Ok(value);
+                }
+                Err(fault) => self.after(fault).await?,
+            }
+        }
+    }
+
     /// New bytes arrived before the fault: the count starts anew.
     pub(super) fn renew(&mut self) {
         self.failures = 0;

@@ -24,7 +24,7 @@ pub(super) use bucket::endpoint;
 pub(super) use source::CloudSource;
 pub(super) use target::CloudTarget;
 
-use std::future::Future;
+use std::sync::Arc;
 
 use object_store::ObjectStore;
 use object_store::list::PaginatedListStore;
@@ -54,20 +54,10 @@ pub(super) fn client(
 }
 
 /// Tries until it works or patience ends, each attempt with a pass of the gate.
-async fn persist<T, A>(mut patience: Patience<'_>, gate: &std::sync::Arc<Gate>, attempt: impl Fn() -> A) -> Result<T, StoreError>
-where
-    A: Future<Output = Result<T, Fault>>,
-{
-    loop {
-        let pass = gate.enter().await;
-        let outcome = attempt().await;
-        drop(pass);
-        match outcome {
-            Ok(value) => {
-                gate.praise();
-                return Ok(value);
-            }
-            Err(fault) => patience.after(fault).await?,
-        }
-    }
+async fn persist<T>(patience: Patience<'_>, gate: &Arc<Gate>, attempt: impl AsyncFn() -> Result<T, Fault>) -> Result<T, StoreError> {
+    let passing = async || {
+        let _pass = gate.enter().await;
+        attempt().await
+    };
+    patience.persist(passing).await
 }

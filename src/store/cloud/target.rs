@@ -87,10 +87,7 @@ impl CloudTarget {
     }
 
     /// Tries until it works or patience ends.
-    pub(super) fn persist<T, A>(&self, url: &str, attempt: impl Fn() -> A) -> Result<T, StoreError>
-    where
-        A: Future<Output = Result<T, Fault>>,
-    {
+    pub(super) fn persist<T>(&self, url: &str, attempt: impl AsyncFn() -> Result<T, Fault>) -> Result<T, StoreError> {
         wait(persist(Patience::new(url, &self.retries, &self.gate, &Silent), &self.gate, attempt))
     }
 

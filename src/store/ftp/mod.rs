@@ -135,17 +135,7 @@ impl<'a> Reading<'a> {
 
     /// Tries until it works or patience ends, each attempt on a connection that lives.
     async fn persist<T>(&self, attempt: impl AsyncFn(&mut Session) -> Result<T, Fault>) -> Result<T, StoreError> {
-        let mut patience = self.patience();
-        loop {
-            let outcome = async { attempt(self.hold().await?.session()?).await };
-            match outcome.await {
-                Ok(value) => {
-                    self.gate.praise();
-                    return Ok(value);
-                }
-                Err(fault) => patience.after(fault).await?,
-            }
-        }
+        self.patience().persist(async || attempt(self.hold().await?.session()?).await).await
     }
 
     /// Asks the server and remembers the answer.

@@ -42,13 +42,7 @@ impl HttpSource {
     /// What a URL answers, tried as often as it takes, within the gate of its host.
     pub(in super::super) async fn computed(&self, url: &str, asking: &Asking<'_>) -> Result<Computed, StoreError> {
         let reading = self.reading(url)?;
-        let mut patience = reading.patience();
-        loop {
-            match reading.computed(asking).await {
-                Ok(computed) => return Ok(computed),
-                Err(fault) => patience.after(fault).await?,
-            }
-        }
+        reading.patience().persist(async || reading.computed(asking).await).await
     }
 }
 
@@ -82,7 +76,6 @@ impl Reading<'_> {
         if answer::is_endless(response.version(), &headers) && !(asking.is_whole)(&bytes) {
             return Err(Fault::passing("the answer ended before its end"));
         }
-        self.gate.praise();
         Ok(Computed { head: answer::head(&headers), bytes })
     }
 

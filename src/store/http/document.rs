@@ -15,15 +15,7 @@ use super::{HttpSource, Reading, answer};
 impl Documents for HttpSource {
     fn document(&self, url: &str, headers: &[(&str, &str)], limit: u64) -> Result<Document, StoreError> {
         let reading = self.reading(url)?;
-        wait(async {
-            let mut patience = reading.patience();
-            loop {
-                match reading.document(headers, limit).await {
-                    Ok(document) => return Ok(document),
-                    Err(fault) => patience.after(fault).await?,
-                }
-            }
-        })
+        wait(reading.patience().persist(async || reading.document(headers, limit).await))
     }
 }
 
@@ -52,7 +44,6 @@ impl Reading<'_> {
         if announced.is_some_and(|announced| announced != bytes.len() as u64) {
             return Err(Fault::passing("the answer ended before its announced length"));
         }
-        self.gate.praise();
         let kind = answer::header(response.headers(), CONTENT_TYPE).map(str::to_ascii_lowercase);
         let told = response.headers().iter().filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
         let headers = told.collect();

@@ -122,13 +122,7 @@ impl<'a> Reading<'a> {
 
     /// Asks the server and remembers the answer.
     async fn look(&self) -> Result<Arc<Seen>, StoreError> {
-        let mut patience = self.patience();
-        let mut seen = loop {
-            match self.ask_head().await {
-                Ok(seen) => break seen,
-                Err(fault) => patience.after(fault).await?,
-            }
-        };
+        let mut seen = self.patience().persist(async || self.ask_head().await).await?;
         if seen.head.size.is_none() {
             // Neither HEAD nor a range tells the length: only the whole file does.
             seen.no_ranges = AtomicBool::new(true);
@@ -140,13 +134,7 @@ impl<'a> Reading<'a> {
 
     /// Asks the server for the start of the file, which tells all that a HEAD would, and remembers what it tells.
     async fn begin(&self) -> Result<(Head, Bytes), StoreError> {
-        let mut patience = self.patience();
-        let (mut seen, mut start) = loop {
-            match self.ask_start(START).await {
-                Ok(begun) => break begun,
-                Err(fault) => patience.after(fault).await?,
-            }
-        };
+        let (mut seen, mut start) = self.patience().persist(async || self.ask_start(START).await).await?;
         if seen.lacks_ranges() {
             let file = self.spooled(&seen).await?;
             seen.head.size = Some(file.length());

@@ -39,7 +39,6 @@ impl Reading<'_> {
         if unusable || head.size.is_none() {
             return self.ask_first_byte().await;
         }
-        self.gate.praise();
         let none = header(response.headers(), ACCEPT_RANGES).is_some_and(|value| value.eq_ignore_ascii_case("none"));
         Ok(Seen { head, no_ranges: none.into() })
     }
@@ -66,7 +65,6 @@ impl Reading<'_> {
         if answer::is_page(headers) {
             return Err(page_of(self, response).await);
         }
-        self.gate.praise();
         if response.status() != StatusCode::PARTIAL_CONTENT {
             return Ok((Seen { head, no_ranges: true.into() }, Bytes::new()));
         }
