@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../bare_repository/mod.rs"]
+mod bare_repository;
 mod fake;
 mod looking;
 mod mirror;

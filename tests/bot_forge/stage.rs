@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use git2::{IndexEntry, IndexTime, Repository as Git, Signature};
+use git2::Repository as Git;
 use gristmill::store::{Access, target};
 use ring::hmac;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::bare_repository;
 use super::fake::{Fake, KEY, Pull};
 use super::real_s3;
 use super::scripted_server::{Server, honest, reply};
@@ -173,43 +174,13 @@ impl Stage {
     /// A commit with these files on a reference, after its last one or, if it is new, after `main`.
     pub(crate) fn commit(&self, reference: &str, files: &[(&str, &str)]) -> String {
         let git = Git::open_bare(self.git()).unwrap();
-        let parent = [reference, "refs/heads/main"].iter().find_map(|name| git.find_reference(name).ok()?.peel_to_commit().ok());
-        self.commit_after(reference, parent.map(|parent| parent.id()), files)
+        self.commit_after(reference, bare_repository::tip(&git, reference), files)
     }
 
     /// The same after a commit of choice, as a push by force.
     pub(crate) fn commit_after(&self, reference: &str, parent: Option<git2::Oid>, files: &[(&str, &str)]) -> String {
         let git = Git::open_bare(self.git()).unwrap();
-        let parent = parent.map(|id| git.find_commit(id).unwrap());
-        let mut index = git2::Index::new().unwrap();
-        if let Some(parent) = &parent {
-            index.read_tree(&parent.tree().unwrap()).unwrap();
-        }
-        for (path, text) in files {
-            let zero = IndexTime::new(0, 0);
-            let (id, path) = (git.blob(text.as_bytes()).unwrap(), path.as_bytes().to_vec());
-            let entry = IndexEntry {
-                ctime: zero,
-                mtime: zero,
-                dev: 0,
-                ino: 0,
-                mode: 0o100_644,
-                uid: 0,
-                gid: 0,
-                file_size: 0,
-                id,
-                flags: 0,
-                flags_extended: 0,
-                path,
-            };
-            index.add(&entry).unwrap();
-        }
-        let tree = git.find_tree(index.write_tree_to(&git).unwrap()).unwrap();
-        let who = Signature::now("a", "a@example.org").unwrap();
-        let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
-        let id = git.commit(None, &who, &who, "change", &tree, &parents).unwrap();
-        git.reference(reference, id, true, "").unwrap();
-        id.to_string()
+        bare_repository::commit(&git, reference, parent, files).to_string()
     }
 
     /// Pull request 7 at a new commit; the host does not tell yet.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use git2::{Oid, Repository as Git, Signature};
+use git2::Repository as Git;
 use gristmill::bot::decide::{Pull, Role, Sha};
 use gristmill::bot::forge::{CloneAccess, Fault, Forge, ForgeError, Found, Progress, Question, Repository, Said, Which};
 use gristmill::bot::serve::settings::{Host, Jobs, Served, Settings};
@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::bare_repository;
 use crate::scripted_server::{Server, Step, honest, reply};
 
 pub(crate) const NAME: &str = "mill/feedstock";
@@ -59,20 +60,7 @@ impl Played {
     /// A commit with these files on a reference, after its last one or, for a new reference, after `main`.
     pub(crate) fn commit(&self, reference: &str, files: &[(&str, &str)]) -> Sha {
         let git = Git::open_bare(&self.git).unwrap();
-        let parent = [reference, "refs/heads/main"].iter().find_map(|name| git.find_reference(name).ok()?.peel_to_commit().ok());
-        let mut index = git2::Index::new().unwrap();
-        if let Some(parent) = &parent {
-            index.read_tree(&parent.tree().unwrap()).unwrap();
-        }
-        for (path, text) in files {
-            let id = git.blob(text.as_bytes()).unwrap();
-            index.add(&entry(id, path)).unwrap();
-        }
-        let tree = git.find_tree(index.write_tree_to(&git).unwrap()).unwrap();
-        let who = Signature::now("a", "a@example.org").unwrap();
-        let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
-        let id = git.commit(None, &who, &who, "change", &tree, &parents).unwrap();
-        git.reference(reference, id, true, "").unwrap();
+        let id = bare_repository::commit(&git, reference, bare_repository::tip(&git, reference), files);
         id.to_string().parse().unwrap()
     }
 
@@ -108,24 +96,6 @@ impl Played {
     fn answer<T>(&self, answer: T) -> Result<T, ForgeError> {
         let failing = self.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if failing.is_ok() { Err(ForgeError::new(Fault::Passing(Duration::from_millis(10)), "answer", "it is down")) } else { Ok(answer) }
-    }
-}
-
-fn entry(id: Oid, path: &str) -> git2::IndexEntry {
-    let zero = git2::IndexTime::new(0, 0);
-    git2::IndexEntry {
-        ctime: zero,
-        mtime: zero,
-        dev: 0,
-        ino: 0,
-        mode: 0o100_644,
-        uid: 0,
-        gid: 0,
-        file_size: 0,
-        id,
-        flags: 0,
-        flags_extended: 0,
-        path: path.as_bytes().to_vec(),
     }
 }
 

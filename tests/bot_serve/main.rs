@@ -2,6 +2,8 @@
 //! and no secrets. The code host is played by `host`; the program that jobs run is the real one.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
+#[path = "../bare_repository/mod.rs"]
+mod bare_repository;
 mod host;
 mod kills;
 mod ledger;
