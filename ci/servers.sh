@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Real servers on loopback for tests: nginx for web faults, moto for S3, and S3 that is wrong about conditional puts: moto behind
-# a proxy that drops the conditions, and s3s-fs, which is right when alone and races otherwise; vsftpd, and pyftpdlib that cuts
-# transfers or demands encryption; OpenSSH for SFTP; Azurite for Azure, and a server of our own (ci/google_server.py) that speaks Google's XML API.
+# a proxy that drops the conditions, s3s-fs, which is right when alone and races otherwise, and Swift, which refuses them;
+# vsftpd, and pyftpdlib that cuts transfers or demands encryption; OpenSSH for SFTP; Azurite for Azure, and a server of our own
+# (ci/google_server.py) that speaks Google's XML API.
 #
 #   ci/servers.sh start DIR    installs what is missing, starts all, waits until they answer, writes DIR/env
 #   ci/servers.sh stop DIR     stops what that start started
 #   ci/servers.sh install      installs what is missing and starts nothing, so that something else can be done meanwhile
 #   . DIR/env                  GRISTMILL_TEST_NGINX, GRISTMILL_TEST_NGINX_ROOT, GRISTMILL_TEST_S3, GRISTMILL_TEST_S3_STRIPPED,
-#                              GRISTMILL_TEST_S3S_FS (only where the program is), GRISTMILL_TEST_FTP, GRISTMILL_TEST_FTP_CUTTING,
+#                              GRISTMILL_TEST_S3S_FS and GRISTMILL_TEST_SWIFT (only where the programs are), GRISTMILL_TEST_FTP, _FTP_CUTTING,
 #                              GRISTMILL_TEST_FTPS, GRISTMILL_TEST_CERTIFICATES, GRISTMILL_TEST_SFTP and _SFTP_KEY, _SFTP_KNOWN,
 #                              GRISTMILL_TEST_FILES_ROOT (what these serve), GRISTMILL_TEST_AZURE and _AZURE_ACCOUNT, _AZURE_KEY,
 #                              GRISTMILL_TEST_GOOGLE and _GOOGLE_KEY; each only where its server started
@@ -15,9 +16,9 @@
 # What is missing is installed from Debian, PyPI or npm; a server that cannot be had is left out, said aloud with the reason.
 # PYTHON names a Python with moto; without it .venv of the repository is used, and made if absent. S3S_FS names s3s-fs; without it
 # the search path is looked through, and it is left out, said aloud, if absent: it takes minutes to build
-# (cargo install s3s-fs --version 0.14.1 --locked --features binary). OpenStack Swift is started by ci/stores.sh.
+# (cargo install s3s-fs --version 0.14.1 --locked --features binary). So is Swift, which INSTALL_SWIFT=1 installs (ci/swift.sh).
 # NGINX_PORT, S3_PORT, STRIPPED_PORT, S3S_FS_PORT, VSFTPD_PORT, CUTTING_PORT, SECURE_PORT, SSH_PORT, AZURE_PORT and GOOGLE_PORT
-# choose ports (8041 to 8050).
+# choose ports (8041 to 8050), SWIFT_PORT the first of five (8051).
 set -euo pipefail
 
 repository=$(cd "$(dirname "$0")/.." && pwd)
@@ -118,6 +119,13 @@ start_s3s_fs() { # DIR
     echo $! > "$1/s3s-fs.pid"
     wait_for_port "$s3s_port" s3s-fs
     echo "export GRISTMILL_TEST_S3S_FS=http://127.0.0.1:$s3s_port" >> "$1/env"
+}
+
+start_swift() { # DIR
+    local reason
+    [ "${INSTALL_SWIFT:-0}" != 1 ] || "$repository/ci/swift.sh" install >&2 || { skip "Swift: cannot be installed"; return 0; }
+    reason=$("$repository/ci/swift.sh" start "$1") || { skip "Swift: $reason"; return 0; }
+    echo "export GRISTMILL_TEST_SWIFT=http://127.0.0.1:${SWIFT_PORT:-8051}" >> "$1/env"
 }
 
 listens() { # PORT
@@ -318,6 +326,7 @@ export GRISTMILL_TEST_S3=http://127.0.0.1:$s3_port
 export GRISTMILL_TEST_S3_STRIPPED=http://127.0.0.1:$stripped_port
 ENV
     start_s3s_fs "$directory"
+    start_swift "$directory"
     mkdir -p "$directory/files"
     echo "export GRISTMILL_TEST_FILES_ROOT=$directory/files" >> "$directory/env"
     make_certificates "$directory" || skip "certificates: openssl fails"
@@ -330,6 +339,7 @@ ENV
 }
 
 stop() { # DIR
+    "$repository/ci/swift.sh" stop "$1"
     for pid in "$1/nginx/pid" "$1/moto.pid" "$1/stripped.pid" "$1/s3s-fs.pid" "$1/vsftpd.pid" "$1/cutting.pid" \
         "$1/secure.pid" "$1/ssh/pid" "$1/azurite.pid" "$1/google.pid"; do
         if [ -f "$pid" ]; then

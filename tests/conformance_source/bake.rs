@@ -84,7 +84,7 @@ fn an_archive_baked_into_a_bucket_is_the_one_baked_into_a_folder() {
     let urls: Vec<String> = files.iter().map(|path| path.canonicalize().unwrap().display().to_string()).collect();
     let local = &places("into")[0];
     let expected = bake(local, &urls, &work.path().join("local"));
-    for store in real_clouds::stores("gristmill-baked") {
+    for store in real_clouds::stores("gristmill-baked").into_iter().chain(real_clouds::swift()) {
         let folder = work.path().join(store.name.replace(' ', "-"));
         write(&folder, &urls, "", &store.settings);
         let url = format!("{}/baked-{}/out.zarr", store.bucket, std::process::id());

@@ -213,7 +213,8 @@ fn sftp(name: &str) -> Option<Place> {
 
 /// A fresh prefix in a bucket of every object store.
 fn buckets(name: &str) -> impl Iterator<Item = Place> {
-    real_clouds::stores("gristmill-sources").into_iter().chain(real_clouds::s3s_fs()).map(move |store| {
+    let without_conditions = [real_clouds::s3s_fs(), real_clouds::swift()].into_iter().flatten();
+    real_clouds::stores("gristmill-sources").into_iter().chain(without_conditions).map(move |store| {
         let Access { s3, google, azure, .. } = store.access;
         let (url, access) = (format!("{}/{name}", store.bucket), Access { s3, google, azure, ..hasty() });
         let way = Way::Objects(target(&url, &access).unwrap());

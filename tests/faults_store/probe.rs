@@ -14,11 +14,11 @@ use super::real_s3::make_bucket;
 use super::small_s3::{Conditions, SmallS3, Wish, error_body};
 
 pub(crate) fn access(endpoint: &str) -> Access {
-    access_as(endpoint, "hush-hush")
+    access_as(endpoint, "test", "hush-hush")
 }
 
-fn access_as(endpoint: &str, secret: &str) -> Access {
-    let credentials = Credentials { key_id: "test".into(), secret: Secret::new(secret), token: None };
+fn access_as(endpoint: &str, key: &str, secret: &str) -> Access {
+    let credentials = Credentials { key_id: key.into(), secret: Secret::new(secret), token: None };
     let s3 = S3Access { endpoint: Some(endpoint.to_owned()), credentials: Some(credentials), ..S3Access::default() };
     let wait = Duration::from_millis(5);
     let retries = Retries { attempts: 3, first_wait: wait, longest_wait: wait, ..Retries::default() };
@@ -65,17 +65,19 @@ fn each_kind_of_server_is_known_for_what_it_is() {
 
 #[test]
 fn real_servers_are_known_for_what_they_are() {
-    for (variable, bucket, create, append) in [
-        ("GRISTMILL_TEST_S3", "gristmill-probe", Support::Honoured, Answer::Yes),
-        ("GRISTMILL_TEST_S3_STRIPPED", "gristmill-probe", Support::Ignored, Answer::Alone),
-        ("GRISTMILL_TEST_S3S_FS", "gristmill", Support::Honoured, Answer::Alone),
+    let moto = ("gristmill-probe", "test", "test");
+    for (variable, (bucket, key, secret), create, append) in [
+        ("GRISTMILL_TEST_S3", moto, Support::Honoured, Answer::Yes),
+        ("GRISTMILL_TEST_S3_STRIPPED", moto, Support::Ignored, Answer::Alone),
+        ("GRISTMILL_TEST_S3S_FS", ("gristmill", "test", "test"), Support::Honoured, Answer::Alone),
+        ("GRISTMILL_TEST_SWIFT", ("gristmill", "test:tester", "testing"), Support::Refused, Answer::Alone),
     ] {
         let Ok(endpoint) = std::env::var(variable) else {
             println!("SKIP: `{variable}` is not set; ci/servers.sh starts a server");
             continue;
         };
-        let access = access_as(&endpoint, "test");
-        if variable != "GRISTMILL_TEST_S3S_FS" {
+        let access = access_as(&endpoint, key, secret);
+        if bucket == moto.0 {
             make_bucket(&endpoint, bucket, "");
         }
         let url = format!("s3://{bucket}/probe-{}", std::process::id());

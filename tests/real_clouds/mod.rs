@@ -40,11 +40,21 @@ pub(crate) fn s3(bucket: &str) -> Option<Real> {
 
 /// s3s-fs, whose creations race: for reading, and for whoever writes alone.
 pub(crate) fn s3s_fs() -> Option<Real> {
-    let endpoint = variable("s3s-fs", "GRISTMILL_TEST_S3S_FS")?;
-    let settings = format!("[s3]\nendpoint = '{endpoint}'\naccess_key_id = 'test'\nsecret_access_key = 'test'\n");
-    let credentials = Credentials { key_id: "test".into(), secret: Secret::new("test"), token: None };
+    made("s3s-fs", "GRISTMILL_TEST_S3S_FS", "test", "test")
+}
+
+/// Swift, which knows no conditions: for reading, and for whoever needs none.
+pub(crate) fn swift() -> Option<Real> {
+    made("Swift", "GRISTMILL_TEST_SWIFT", "test:tester", "testing")
+}
+
+/// An S3 server whose bucket `gristmill` is there from its start.
+fn made(name: &'static str, endpoint: &str, key: &str, secret: &str) -> Option<Real> {
+    let endpoint = variable(name, endpoint)?;
+    let settings = format!("[s3]\nendpoint = '{endpoint}'\naccess_key_id = '{key}'\nsecret_access_key = '{secret}'\n");
+    let credentials = Credentials { key_id: key.into(), secret: Secret::new(secret), token: None };
     let s3 = S3Access { endpoint: Some(endpoint), credentials: Some(credentials), ..S3Access::default() };
-    Some(Real { name: "s3s-fs", bucket: "s3://gristmill".into(), access: Access { s3, ..Access::default() }, settings })
+    Some(Real { name, bucket: "s3://gristmill".into(), access: Access { s3, ..Access::default() }, settings })
 }
 
 /// Google's API, with the key of its service account.
