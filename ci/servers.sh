@@ -18,7 +18,7 @@
 # the search path is looked through, and it is left out, said aloud, if absent: it takes minutes to build
 # (cargo install s3s-fs --version 0.14.1 --locked --features binary). So is Swift, which INSTALL_SWIFT=1 installs (ci/swift.sh).
 # NGINX_PORT, S3_PORT, STRIPPED_PORT, S3S_FS_PORT, VSFTPD_PORT, CUTTING_PORT, SECURE_PORT, SSH_PORT, AZURE_PORT and GOOGLE_PORT
-# choose ports (8041 to 8050), SWIFT_PORT the first of five (8051).
+# choose ports (8041 to 8050), SWIFT_PORT the first of five (8053).
 set -euo pipefail
 
 repository=$(cd "$(dirname "$0")/.." && pwd)
@@ -125,7 +125,7 @@ start_swift() { # DIR
     local reason
     [ "${INSTALL_SWIFT:-0}" != 1 ] || "$repository/ci/swift.sh" install >&2 || { skip "Swift: cannot be installed"; return 0; }
     reason=$("$repository/ci/swift.sh" start "$1") || { skip "Swift: $reason"; return 0; }
-    echo "export GRISTMILL_TEST_SWIFT=http://127.0.0.1:${SWIFT_PORT:-8051}" >> "$1/env"
+    echo "export GRISTMILL_TEST_SWIFT=http://127.0.0.1:${SWIFT_PORT:-8053}" >> "$1/env"
 }
 
 listens() { # PORT

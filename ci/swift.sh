@@ -5,11 +5,11 @@
 #   ci/swift.sh stop DIR       stops what that start started
 #   ci/swift.sh install        from Debian: 83 s
 #
-# It has a bucket `gristmill` for the key `test:tester` with the secret `testing`. SWIFT_PORT (8051) chooses its port; the four after it are
+# It has a bucket `gristmill` for the key `test:tester` with the secret `testing`. SWIFT_PORT (8053) chooses its port; the four after it are
 # its parts'. Its servers want root.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
-port=${SWIFT_PORT:-8051}
+port=${SWIFT_PORT:-8053}
 memcached=$((port + 4))
 
 install() {
