@@ -1,6 +1,5 @@
 //! One dataset's life: the archive, the recipe's wish, what must be visible, and runs.
 
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
@@ -112,8 +111,12 @@ impl Story {
 
     /// What is published, or will be as soon as a run ends the exchange that another died in.
     fn settled(&self) -> Option<&Dataset> {
-        let begun = PathBuf::from(format!("{}.gristmill/exchange.json", self.place.target)).exists();
-        self.replacing.as_ref().filter(|_| begun).or(self.published.as_ref())
+        self.replacing.as_ref().filter(|_| self.exchange().is_some()).or(self.published.as_ref())
+    }
+
+    /// The journal of an exchange that was begun.
+    fn exchange(&self) -> Option<Vec<u8>> {
+        std::fs::read(format!("{}.gristmill/exchange.json", self.place.target)).ok()
     }
 
     /// True if a run has to refuse what is asked.
@@ -134,7 +137,7 @@ impl Story {
     pub(crate) fn run(&mut self, replaces: bool, life: &Life) {
         let asked = self.asked();
         let refuse = !replaces && self.must_refuse();
-        let settled = self.settled().cloned();
+        let (settled, exchange) = (self.settled().cloned(), self.exchange());
         let replace = replaces.then(|| self.how_to_replace());
         let mut allowed = vec![self.published.clone(), settled.clone()];
         allowed.extend((!refuse).then(|| Some(asked.clone())));
@@ -151,7 +154,9 @@ impl Story {
         self.tidy = result.is_ok();
         self.forgetful |= died && replace == Some(Replace::NonAtomic);
         self.judge((&result, died, refuse), (&watch, settled));
-        self.replacing = if died && replaces { Some(asked) } else { self.replacing.take().filter(|_| died) };
+        // A run that dies while it ends the exchange of another has not begun its own.
+        let is_older = exchange.is_some() && self.exchange() == exchange;
+        self.replacing = if died && replaces && !is_older { Some(asked) } else { self.replacing.take().filter(|_| died) };
         self.buried(died);
         if result.is_ok() {
             self.look_closely();
