@@ -180,8 +180,8 @@ def kill(binary, options, chance, scratch):
     before = {}
     while kills < options.kills:
         process = start(binary, used, disturbed.url, more)
-        # Resumed runs have less and less to do: moments are drawn from what an undisturbed rest would need, at most a few seconds.
-        moment = chance.uniform(0.02, min(seconds, 12) * 0.6)
+        # Resumed runs have less and less to do; on a busy machine, where all takes longer, moments are later in proportion.
+        moment = chance.uniform(0.02, seconds * 0.6)
         try:
             error = process.communicate(timeout=moment)[1]
         except subprocess.TimeoutExpired:

@@ -170,8 +170,13 @@ fn resume(worker: &Worker, ending: &AtomicBool) {
 impl Worker {
     fn resume(&self, repository: &Repository) -> Result<(), work::WorkError> {
         let name = repository.to_string();
-        // A job that ended, and whose end was not worked on when the last server died, is not run again.
-        let is_ended = |(job, attempt): &(Job, u32)| self.queue.holds(&execute::end_of(&name, job, *attempt));
+        // A job that ended, and whose end was not worked on when the last server died, is not run again. Looked at before the ledger is:
+        // an end that is worked on meanwhile is in the one or in the other.
+        let held = self.queue.held(&name);
+        let is_ended = |(job, attempt): &(Job, u32)| {
+            let end = execute::end_of(&name, job, *attempt);
+            held.iter().any(|id| id.starts_with(&end))
+        };
         let active: Vec<(Job, u32)> = self.ledger.active(&name)?.into_iter().filter(|one| !is_ended(one)).collect();
         if active.is_empty() {
             return Ok(());

@@ -25,6 +25,9 @@ const FOLDER: &str = "lease";
 /// Leases that stay: who reads a number and comes back only after so many holders must not find the number free again.
 const KEPT: u64 = 16;
 
+/// As many leases are looked at: more than ever are left behind by holders that died before they noted theirs.
+const LISTED: usize = 100_000;
+
 /// So often a lease may slip away before another is said to hold it.
 const TRIES: usize = 20;
 
@@ -104,14 +107,8 @@ fn described(bytes: &Bytes) -> String {
     parsed(bytes).map_or("another run".to_owned(), |record| record.holder.to_string())
 }
 
-fn newest(store: &dyn TargetStore) -> Result<Newest, StoreError> {
-    let mut epoch = noted(store)?;
-    if epoch == 0 {
-        // Lost with the note? A listing may miss some, but tells of none that never was.
-        let listed = store.list(FOLDER, 1000)?;
-        let number = |key: &String| key.rsplit('/').next()?.strip_suffix(".json")?.parse::<u64>().ok().filter(|&epoch| epoch < MOST);
-        epoch = listed.iter().filter_map(number).max().unwrap_or(0);
-    }
+/// The newest lease, from `epoch` on, which must be that of one that was: numbers have no gaps above what was swept.
+fn newest(store: &dyn TargetStore, mut epoch: u64) -> Result<Newest, StoreError> {
     let mut bytes = if epoch == 0 { None } else { store.get(&key(epoch))? };
     while let Some(next) = store.get(&key(epoch + 1))? {
         epoch += 1;
@@ -120,17 +117,35 @@ fn newest(store: &dyn TargetStore) -> Result<Newest, StoreError> {
     Ok(Newest { epoch, bytes })
 }
 
+/// The numbers of the leases that a listing tells of: it may miss some, but tells of none that never was.
+fn listed(store: &dyn TargetStore) -> Result<Vec<u64>, StoreError> {
+    let number = |key: &String| key.rsplit('/').next()?.strip_suffix(".json")?.parse::<u64>().ok().filter(|&epoch| epoch < MOST);
+    Ok(store.list(FOLDER, LISTED)?.iter().filter_map(number).collect())
+}
+
+/// The number that was noted, or, where the note is lost, the largest that is listed.
+fn noted_or_listed(store: &dyn TargetStore) -> Result<u64, StoreError> {
+    match noted(store)? {
+        0 => Ok(listed(store)?.into_iter().max().unwrap_or(0)),
+        noted => Ok(noted),
+    }
+}
+
 /// Takes the lease of a state.
 pub(super) fn take(store: &Arc<dyn TargetStore>, target: &str, proof: Proof, timing: Timing) -> Result<Lease, RunError> {
     let holder = Holder::this_process();
     for _ in 0..TRIES {
-        let newest = newest(&**store)?;
+        // The note alone may be far behind: of many who die after taking and before noting, each would walk one step further, and of
+        // holders killed ever one request later none would get beyond the walk. Or it is that of one who slept while others were here.
+        let noted = noted(&**store)?;
+        let listed = if noted == 0 { listed(&**store)? } else { listed(&**store).unwrap_or_default() };
+        let newest = newest(&**store, listed.iter().copied().fold(noted, u64::max))?;
         if let Some(by) = alive(&**store, &newest, &holder, timing)? {
             return Err(held(target, &by));
         }
         let lease = Lease { store: Arc::clone(store), epoch: newest.epoch + 1, holder: holder.clone(), timing };
         if lease.claim(proof)? {
-            lease.settle_in()?;
+            lease.settle_in(&listed)?;
             return Ok(lease);
         }
     }
@@ -168,7 +183,7 @@ fn printable(text: &str) -> String {
 
 /// Who holds the newest lease, as far as one look tells.
 pub(super) fn holder(store: &dyn TargetStore) -> Result<Option<Holder>, StoreError> {
-    let record = newest(store)?.bytes.and_then(|bytes| parsed(&bytes));
+    let record = newest(store, noted_or_listed(store)?)?.bytes.and_then(|bytes| parsed(&bytes));
     let ours = Holder::this_process();
     Ok(record.filter(|record| !record.released && !record.holder.is_dead_neighbour(&ours)).map(|record| record.holder))
 }
@@ -211,13 +226,12 @@ impl Lease {
         Ok(self.settled()? == Standing::Ours && noted(&*self.store)? < self.epoch)
     }
 
-    /// Notes the new epoch and sweeps what is older than anybody's memory.
-    fn settle_in(&self) -> Result<(), StoreError> {
+    /// Notes the new epoch and sweeps, of those listed and its own, what is older than anybody's memory.
+    fn settle_in(&self, listed: &[u64]) -> Result<(), StoreError> {
         note(&*self.store, self.epoch)?;
-        match self.epoch.checked_sub(KEPT) {
-            Some(old) if old > 0 => self.store.delete(&key(old)),
-            _ => Ok(()),
-        }
+        let oldest = self.epoch.saturating_sub(KEPT);
+        let old = listed.iter().copied().filter(|&epoch| epoch < oldest);
+        old.chain((oldest > 0).then_some(oldest)).try_for_each(|epoch| self.store.delete(&key(epoch)))
     }
 
     /// How it stands now.
@@ -305,11 +319,39 @@ mod tests {
             if let Some(text) = torn {
                 store.put("epoch.json", Bytes::from_static(text.as_bytes()), PutMode::Overwrite).unwrap();
             }
-            let before = newest(&*store).unwrap().epoch;
+            let before = listed(&*store).unwrap().into_iter().max().unwrap();
             let lease = taken(&store).unwrap();
             assert_eq!(lease.epoch(), before + 1);
             lease.release().unwrap();
         }
+    }
+
+    #[test]
+    fn the_newest_lease_is_found_whatever_the_note_says() {
+        let store = store("notes");
+        let released = |epoch: u64| {
+            let dead = Lease { store: Arc::clone(&store), epoch, holder: Holder::this_process(), timing: QUICK };
+            store.put(&key(epoch), dead.record(1, true), PutMode::Overwrite).unwrap();
+        };
+        // One whom nobody swept, and many who died without noting theirs.
+        [3].into_iter().chain(20..=60).for_each(released);
+        // Written late by one who slept while others came and went, twice; from before the many; as it should be; lost.
+        for (number, stale) in [3, 7, 25, 60, 0].into_iter().enumerate() {
+            note(&*store, stale).unwrap();
+            let lease = taken(&store).unwrap();
+            assert_eq!(lease.epoch(), 61 + number as u64, "noted {stale}");
+            lease.release().unwrap();
+        }
+        assert_eq!(listed(&*store).unwrap().into_iter().min(), Some(65 + 1 - KEPT), "the others are swept");
+    }
+
+    #[test]
+    fn who_may_not_list_holds_what_the_note_tells() {
+        let store = store("unlisted");
+        taken(&store).unwrap().release().unwrap();
+        let rule = Rule::every(Operation::List, FOLDER, Mishap::Fail(ErrorKind::Forbidden));
+        let faulty: Arc<dyn TargetStore> = Arc::new(Faulty::new(store, vec![rule]));
+        assert_eq!(taken(&faulty).unwrap().epoch(), 2);
     }
 
     #[test]

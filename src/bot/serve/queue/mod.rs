@@ -269,10 +269,11 @@ impl Queue {
         self.shared.lock().known.contains(id)
     }
 
-    /// True if a delivery whose id begins so waits, or is being worked on.
+    /// Ids of the deliveries of a repository that wait, or are being worked on.
     #[must_use]
-    pub fn holds(&self, beginning: &str) -> bool {
-        self.shared.lock().waiting.values().any(|waiting| waiting.id.starts_with(beginning))
+    pub fn held(&self, repository: &str) -> Vec<String> {
+        let state = self.shared.lock();
+        state.waiting.values().filter(|waiting| waiting.repository == repository).map(|waiting| waiting.id.clone()).collect()
     }
 
     /// Deliveries that wait, or are being worked on, and for how long the oldest does.
