@@ -117,6 +117,8 @@ const DESCRIBED: usize = 16 << 20;
 const VERIFIERS: usize = 2;
 /// Most bytes of objects remembered between comparisons.
 const REMEMBERED: u64 = 64 << 20;
+/// Of those, the part that objects may take which are read back while tasks run.
+const READ_BACK: u64 = 8;
 
 /// Takes a recipe all the way to a visible store, or to where an earlier run had come, and leaves `report.json` beside it.
 ///
@@ -179,15 +181,17 @@ fn bake(recipe: &Recipe, options: &Options, setting: Setting<'_>, state: &State,
     let Some(Begun { workshop, target, store, place, accounted, resumed }) = begun else { return Ok(()) };
     origin::keep(state, recipe, &report.origin)?;
     let workshop = workshop.knowing(described);
-    let kept = remembered(options.memory) as usize;
     let far = store::is_far(&options.target);
-    let verifier = Verifier::new(&workshop, Arc::clone(&store), (options.verify, kept, far), (reporter, setting.stop))?;
-    let commit = Commit::new((state, &place, accounted), (&workshop, &*target, &store), (options, setting));
+    let (kept, ahead) = shared(remembered(options.memory), far);
+    let verifier = Verifier::new(&workshop, Arc::clone(&store), (options.verify, kept as usize, far), (reporter, setting.stop))?;
+    let commit = Commit::new((state, &place, accounted), (&workshop, &*target, &store), (options, setting), ahead);
     let finished = timed_with(report, "execute", |report| {
         let mut work = |again: &BTreeSet<TaskNumber>| {
             let copies = place.copied().map(|copies| (copies, &*store));
             let todo = Todo { again, resumed: resumed || !again.is_empty(), anew: place.is_anew(), copies };
-            spent_stage(reporter, Activity::Execute, || self::work(&workshop, &verifier, (state, todo), options, setting, report))
+            spent_stage(reporter, Activity::Execute, || {
+                self::work(&workshop, (&verifier, &commit), (state, todo), options, setting, report)
+            })
         };
         commit.complete(&mut work)
     })?;
@@ -276,18 +280,32 @@ struct Todo<'a> {
     copies: Option<(&'a Copies, &'a dyn TargetStore)>,
 }
 
+impl Todo<'_> {
+    fn is_again(&self, receipt: &Receipt) -> bool {
+        self.again.contains(&(receipt.stage as usize, receipt.task))
+    }
+
+    /// Keeps the receipt of a task that was just done.
+    fn keep(&self, state: &State, receipt: &Receipt) -> Result<(), WorkError> {
+        match (self.is_again(receipt), self.anew) {
+            (true, _) => state.save_receipt(&Receipt { attempt: 1, ..receipt.clone() }),
+            (_, true) => state.renew_receipt(receipt),
+            _ => state.save_receipt(receipt),
+        }
+    }
+}
+
 /// Runs every task without a receipt, verifying meanwhile what lies far away; gives what all receipts tell.
 fn work(
     workshop: &Workshop,
-    verifier: &Verifier<'_>,
+    (verifier, commit): (&Verifier<'_>, &Commit<'_>),
     (state, wanted): (&State, Todo<'_>),
     options: &Options,
     setting: Setting<'_>,
     report: &mut Report,
 ) -> Result<Tally, RunError> {
     let look = |receipt: &Receipt, scratch_is_needed: bool| {
-        let again = wanted.again.contains(&(receipt.stage as usize, receipt.task));
-        let holds = !again && (!scratch_is_needed || workshop.keeps_scratch_of(receipt)?);
+        let holds = !wanted.is_again(receipt) && (!scratch_is_needed || workshop.keeps_scratch_of(receipt)?);
         if holds {
             workshop.target.remember(&receipt.chunks);
             verifier.stored(receipt);
@@ -310,14 +328,9 @@ fn work(
     let todo_bytes = todo.iter().map(|&(stage, task)| bytes(stage, task)).sum();
     setting.reporter.report(Event::PhaseStarted { phase: Phase::Execute, steps, done: steps - todo.len() as u64, bytes: todo_bytes });
     let keep = |receipt: &Receipt| -> Result<(), WorkError> {
-        if wanted.again.contains(&(receipt.stage as usize, receipt.task)) {
-            state.save_receipt(&Receipt { attempt: 1, ..receipt.clone() })?;
-        } else if wanted.anew {
-            state.renew_receipt(receipt)?;
-        } else {
-            state.save_receipt(receipt)?;
-        }
+        wanted.keep(state, receipt)?;
         verifier.stored(receipt);
+        commit.stored(receipt);
         finished.lock().unwrap_or_else(PoisonError::into_inner).add(&workshop.plan, receipt);
         Ok(())
     };
@@ -436,6 +449,12 @@ fn waiting(memory: u64) -> u64 {
 /// Bytes of objects that verification remembers.
 fn remembered(memory: u64) -> u64 {
     (memory / 8).min(REMEMBERED)
+}
+
+/// Bytes that verification remembers, and those that objects may take which are read back while tasks run: only where that is far.
+fn shared(remembered: u64, far: bool) -> (u64, u64) {
+    let ahead = if far { remembered / READ_BACK } else { 0 };
+    (remembered - ahead, ahead)
 }
 
 /// Bytes of memory this process holds now (Linux).

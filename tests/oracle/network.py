@@ -160,14 +160,20 @@ def proxy(upstream, rate=None):
         loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", port))
         started.set()
         loop.run_forever()
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
-    threading.Thread(target=live, daemon=True).start()
+    living = threading.Thread(target=live, daemon=True)
+    living.start()
     started.wait()
     try:
         yield port
     finally:
         loop.set_exception_handler(lambda *_: None)
         loop.call_soon_threadsafe(loop.stop)
+        living.join(timeout=10)
 
 
 # --- files and runs --------------------------------------------------------------------------------------------------

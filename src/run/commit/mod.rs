@@ -2,7 +2,8 @@
 //!
 //! 1. every task has a receipt, and every object that one names is in the store, in its size ([`Commit::complete`]); what the
 //!    store has lost is written once more;
-//! 2. a sample of objects, always the first of each variable, is read back and has the checksum of its receipt;
+//! 2. a sample of objects, always the first of each variable, is read back and has the checksum of its receipt; where they lie far
+//!    away most of them have been as soon as they were stored ([`Commit::stored`]);
 //! 3. the sample of values equals the sources (`verify`, between [`Commit::complete`] and [`Commit::publish`]);
 //! 4. metadata: arrays, groups from the deepest up, the root with the consolidated copy last, each read back ([`Target::commit`]);
 //! 5. what is published is opened anew and is what was planned;
@@ -13,6 +14,7 @@
 //! pointer, where versions are kept) is put, readers see what they saw before; after it, the whole new state. A run that is killed
 //! between 4 and 7 is [caught up](catch_up) by the next one.
 
+mod sample;
 mod stored;
 
 use std::collections::BTreeSet;
@@ -31,6 +33,7 @@ use crate::store::{self, TargetStore};
 use crate::target::zarr::root_document;
 use crate::target::{Opened, Target, TargetError};
 use crate::work::Workshop;
+use sample::Ahead;
 
 /// Objects looked at, at a time, where each look is a request.
 const FAR: usize = 16;
@@ -50,20 +53,23 @@ pub(super) struct Commit<'a> {
     /// Threads that look at objects, and those that read them.
     threads: usize,
     readers: usize,
+    ahead: Ahead,
     setting: Setting<'a>,
 }
 
 impl<'a> Commit<'a> {
-    /// What will be committed once the tasks of `workshop` are done; `readers` objects at a time fit into the memory.
+    /// What will be committed once the tasks of `workshop` are done; so many bytes of objects may be read back while tasks run.
     pub(super) fn new(
         (state, place, accounted): (&'a State, &'a Place, bool),
         (workshop, target, store): (&'a Workshop, &'a dyn Target, &'a Arc<dyn TargetStore>),
         (options, setting): (&Options, Setting<'a>),
+        room: u64,
     ) -> Self {
         let far = store::is_far(&options.target);
         let threads = if far { FAR.max(options.threads) } else { options.threads };
         let readers = super::verifying_threads(options, workshop);
-        Self { state, workshop, target, store, place, accounted, copies: place.copies(), far, threads, readers, setting }
+        let ahead = Ahead::new(workshop.plan.object_count().saturating_sub(workshop.left_objects()), room);
+        Self { state, workshop, target, store, place, accounted, copies: place.copies(), far, threads, readers, ahead, setting }
     }
 
     /// Has every task done (`work` does all without a receipt, and those it is given), looks whether the store holds what it

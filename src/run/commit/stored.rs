@@ -1,14 +1,15 @@
 //! Whether a store holds what the receipts say.
 //!
 //! Every object is looked for (its size), a sample is read (its checksum). Receipts are read as they are needed and forgotten, so
-//! that a million objects take no memory; nothing is ever listed. Invariant: what is sampled follows from plan and receipts
-//! alone, not from threads or the order of answers.
+//! that a million objects take no memory; nothing is ever listed. Invariant: the last look at an object comes after every task
+//! is done.
 
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Commit;
+use super::sample::Sample;
 use crate::plan::Plan;
 use crate::receipt::{ChunkRef, Receipt, checksum};
 use crate::run::tally::TaskNumber;
@@ -16,9 +17,6 @@ use crate::run::{RunError, parallel};
 use crate::target::zarr::object_index;
 use crate::target::{LATE, TargetError};
 
-/// Objects sampled besides the first of each variable, and the bytes they may have in all.
-const SAMPLED: usize = 32;
-const SAMPLED_BYTES: u64 = 64 << 20;
 /// Receipts with more objects than this are read one at a time.
 const LONG: usize = 1024;
 /// Objects that are absent at first and asked for again; where it is more, the store has lost them.
@@ -165,13 +163,24 @@ impl Commit<'_> {
         }
     }
 
-    /// Reads the sampled objects and compares their checksums.
+    /// Reads back what a task has just stored and a sample will probably draw, where that is far away: the others upload meanwhile. Says
+    /// nothing of what is absent yet, or differs: [`Commit::compare`] asks again and tells.
+    pub(in crate::run) fn stored(&self, receipt: &Receipt) {
+        for chunk in &receipt.chunks {
+            let read = || self.store.get(&chunk.key).is_ok_and(|found| found.as_deref().map(checksum).as_ref() == Some(&chunk.checksum));
+            self.ahead.read(chunk, read);
+        }
+    }
+
+    /// Reads the sampled objects that have not been, and compares their checksums.
     ///
     /// # Errors
     /// [`TargetError::Altered`] naming the first that differs; its receipt is forgotten, so that the next run writes it again.
     pub(super) fn compare(&self, seen: Seen) -> Result<(), RunError> {
-        let objects = seen.sample.objects();
-        tracing::info!(objects = objects.len(), of = seen.objects, "reading a sample back");
+        let mut objects = seen.sample.objects();
+        let drawn = objects.len();
+        objects.retain(|(_, chunk)| !self.ahead.has(chunk));
+        tracing::info!(objects = drawn, ahead = drawn - objects.len(), of = seen.objects, "reading a sample back");
         parallel::each(self.readers, objects.len(), self.setting.stop, &|number| {
             let ((stage, task), chunk) = &objects[number];
             let begun = Instant::now();
@@ -293,97 +302,5 @@ impl Waiting {
         } else {
             self.seen.absent.push((task, chunk.clone()));
         }
-    }
-}
-
-/// The objects that are read back: the first of each variable, and those whose keys have the smallest hashes.
-#[derive(Default)]
-struct Sample {
-    first: BTreeMap<usize, (TaskNumber, ChunkRef)>,
-    any: BinaryHeap<Drawn>,
-}
-
-/// An object drawn by the hash of its key; the largest hash goes first.
-struct Drawn {
-    hash: u128,
-    task: TaskNumber,
-    chunk: ChunkRef,
-}
-
-impl PartialEq for Drawn {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash
-    }
-}
-
-impl Eq for Drawn {}
-
-impl PartialOrd for Drawn {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Drawn {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.hash.cmp(&other.hash)
-    }
-}
-
-impl Sample {
-    fn consider(&mut self, task: TaskNumber, chunk: &ChunkRef, variable: usize) {
-        let is_first = self.first.get(&variable).is_none_or(|(known, first)| (task, &chunk.key) < (*known, &first.key));
-        if is_first {
-            self.first.insert(variable, (task, chunk.clone()));
-        }
-        let hash = xxhash_rust::xxh3::xxh3_128(chunk.key.as_bytes());
-        if self.any.len() < SAMPLED || self.any.peek().is_some_and(|last| hash < last.hash) {
-            self.any.push(Drawn { hash, task, chunk: chunk.clone() });
-            if self.any.len() > SAMPLED {
-                self.any.pop();
-            }
-        }
-    }
-
-    /// What is read, each once.
-    fn objects(self) -> Vec<(TaskNumber, ChunkRef)> {
-        let mut objects: Vec<_> = self.first.into_values().collect();
-        let mut bytes = 0;
-        for Drawn { task, chunk, .. } in self.any.into_sorted_vec() {
-            bytes += chunk.bytes;
-            if bytes <= SAMPLED_BYTES && !objects.iter().any(|(_, known)| known.key == chunk.key) {
-                objects.push((task, chunk));
-            }
-        }
-        objects
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chunk(number: u64) -> ChunkRef {
-        ChunkRef { key: format!("x/c/{number}"), bytes: 1 << 20, checksum: String::new() }
-    }
-
-    #[test]
-    fn the_sample_does_not_depend_on_the_order_of_answers() {
-        let drawn = |order: &mut dyn Iterator<Item = u64>| {
-            let mut sample = Sample::default();
-            order.for_each(|number| sample.consider((0, number), &chunk(number), (number % 3) as usize));
-            sample.objects().into_iter().map(|(_, chunk)| chunk.key).collect::<Vec<_>>()
-        };
-        let forward = drawn(&mut (0..5000));
-        assert_eq!(forward, drawn(&mut (0..5000).rev()));
-        assert_eq!(forward[..3], ["x/c/0", "x/c/1", "x/c/2"]);
-        assert_eq!(forward.len(), 3 + SAMPLED);
-    }
-
-    #[test]
-    fn large_objects_are_not_all_read() {
-        let mut sample = Sample::default();
-        (0..100).for_each(|number| sample.consider((0, number), &ChunkRef { bytes: 20 << 20, ..chunk(number) }, 0));
-        assert_eq!(sample.objects().len(), 1 + 3);
     }
 }
