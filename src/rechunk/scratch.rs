@@ -20,6 +20,11 @@ pub struct TwoStages {
     pub objects: u64,
 }
 
+/// On axes up to this length every length of scratch objects is tried.
+const SHORT: u64 = 32;
+/// Divisors are looked for up to here, with what they divide a length into: all of those of a length below its square.
+const DIVISORS: u64 = 4096;
+
 /// A length of scratch objects along one axis, and how long the slabs of both stages must then be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Length {
@@ -49,12 +54,15 @@ impl SlabProblem {
         best.map(|(_, lengths)| self.stages(&lengths))
     }
 
-    /// Lengths worth trying along an axis: whole numbers of source chunks, of target objects, and what divides both.
+    /// Lengths worth trying along an axis: whole numbers of source chunks and of target objects, what divides either, and on a short axis
+    /// all. Where the slabs of one stage span the axis anyway, scratch objects need to fit the other stage only.
     fn lengths(&self, axis: usize) -> Vec<Length> {
         let (length, source, object) = (self.shape[axis].max(1), self.source[axis].max(1), self.object[axis].max(1));
         let multiples = |unit: u64| useful_counts(length.div_ceil(unit)).into_iter().map(move |count| count.saturating_mul(unit));
-        let candidates = multiples(source).chain(multiples(object)).chain([divisor(source, object)]).map(|scratch| scratch.min(length));
+        let all = (length <= SHORT).then_some(1..=length).into_iter().flatten();
+        let candidates = multiples(source).chain(multiples(object)).chain(divisors(source)).chain(divisors(object)).chain(all);
         let mut lengths: Vec<Length> = candidates
+            .map(|scratch| scratch.min(length))
             .map(|scratch| Length {
                 object: scratch,
                 first: multiple(scratch, source).min(length),
@@ -63,7 +71,7 @@ impl SlabProblem {
             .collect();
         lengths.sort_unstable();
         lengths.dedup();
-        lengths
+        worthwhile(&lengths, length)
     }
 
     fn search_stages(
@@ -114,6 +122,26 @@ impl SlabProblem {
     }
 }
 
+/// Without those to which a shorter one is preferable in everything: as few objects along the axis, and slabs as short.
+fn worthwhile(ascending: &[Length], whole: u64) -> Vec<Length> {
+    let count = |length: &Length| whole.div_ceil(length.object);
+    let mut kept: Vec<Length> = Vec::new();
+    for length in ascending {
+        let is_better = |other: &Length| count(other) <= count(length) && other.first <= length.first && other.second <= length.second;
+        if !kept.iter().any(is_better) {
+            kept.push(*length);
+        }
+    }
+    kept
+}
+
+/// Divisors of a length that is not 0.
+fn divisors(length: u64) -> impl Iterator<Item = u64> {
+    (1..=length.isqrt().min(DIVISORS))
+        .filter(move |divisor| length.is_multiple_of(*divisor))
+        .flat_map(move |divisor| [divisor, length / divisor])
+}
+
 /// Greatest common divisor of two lengths, neither 0.
 fn divisor(one: u64, other: u64) -> u64 {
     if other == 0 { one } else { divisor(other, one % other) }
@@ -140,6 +168,20 @@ mod tests {
         let stages = problem.two_stages(16 << 20).unwrap();
         assert_eq!((stages.first.amplification, stages.second.amplification), (1.0, 1.0));
         assert!(stages.objects < 200, "{stages:?}");
+    }
+
+    #[test]
+    fn objects_that_divide_a_chunk_serve_where_the_other_slab_spans_the_axis() {
+        let problem = SlabProblem { shape: vec![8, 16], object: vec![7, 5], source: vec![8, 8], item: 4, limit: 280 };
+        assert_eq!(problem.two_stages(16).map(|stages| stages.objects), Some(32));
+    }
+
+    #[test]
+    fn huge_lengths_are_looked_through_at_once() {
+        let length = (1 << 61) - 1;
+        let problem =
+            SlabProblem { shape: vec![length, length], object: vec![length, 1], source: vec![1, length], item: 8, limit: 1 << 40 };
+        assert_eq!(problem.two_stages(1 << 30), None);
     }
 
     #[test]
