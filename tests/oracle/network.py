@@ -39,7 +39,7 @@ LIMIT_RATE = "400k"  # bytes a second of one connection to nginx
 UPLOAD = 2.5e6  # bytes a second of all connections to S3 together, each way
 RATIO = 1.15
 # Of 1.7 MB each. Far more than would show that fetching, computing and writing go on at once: what a run does a single time, however large the
-# archive (asking the store what it can do, the first requests, reading a sample of at most 64 MiB back), takes 20 s on such a line.
+# archive (asking the store what it can do, the first requests, metadata), takes 15 s on such a line.
 FILES = int(os.environ.get("GRISTMILL_TEST_FILES", "400"))
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": "us-east-1"}
 SHARED = pathlib.Path(os.environ.get("GRISTMILL_SHARED", pathlib.Path(__file__).resolve().parents[3] / "shared")).resolve()
