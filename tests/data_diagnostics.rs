@@ -130,15 +130,15 @@ fn hold(place: &Path) -> fs::File {
 
 /// Codes without a case here: their snapshot is held by this test. Those of recipes have theirs in `tests/invalid`.
 const ELSEWHERE: [(Code, &str); 12] = [
-    (Code::BudgetExceeded, "tests/exit_codes.rs"),
+    (Code::BudgetExceeded, "tests/exit_codes/main.rs"),
     (Code::TooManyFound, "tests/discovery/web.rs"),
     (Code::TargetUnable, "tests/faults_store/weak.rs"),
     (Code::PublishedChanged, "tests/append/upstream.rs"),
     (Code::AppendRefused, "tests/append/guards.rs"),
-    (Code::Unappendable, "tests/exit_codes.rs"),
-    (Code::SourceChanged, "tests/exit_codes.rs"),
-    (Code::VerificationFailed, "tests/exit_codes.rs"),
-    (Code::SourceUnsupported, "tests/exit_codes.rs"),
+    (Code::Unappendable, "tests/exit_codes/main.rs"),
+    (Code::SourceChanged, "tests/exit_codes/main.rs"),
+    (Code::VerificationFailed, "tests/exit_codes/held.rs"),
+    (Code::SourceUnsupported, "tests/exit_codes/main.rs"),
     (Code::ObjectAltered, "tests/commit.rs"),
     (Code::TaskUnrepeatable, "tests/commit.rs"),
     (Code::TargetMoved, "tests/icechunk.rs"),

@@ -234,7 +234,8 @@ mod tests {
             if level <= 2 {
                 prop_assert!(ours == theirs, "{told}");
             } else {
-                prop_assert!(decoded(&ours) == raw && ours.len() <= theirs.len() + theirs.len() / 50 + 16, "{told}");
+                // Archives become smaller (note 004); of what is made here one in a thousand grows, by 2 to 3 %.
+                prop_assert!(decoded(&ours) == raw && ours.len() <= theirs.len() + theirs.len() / 20 + 16, "{told}");
                 // Whatever else this thread, or another, compresses in between.
                 drop(encoded(&settings, &made(length / 2 + 128, seed ^ 7, 3)));
                 prop_assert!(ours == encoded(&settings, &raw), "other bytes the second time: {told}");

@@ -4,7 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
+mod held;
+#[path = "../made_files/mod.rs"]
 mod made_files;
+#[path = "../scripted_server/mod.rs"]
 mod scripted_server;
 
 use std::collections::BTreeMap;
@@ -13,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gristmill::layout::Layout;
 use made_files::MadeFile;
@@ -310,108 +313,6 @@ fn what_joins_the_published_must_fit_its_encoding() {
     assert_eq!(output.status.code(), Some(4), "{errors}");
     place.looks_as_recorded("unappendable", &errors);
     assert_eq!(place.objects(), before);
-}
-
-/// A server that answers data slowly once its switch is on.
-fn slow_place(count: u32) -> (Place, Server, Arc<AtomicBool>) {
-    let slow = Arc::new(AtomicBool::new(true));
-    let shared = Arc::clone(&slow);
-    let server = Server::start(move |request, _| {
-        let number = request.path.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0);
-        let mut answer = honest(request, &day(number).bytes());
-        if shared.load(Ordering::SeqCst) && request.method != "HEAD" {
-            answer.insert(0, Step::Wait(Duration::from_millis(300)));
-        }
-        answer
-    });
-    let files: Vec<String> = (0..count).map(|number| format!("'{}'", server.url(&format!("/{number}.dat")))).collect();
-    let place =
-        Place::new(&format!("inputs: {{files: [{}]}}\ncombine: {{concat: [time]}}\noutput:\n  chunks: {{time: 1}}\n", files.join(", ")));
-    (place, server, slow)
-}
-
-fn receipts(place: &Place) -> usize {
-    let mut found = BTreeMap::new();
-    collect(&place.path.join("out.zarr.gristmill/receipts"), &mut found);
-    found.keys().filter(|name| std::path::Path::new(name).extension().is_some_and(|extension| extension == "json")).count()
-}
-
-/// Starts a run and waits until it has left so many receipts. There are two: of what the plan holds itself, then of all `x`.
-fn started(place: &Place, count: usize) -> std::process::Child {
-    let child = place.command(&["--quiet"]).spawn().unwrap();
-    // A process that is hardly begun has no ear for signals yet.
-    std::thread::sleep(Duration::from_millis(700));
-    let begun = Instant::now();
-    while receipts(place) < count {
-        assert!(begun.elapsed() < Duration::from_mins(1), "the run does not come far enough");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child
-}
-
-fn signal(child: &std::process::Child, name: &str) {
-    assert!(Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap().success());
-}
-
-#[test]
-fn signals_end_with_75_and_the_next_run_goes_on() {
-    let (place, _server, slow) = slow_place(20);
-    for name in ["INT", "TERM"] {
-        let child = started(&place, 1);
-        signal(&child, name);
-        let output = child.wait_with_output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(75), "{name}: {errors}");
-        assert!(!place.is_visible() && place.report().unwrap()["outcome"] == "interrupted", "{errors}");
-    }
-    slow.store(false, Ordering::SeqCst);
-    place.succeeds();
-    let resumed: u64 = place.report().unwrap()["tasks_run"].as_u64().unwrap();
-    assert!(resumed < place.report().unwrap()["tasks"].as_u64().unwrap(), "nothing was resumed");
-    let after = place.objects();
-    fs::remove_dir_all(place.path.join("out.zarr")).unwrap();
-    fs::remove_dir_all(place.path.join("out.zarr.gristmill")).unwrap();
-    place.succeeds();
-    assert_eq!(place.objects(), after);
-}
-
-/// A place where everything is stored and verification asks a slow server when the run is killed; the first object of `x` is then that of
-/// another day, whole and decodable. Also: the object's file.
-fn rotten() -> (Place, Server, Arc<AtomicBool>, String) {
-    let (place, server, slow) = slow_place(10);
-    let mut child = started(&place, 2);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let chunk = place.objects().into_keys().find(|name| name.contains("/x/c/0/")).expect("the first task is done");
-    let neighbour = place.objects().into_keys().find(|name| name.contains("/x/c/1/")).expect("the second task is done");
-    fs::copy(neighbour, &chunk).unwrap();
-    slow.store(false, Ordering::SeqCst);
-    (place, server, slow, chunk)
-}
-
-#[test]
-fn an_object_that_rots_between_receipt_and_commit_is_found_and_written_anew() {
-    let (place, _server, _slow, _) = rotten();
-    place.fails(&[], 7, &["error[object-altered]", "`x/c/0/0`"]);
-    place.succeeds();
-}
-
-#[test]
-fn wrong_values_with_a_receipt_are_found() {
-    let (place, _server, _slow, chunk) = rotten();
-    // As if the task itself had been wrong: its receipt tells of the very bytes that are there.
-    let mut receipts = BTreeMap::new();
-    collect(&place.path.join("out.zarr.gristmill/receipts"), &mut receipts);
-    let bytes = fs::read(chunk).unwrap();
-    for (name, text) in receipts {
-        let mut receipt: gristmill::receipt::Receipt = serde_json::from_slice(&text).unwrap();
-        for told in receipt.chunks.iter_mut().filter(|told| told.key == "x/c/0/0") {
-            (told.bytes, told.checksum) = (bytes.len() as u64, gristmill::receipt::checksum(&bytes));
-        }
-        fs::write(name, serde_json::to_vec(&receipt).unwrap()).unwrap();
-    }
-    let errors = place.fails(&[], 7, &["`x`", "/0.dat", "1 instead of 0", "nothing was published"]);
-    place.looks_as_recorded("verification-failed", &errors);
 }
 
 #[test]
