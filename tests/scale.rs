@@ -140,8 +140,8 @@ impl Archive {
     }
 
     /// Seconds of each step of planning from memory, and the plan.
-    fn plan(&self) -> (BTreeMap<&'static str, f64>, Plan) {
-        let mut seconds = BTreeMap::new();
+    fn plan(&self) -> (Seconds, Plan) {
+        let mut seconds = Seconds::new();
         let mut begun = Instant::now();
         let mut lap = |step| {
             seconds.insert(step, begun.elapsed().as_secs_f64());
@@ -178,18 +178,45 @@ impl Archive {
 const FEW: usize = 6_000;
 const MANY: usize = 24_000;
 
-/// Least seconds of each step in some rounds of planning the smaller and the larger archive, in turns.
-fn fastest(archives: &[Archive; 2]) -> [BTreeMap<&'static str, f64>; 2] {
-    let mut least = [BTreeMap::new(), BTreeMap::new()];
-    for _ in 0..3 {
+type Seconds = BTreeMap<&'static str, f64>;
+
+/// Plans the smaller and the larger archive in turns and judges the least seconds of each step, until they are linear or it is certain
+/// that other work on the machine does not account for it.
+fn judged(archives: &[Archive; 2]) -> Result<(), String> {
+    let mut least = [Seconds::new(), Seconds::new()];
+    let mut verdict = Ok(());
+    for round in 1..=15 {
         for (archive, least) in archives.iter().zip(&mut least) {
             for (step, seconds) in archive.plan().0 {
                 let known = least.entry(step).or_insert(seconds);
                 *known = known.min(seconds);
             }
         }
+        verdict = is_linear(&least);
+        if round >= 3 && verdict.is_ok() {
+            break;
+        }
     }
-    least
+    let [few, many] = least;
+    for (step, seconds) in &many {
+        println!("{step:<8} {:.4} s for {FEW}, {seconds:.4} s for {MANY}: exponent {:.2}", few[step], exponent(few[step], *seconds));
+    }
+    verdict
+}
+
+fn exponent(few: f64, many: f64) -> f64 {
+    (many / few).ln() / (MANY as f64 / FEW as f64).ln()
+}
+
+/// Linear is 1, quadratic 2; a step that is quadratic in half of its time at the end has 1.36.
+fn is_linear([few, many]: &[Seconds; 2]) -> Result<(), String> {
+    let whole = exponent(few.values().sum(), many.values().sum());
+    if whole > 1.35 {
+        return Err(format!("exponent {whole:.2}: {few:?}, {many:?}"));
+    }
+    // Other work on the machine may add some milliseconds to any step.
+    let is_steep = |(step, seconds): &(&&str, &f64)| **seconds > 0.05 && exponent(few[**step].max(0.01), **seconds) > 1.5;
+    many.iter().find(is_steep).map_or(Ok(()), |(step, seconds)| Err(format!("{step}: {:.4} s became {seconds:.4}", few[step])))
 }
 
 #[test]
@@ -202,21 +229,17 @@ fn planning_from_memory_is_linear_in_the_inputs() {
     }
     assert!(archives[0].made.reads.load(Ordering::Relaxed) <= FEW / 10, "its files were scanned before");
     let asked = archives[1].made.heads.load(Ordering::Relaxed);
-    let [few, many] = fastest(&archives);
+    let verdict = judged(&archives);
     assert_eq!(archives[1].made.heads.load(Ordering::Relaxed), asked, "a frozen scan asked for files");
-    let exponent = |few: f64, many: f64| (many / few).ln() / (MANY as f64 / FEW as f64).ln();
-    for (step, seconds) in &many {
-        println!("{step:<8} {:.4} s for {FEW}, {seconds:.4} s for {MANY}: exponent {:.2}", few[step], exponent(few[step], *seconds));
-    }
-    // Linear is 1, quadratic 2; a step that is quadratic in half of its time at the end has 1.36.
-    let sum = |seconds: &BTreeMap<&str, f64>| seconds.values().sum::<f64>();
-    let whole = exponent(sum(&few), sum(&many));
-    assert!(whole <= 1.35, "exponent {whole:.2}");
-    // Other work on the machine may add some milliseconds to any step.
-    for (step, seconds) in many.iter().filter(|(_, seconds)| **seconds > 0.05) {
-        let exponent = exponent(few[step].max(0.01), *seconds);
-        assert!(exponent <= 1.5, "{step}: exponent {exponent:.2}");
-    }
+    assert_eq!(verdict, Ok(()));
+}
+
+#[test]
+fn what_is_steeper_than_linear_is_told() {
+    let seconds = |build: f64, save: f64| Seconds::from([("build", build), ("save", save)]);
+    assert_eq!(is_linear(&[seconds(0.1, 0.1), seconds(0.5, 0.5)]), Ok(()));
+    assert!(is_linear(&[seconds(0.1, 0.1), seconds(0.4, 1.6)]).unwrap_err().contains("exponent 1.66"));
+    assert!(is_linear(&[seconds(0.5, 0.02), seconds(2.0, 0.32)]).unwrap_err().contains("save"));
 }
 
 #[test]
