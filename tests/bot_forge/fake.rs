@@ -130,6 +130,11 @@ impl Fake {
         format!("http://{}", self.server.address)
     }
 
+    /// Waits until all that was asked or said before is done.
+    pub(crate) fn catch_up(&self) {
+        self.server.catch_up();
+    }
+
     /// The bot's side, hasty.
     pub(crate) fn github(&self) -> GitHub {
         let settings = Settings::new(self.url(), APP, KEY);
@@ -139,6 +144,11 @@ impl Fake {
 
     pub(crate) fn trouble(&self, method: &'static str, path: &'static str, how: How) {
         self.world().troubles.push(Trouble { method, path, how });
+    }
+
+    /// No trouble any more.
+    pub(crate) fn mend(&self) {
+        self.world().troubles.clear();
     }
 
     /// All tokens end now.

@@ -1,9 +1,10 @@
 //! A small web server: one request per connection, bodies by `Content-Length`.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -51,6 +52,24 @@ impl Answer {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     stopped: Arc<AtomicBool>,
+    /// Connections that were taken and are not done with.
+    open: Arc<AtomicUsize>,
+}
+
+/// A connection that was taken, until it is done with.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Server {
@@ -58,17 +77,35 @@ impl Server {
     pub(crate) fn start(answer: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, stopped) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
-        let (answer, is_stopped) = (Arc::new(answer), Arc::clone(&stopped));
+        let (answer, is_stopped, open) = (Arc::new(answer), Arc::clone(&stopped), Arc::<AtomicUsize>::default());
+        let taken = Arc::clone(&open);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if is_stopped.load(Ordering::SeqCst) {
                     return;
                 }
                 let (Ok(stream), answer) = (stream, Arc::clone(&answer)) else { continue };
-                std::thread::spawn(move || serve(&stream, &*answer));
+                let open = Open::new(&taken);
+                std::thread::spawn(move || {
+                    serve(&stream, &*answer);
+                    drop(open);
+                });
             }
         });
-        Self { address, stopped }
+        Self { address, stopped, open }
+    }
+
+    /// Waits until all that was sent before is done, though nobody may wait for its answer.
+    pub(crate) fn catch_up(&self) {
+        // Connections are taken in their order: once this one is closed, those before it were taken.
+        let mut last = TcpStream::connect(self.address).unwrap();
+        last.shutdown(Shutdown::Write).unwrap();
+        drop(last.read_to_end(&mut Vec::new()));
+        let begun = Instant::now();
+        while self.open.load(Ordering::SeqCst) > 0 {
+            assert!(begun.elapsed() < Duration::from_mins(1), "a request is not done with");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

@@ -347,8 +347,13 @@ impl Stage {
         objects.keys().filter_map(|key| key.strip_prefix("bot/ledger/sea/ice/jobs/")).map(str::to_owned).collect()
     }
 
-    /// As when the power goes.
+    /// As when the power goes; what reached the forge before is done.
     pub(crate) fn kill(&self) {
+        self.end();
+        self.fake.catch_up();
+    }
+
+    fn end(&self) {
         if let Some(mut child) = self.server.child.lock().unwrap().take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -398,7 +403,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        self.kill();
+        self.end();
     }
 }
 

@@ -261,6 +261,28 @@ fn the_ledger_is_rebuilt_from_what_the_host_knows() {
     assert_eq!(stage.fake.repo(|repo| repo.deployments.len()), 3);
 }
 
+/// An end that one server could not tell is told by the next as the first would have told it, though that has asked the host nothing yet.
+#[test]
+fn the_next_server_tells_the_same() {
+    let stage = Stage::new();
+    stage.start(false);
+    stage.know_the_branch();
+    let base = stage.main();
+    (0..200).for_each(|_| stage.fake.trouble("POST", "/statuses", How::Break));
+    let commit = stage.push(&[(PATH, &stage.recipe("ice", "Ice"))]);
+    stage.deliver("push", &pushed(&base, &commit));
+    stage.wait("the bake to end", || bakes(&stage, &commit, "ice") == ONE_BAKE);
+    stage.kill();
+    assert_eq!(deployed(&stage, &commit), Vec::<String>::new());
+    stage.fake.mend();
+    (0..3).for_each(|_| stage.fake.trouble("GET", "/branches/", How::Break));
+    stage.start(false);
+    stage.settle();
+    assert_eq!(deployed(&stage, &commit), ["success"]);
+    let log = stage.fake.repo(|repo| repo.statuses[0].1["log_url"].clone());
+    assert!(log.as_str().is_some_and(|log| log.starts_with("https://bot.example.org/jobs/")), "{log}");
+}
+
 /// Does something with servers that die at their first request, at their second, and so on, until one gets to the end; how many died.
 fn survive(stage: &Stage, event: &str, payload: &Value) -> usize {
     let (mut request, mut deaths, mut is_accepted) = (1, 0, false);
@@ -294,7 +316,8 @@ fn killed_at_every_step() {
     assert!(said.contains("1 of 1 recipes pass") && said.contains(&head), "{said}\n{}", stage.log());
     assert_eq!(checks(&stage, &head), ["success"]);
     let states = deployed(&stage, &commit);
-    assert_eq!(states.iter().filter(|state| *state == "success").count(), 1, "{states:?}");
+    let told = stage.fake.repo(|repo| repo.statuses.clone());
+    assert_eq!(states.iter().filter(|state| *state == "success").count(), 1, "{told:?}\n{}", stage.log());
     assert_eq!(bakes(&stage, &commit, "ice"), ONE_BAKE);
     assert_eq!((stage.published("ice"), stage.versions("ice")), (Some(THREE_DAYS), 1));
     assert_eq!(stage.fake.repo(|repo| (repo.deployments.len(), repo.issues.len())), (1, 0));

@@ -32,7 +32,12 @@ impl Worker {
             _ => None,
         };
         let kept = believed.as_ref().map_or(result, |believed| serde_json::to_string(believed).ok());
-        self.ledger.end(&repository.to_string(), &job, attempt, progress, kept.map(Bytes::from))?;
+        let name = repository.to_string();
+        self.ledger.end(&name, &job, attempt, progress, kept.map(Bytes::from))?;
+        // A server that just began knows of no repository that anybody may see its logs, and would tell again without one what was told.
+        if !self.knows(&name) {
+            self.look_up(repository, &Question::default())?;
+        }
         if let (Job::Test { head, recipe, .. }, Some(believed)) = (&job, &believed) {
             self.say_tested(repository, head, recipe, believed)?;
         }

@@ -265,6 +265,11 @@ impl Worker {
         known.filter(|base| self.clones.have(repository, std::slice::from_ref(base))).or_else(tip)
     }
 
+    /// True if the host was asked about a repository.
+    fn knows(&self, repository: &str) -> bool {
+        self.remembered().public.contains_key(repository)
+    }
+
     /// True if the operator and the host both say that anybody may see it.
     fn is_public(&self, repository: &str) -> bool {
         let served = self.settings.repositories.get(repository).is_some_and(|served| served.public);
